@@ -1,0 +1,246 @@
+"""What all methods share: budgets, the registry of methods, and `run`.
+
+A method is a class with `step() -> Progress`, `done`, `best -> Trial`, `history`, `state_dict()` and
+`load_state_dict(state)`. Multi-trial methods are built from `(space, estimate, budget, seed)`, one-shot methods from
+`(space, data, budget, seed, device)`; `@method(...)` registers them by name, so that this file knows none of them.
+"""
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from nascore import methods, spaces
+from nascore.data import Images
+from nascore.data import load as load_images
+from nascore.errors import UserError, shorten
+from nascore.estimators import Table, TrainChildren
+from nascore.genotypes import Genotype, to_json
+from nascore.loop import Progress, drive, write_json
+from nascore.training import RECIPES
+
+__all__ = ["Budget", "Progress", "Result", "Trial", "TrialBudget", "knob", "method", "methods_by_name", "run"]
+
+
+def knob(default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()):
+    """A field of a `Budget`. The command line's option and the notebook's widget are both made from it."""
+    metadata = {"label": label, "help": help, "unit": unit, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a search may spend. Subclasses declare fields with `knob` and presets in `PRESETS`."""
+
+    PRESETS: ClassVar[dict[str, dict]] = {"smoke": {}, "reduced": {}, "full": {}}
+
+    def __post_init__(self):
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, check_field(f, getattr(self, f.name)))
+
+    @classmethod
+    def preset(cls, name: str, **fields) -> "Budget":
+        """The preset `name` with some fields replaced. Raises `UserError`, one line, for anything unknown."""
+        if name not in cls.PRESETS:
+            raise UserError(f"unknown budget {shorten(name)}; allowed: {', '.join(cls.PRESETS)}")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for unknown in set(fields) - set(known):
+            raise UserError(f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}")
+        return cls(**{**cls.PRESETS[name], **fields})
+
+
+def check_field(f: dataclasses.Field, value):
+    """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
+    low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
+    allowed = " or ".join(map(str, choices)) if choices else f"from {low} to {high}"
+    kind = {int: "a whole number ", float: "a number ", str: ""}[f.type]
+    try:
+        exact = f.type(value)
+        good = not isinstance(value, bool) and (f.type is str or float(value) == exact)
+    except (TypeError, ValueError, OverflowError):
+        exact, good = value, False
+    if not good or (choices and exact not in choices) or not (choices or low <= exact <= high):
+        raise UserError(f"{f.name}: found {shorten(value)}, allowed: {kind}{allowed}")
+    return exact
+
+
+@dataclass(frozen=True)
+class TrialBudget(Budget):
+    """What every multi-trial method needs: how many architectures, and how each is trained when no table is asked."""
+
+    trials: int = knob(100, "trials", "architectures evaluated", low=1, high=1_000_000)
+    child_epochs: int = knob(10, "child epochs", "epochs each architecture is trained", unit="epochs", low=1, high=600)
+    channels: int = knob(8, "channels", "width of a child's first cell", low=2, high=256)
+    cells: int = knob(3, "cells", "depth of a child, reduction cells included", low=1, high=40)
+    batch_size: int = knob(64, "batch size", "images in a minibatch", unit="images", low=2, high=4096)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An evaluated architecture; `reward` is an accuracy in [0, 1]."""
+
+    genotype: Genotype
+    reward: float
+    details: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `run` found; `finished` is False when the search was stopped before its budget was spent."""
+
+    genotype: Genotype
+    reward: float
+    details: dict
+    history: list[dict]
+    seconds: float
+    directory: Path | None
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method: how to build it, and what it needs."""
+
+    name: str
+    build: type
+    budget: type[Budget]
+    space: str
+    one_shot: bool
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False) -> Callable[[type], type]:
+    """Class decorator: register a search method under `name`."""
+
+    def register(cls: type) -> type:
+        _METHODS[name] = Method(name, cls, budget, space, one_shot)
+        return cls
+
+    return register
+
+
+def methods_by_name() -> dict[str, Method]:
+    """All registered methods; imports every module of `nascore.methods` on first use."""
+    for module in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"nascore.methods.{module.name}")
+    return dict(sorted(_METHODS.items()))
+
+
+def get(name: str) -> Method:
+    known = methods_by_name()
+    if name not in known:
+        raise UserError(f"unknown method {shorten(name)}; allowed: {', '.join(known)}")
+    return known[name]
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
+    if str(name) == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if str(name).split(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
+    if str(name).startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda") from None
+
+
+def run(
+    method: str,
+    *,
+    space: Any = None,
+    data: str | Path | Images = "digits",
+    estimate: Callable | None = None,
+    budget: str | Budget = "reduced",
+    seed: int = 0,
+    directory: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool | Callable[[Progress], None] = True,
+    stop: Callable[[], bool] | None = None,
+    checkpoint_seconds: float = 10.0,
+    **fields,
+) -> Result:
+    """Run one search and return what it found.
+
+    `space` is a name or any object with the methods of a space; `data` a name, a folder or `Images`; `estimate` any
+    callable from genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields`
+    replace single fields of the preset; `progress` may be a callable that gets every `Progress`. With a `directory`
+    the search can be stopped, killed and resumed: on the CPU it ends in the same bits. Raises `UserError`.
+    """
+    entry = get(method)
+    budget = dataclasses.replace(budget, **fields) if isinstance(budget, Budget) else entry.budget.preset(budget, **fields)
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: found {shorten(seed)}, allowed: a whole number from 0 to {2**32 - 1}")
+    device = choose_device(device)
+    config = {"method": method, "space": _name(space), "data": _name(data), "seed": seed, "device": device.type}
+    config |= {"budget": dataclasses.asdict(budget)}
+    search = _build(entry, space, data, estimate, budget, seed, device)
+    began = time.monotonic()
+    finished = drive(
+        search,
+        directory=directory,
+        config=config,
+        resume=resume,
+        progress=progress,
+        stop=stop,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    if not search.history:
+        raise UserError("the search was stopped before its first step: nothing was found")
+    best = search.best
+    if directory is not None:
+        write_json(Path(directory) / "genotype.json", json.loads(to_json(best.genotype)))
+    directory = directory and Path(directory)
+    seconds = time.monotonic() - began
+    return Result(best.genotype, best.reward, best.details, search.history, seconds, directory, finished)
+
+
+def _name(value) -> str | None:
+    """How config.json, and with it --resume, tells spaces and data apart."""
+    if value is None or isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, Path) else getattr(value, "name", type(value).__name__)
+
+
+def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, device: torch.device):
+    table = isinstance(data, str) and data == "nasbench201"
+    if entry.one_shot:
+        if table:
+            raise UserError(
+                f"{entry.name} trains on images and 'nasbench201' is a table; its space is --space nasbench201, with --data "
+                "digits, cifar10 or a folder of images"
+            )
+        if estimate is not None:
+            raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
+        return entry.build(_space(space or entry.space), _images(data, device), budget, seed, device)
+    if estimate is None and table:
+        estimate = Table()
+        if space is not None and _name(space) != estimate.space:
+            raise UserError(f"space {_name(space)!r} was asked for, but the table holds cells of {estimate.space!r} only")
+        space = estimate.space
+    space = _space(space or entry.space)
+    if estimate is None:
+        recipe = dataclasses.replace(RECIPES["child"], epochs=budget.child_epochs, batch_size=budget.batch_size)
+        images = _images(data, device)
+        estimate = TrainChildren(images, recipe, budget.channels, budget.cells, space.skeleton, seed, device)
+    return entry.build(space, estimate, budget, seed)
+
+
+def _space(space):
+    return spaces.get(space) if isinstance(space, str) else space
+
+
+def _images(data, device: torch.device) -> Images:
+    return data if isinstance(data, Images) else load_images(data, device=device)
