@@ -271,7 +271,9 @@ def _build(cls, data, path: str):
     _require(isinstance(data, dict), path or "the file", data, f"an object with {', '.join(_names(cls))}")
     prefix = f"{path}." if path else ""
     unknown = [name for name in data if name not in _names(cls)]
-    _require(not unknown, f"{prefix}{str(unknown[0])[:40]}" if unknown else "", "an unknown field", ", ".join(_names(cls)))
+    _require(
+        not unknown, f"{prefix}{str(unknown[0])[:40]}" if unknown else "", "an unknown field", ", ".join(_names(cls))
+    )
     missing = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in data]
     _require(not missing, f"{prefix}{missing[0]}" if missing else "", "nothing", "this field is required")
     values = {}

@@ -180,7 +180,9 @@ def run(
     the search can be stopped, killed and resumed: on the CPU it ends in the same bits. Raises `UserError`.
     """
     entry = get(method)
-    budget = dataclasses.replace(budget, **fields) if isinstance(budget, Budget) else entry.budget.preset(budget, **fields)
+    budget = (
+        dataclasses.replace(budget, **fields) if isinstance(budget, Budget) else entry.budget.preset(budget, **fields)
+    )
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UserError(f"seed: found {shorten(seed)}, allowed: a whole number from 0 to {2**32 - 1}")
     device = choose_device(device)
@@ -228,7 +230,9 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     if estimate is None and table:
         estimate = Table()
         if space is not None and _name(space) != estimate.space:
-            raise UserError(f"space {_name(space)!r} was asked for, but the table holds cells of {estimate.space!r} only")
+            raise UserError(
+                f"space {_name(space)!r} was asked for, but the table holds cells of {estimate.space!r} only"
+            )
         space = estimate.space
     space = _space(space or entry.space)
     if estimate is None:

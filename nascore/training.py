@@ -1,0 +1,150 @@
+"""Recipes, and the one loop that trains a network from scratch."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore.data import Batches, Images
+from nascore.errors import UserError, shorten
+from nascore.loop import Progress
+from nascore.seeding import generator
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: its size, SGD with a cosine schedule (per epoch, to `final_learning_rate`), and the
+    regularisation. `drop_path` grows linearly from 0 over the epochs (DARTS, appendix A.2.1)."""
+
+    channels: int
+    cells: int
+    epochs: int
+    batch_size: int
+    learning_rate: float = 0.025
+    final_learning_rate: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    clip: float = 5.0
+    cutout: int = 0
+    auxiliary_weight: float = 0.0
+    drop_path: float = 0.0
+
+
+RECIPES = {
+    # DARTS, appendix A.2.1 and cnn/train.py: 20 cells of width 36 for 600 epochs.
+    "darts-cifar": Recipe(36, 20, 600, 96, cutout=16, auxiliary_weight=0.4, drop_path=0.2),
+    # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
+    "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
+    # A child of a multi-trial search: just enough to rank it.
+    "child": Recipe(8, 3, 10, 64, learning_rate=0.05),
+}
+
+
+def recipe_named(name: str, **sizes) -> Recipe:
+    """The recipe `name` with the given fields replaced (those that are not None). Raises `UserError`."""
+    if name not in RECIPES:
+        raise UserError(f"unknown recipe {shorten(name)}; allowed: {', '.join(RECIPES)}")
+    return replace(RECIPES[name], **{key: value for key, value in sizes.items() if value is not None})
+
+
+def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
+    """The cosine schedule of Loshchilov and Hutter, one period, constant within an epoch."""
+    return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+class Training:
+    """Trains `network` on `images.train`; a step is a minibatch, a row of the history an epoch. What it does at a step
+    depends on the seed and the step number alone, so a resumed training ends in the same bits."""
+
+    def __init__(self, network: nn.Module, images: Images, recipe: Recipe, seed: int):
+        self.images, self.recipe, self.seed = images, recipe, seed
+        self.device = images.train.device
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
+        self.optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            foreach=True,
+        )
+        self.steps, self.history = 0, []
+        self.loss, self.correct, self.seen = torch.zeros(3, device=self.device, dtype=torch.float64).unbind()
+
+    @property
+    def total(self) -> int:
+        return self.recipe.epochs * self.batches.per_epoch
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= self.total
+
+    def step(self) -> Progress:
+        """One minibatch; at the end of an epoch a row with the mean loss and accuracy on the augmented images."""
+        recipe, epoch = self.recipe, self.steps // self.batches.per_epoch
+        images, labels = self.batches[self.steps]
+        rate = cosine(recipe.learning_rate, recipe.final_learning_rate, epoch, recipe.epochs)
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.network.train()
+        self.network.drop_path = recipe.drop_path * epoch / recipe.epochs
+        self.network.generator = generator(self.seed, "drop path", self.steps, device=self.device)
+        self.optimizer.zero_grad()
+        logits, loss = self._loss(images, labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip, foreach=True)
+        self.optimizer.step()
+        self.steps += 1
+        with torch.no_grad():
+            self.loss += loss.detach() * len(labels)
+            self.correct += (logits.argmax(1) == labels).sum()
+            self.seen += len(labels)
+        metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
+        return Progress(self.steps, self.total, metrics=metrics)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.network(images)
+        if isinstance(output, tuple):
+            logits, auxiliary = output
+            return logits, F.cross_entropy(logits, labels) + self.recipe.auxiliary_weight * F.cross_entropy(
+                auxiliary, labels
+            )
+        return output, F.cross_entropy(output, labels)
+
+    def _end_of_epoch(self, epoch: int) -> dict[str, float]:
+        metrics = {"epoch": epoch + 1, "loss": (self.loss / self.seen).item()}
+        metrics["train_accuracy"] = (self.correct / self.seen).item()
+        if not math.isfinite(metrics["loss"]):
+            raise UserError(f"the training loss became {metrics['loss']} in epoch {epoch + 1}: lower the learning rate")
+        for total in (self.loss, self.correct, self.seen):
+            total.zero_()
+        self.history.append({"step": self.steps, **metrics})
+        return metrics
+
+    def state_dict(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "history": self.history,
+            "epoch_so_far": [self.loss, self.correct, self.seen],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps, self.history = state["steps"], list(state["history"])
+        self.loss, self.correct, self.seen = (total.to(self.device) for total in state["epoch_so_far"])
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, images: Images, batch_size: int = 500) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy in [0, 1] on `images.test`, not augmented."""
+    network.eval()
+    loss = correct = 0.0
+    for pixels, labels in zip(images.test.split(batch_size), images.test_labels.split(batch_size)):
+        logits = network(images.normalise(pixels))
+        loss += F.cross_entropy(logits, labels, reduction="sum").item()
+        correct += (logits.argmax(1) == labels).sum().item()
+    return loss / len(images.test), correct / len(images.test)
