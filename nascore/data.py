@@ -187,7 +187,7 @@ def _torchvision(name: str) -> Images:
     except (urllib.error.URLError, RuntimeError, OSError, tarfile.TarError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise UserError(
-            f"cannot download {name} to {root / name} ({reason}); try again, or name a folder of images with --data FOLDER"
+            f"cannot download {name} to {root / name} ({reason}); try again, or give a folder: --data FOLDER"
         ) from None
     tensors = []
     for part in sets:

@@ -221,8 +221,8 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     if entry.one_shot:
         if table:
             raise UserError(
-                f"{entry.name} trains on images and 'nasbench201' is a table; its space is --space nasbench201, with --data "
-                "digits, cifar10 or a folder of images"
+                f"{entry.name} trains on images and 'nasbench201' is a table; its space is --space nasbench201, "
+                "with --data digits, cifar10 or a folder of images"
             )
         if estimate is not None:
             raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
