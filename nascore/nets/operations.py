@@ -1,0 +1,174 @@
+"""The candidate operations by their published names, as modules: (B, channels_in, H, W) -> (B, channels_out, H', W').
+
+Convolutions are ReLU-Conv-BN without bias (DARTS, A.1.1); ReLU is never in place, because one map feeds several
+operations. Batch norm after a pool belongs to the search supernet, not to the operation.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nascore import genotypes
+from nascore.errors import UserError, shorten
+
+Constructor = Callable[..., nn.Module]
+
+
+class ReLUConvBN(nn.Sequential):
+    """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's full dilated one."""
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        affine: bool = True,
+        dilation: int = 1,
+    ):
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=False),
+            nn.BatchNorm2d(channels_out, affine=affine),
+        )
+
+
+def _depthwise(channels_in: int, channels_out: int, kernel: int, stride: int, dilation: int, affine: bool) -> list:
+    """ReLU, one kernel a channel, 1x1 across channels, batch norm; the map keeps its size at stride 1."""
+    padding = dilation * (kernel - 1) // 2
+    return [
+        nn.ReLU(),
+        nn.Conv2d(channels_in, channels_in, kernel, stride, padding, dilation, groups=channels_in, bias=False),
+        nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        nn.BatchNorm2d(channels_out, affine=affine),
+    ]
+
+
+class SepConv(nn.Sequential):
+    """Depthwise-separable convolution, applied twice, the stride in the first (NASNet, A.4)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
+        first = _depthwise(channels_in, channels_in, kernel, stride, 1, affine)
+        super().__init__(*first, *_depthwise(channels_in, channels_out, kernel, 1, 1, affine))
+
+
+class DilConv(nn.Sequential):
+    """Depthwise-separable convolution with dilation 2, applied once."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
+        super().__init__(*_depthwise(channels_in, channels_out, kernel, stride, 2, affine))
+
+
+class FactorizedConv(nn.Sequential):
+    """ReLU, 1 x kernel, kernel x 1, one batch norm at the end."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
+        pad = kernel // 2
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, pad), bias=False),
+            nn.Conv2d(channels_out, channels_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
+            nn.BatchNorm2d(channels_out, affine=affine),
+        )
+
+
+class FactorizedReduce(nn.Module):
+    """The stride-2 skip: half of the channels see the pixels at (even, even), the other half those at (odd, odd)."""
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
+        super().__init__()
+        if channels_out % 2:
+            raise UserError(f"channels: found {channels_out} where a map is halved, allowed: an even number")
+        self.even = nn.Conv2d(channels_in, channels_out // 2, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels_out // 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise UserError(f"a map of {x.shape[2]} x {x.shape[3]} cannot be halved, allowed: even sides")
+        # Taking the pixels first leaves ReLU and convolution a quarter of the map each.
+        even, odd = x[:, :, ::2, ::2].relu(), x[:, :, 1::2, 1::2].relu()
+        return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
+
+
+class Zero(nn.Module):
+    """`none`: zeros, whatever comes in (x * 0 would let NaN through)."""
+
+    def __init__(self, channels: int, stride: int = 1):
+        super().__init__()
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(-1, self.channels, -1, -1)
+
+
+class ResidualBlock(nn.Module):
+    """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average pool and a plain 1x1."""
+
+    def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
+        super().__init__()
+        self.first = ReLUConvBN(channels_in, channels_out, 3, 2, 1, affine)
+        self.second = ReLUConvBN(channels_out, channels_out, 3, 1, 1, affine)
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.second(self.first(x))
+
+
+def _skip(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
+    if stride == 2:
+        return FactorizedReduce(channels_in, channels_out, affine)
+    return nn.Identity() if channels_in == channels_out else ReLUConvBN(channels_in, channels_out, affine=affine)
+
+
+def _pool(kind: type[nn.Module], kernel: int, **options) -> Constructor:
+    def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
+        pool = kind(kernel, stride, kernel // 2, **options)
+        if channels_in == channels_out:
+            return pool
+        return nn.Sequential(
+            pool, nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out, affine=affine)
+        )
+
+    return construct
+
+
+def _conv(kernel: int, dilation: int = 1) -> Constructor:
+    padding = dilation * (kernel - 1) // 2
+    return lambda c_in, c_out, stride, affine: ReLUConvBN(c_in, c_out, kernel, stride, padding, affine, dilation)
+
+
+def _sized(kind: type[nn.Module], kernel: int) -> Constructor:
+    return lambda c_in, c_out, stride, affine: kind(c_in, c_out, kernel, stride, affine)
+
+
+_CONSTRUCTORS: dict[str, Constructor] = {
+    "none": lambda c_in, c_out, stride, affine: Zero(c_out, stride),
+    "skip_connect": _skip,
+    "avg_pool_3x3": _pool(nn.AvgPool2d, 3, count_include_pad=False),
+    **{f"max_pool_{k}x{k}": _pool(nn.MaxPool2d, k) for k in (3, 5, 7)},
+    **{f"sep_conv_{k}x{k}": _sized(SepConv, k) for k in (3, 5, 7)},
+    **{f"dil_conv_{k}x{k}": _sized(DilConv, k) for k in (3, 5)},
+    **{f"conv_{k}x1_1x{k}": _sized(FactorizedConv, k) for k in (3, 7)},
+    **{f"conv_{k}x{k}": _conv(k) for k in (1, 3, 5)},
+    **{f"nor_conv_{k}x{k}": _conv(k) for k in (1, 3)},
+    "full_dil_conv_3x3": _conv(3, dilation=2),
+}
+
+
+def register(name: str, constructor: Constructor) -> None:
+    """Make an operation of your own usable in genotypes and networks: `constructor(channels_in, channels_out, stride,
+    affine)` returns its module. Registering a name again replaces it."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise UserError(f"operation name: found {shorten(name)}, allowed: letters, digits and underscores")
+    genotypes.OPERATIONS.add(name)
+    _CONSTRUCTORS[name] = constructor
+
+
+def build(name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True) -> nn.Module:
+    """The module of an operation; at stride 2 it halves the map."""
+    if name not in _CONSTRUCTORS:
+        raise UserError(f"operation: found {shorten(name)}, allowed: {', '.join(sorted(_CONSTRUCTORS))}")
+    return _CONSTRUCTORS[name](channels_in, channels_out, stride, affine)
