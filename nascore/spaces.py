@@ -1,0 +1,313 @@
+"""Search spaces: decisions <-> genotype.
+
+A space says how many options each decision has and what network the decisions mean, and no more; who decides is a
+method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with `choices_at`, `decode`, `encode`,
+`size`, `sample` and `mutate` is a space; `token_at` and `levels` are optional.
+"""
+
+import inspect
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from random import Random
+
+from nascore.errors import UserError, shorten
+from nascore.genotypes import COMBINATIONS, MAX_NODES, OPERATIONS, Cell, CellGenotype, GenotypeError, Node
+
+DARTS_PRIMITIVES = (
+    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
+    "dil_conv_5x5",
+)  # fmt: skip
+NASNET_PRIMITIVES = (
+    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
+    "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+)  # fmt: skip
+PNAS_PRIMITIVES = (
+    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
+    "full_dil_conv_3x3",
+)  # fmt: skip
+ENAS_PRIMITIVES = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")
+NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a decision is about. Decisions of one `kind` share a policy's head and embedding; `refers_to` lists the
+    earlier positions that the last `len(refers_to)` options point to (the options before them are the cell's inputs).
+    """
+
+    kind: str
+    refers_to: tuple[int, ...] = ()
+
+
+class CellSpace:
+    """A space of cells in which the number of options depends on the position alone. Decisions list the cells in the
+    order of `cell_types`; subclasses turn one cell's decisions into a `Cell` and back."""
+
+    n_inputs = 2
+
+    def __init__(self, name: str, skeleton: str, primitives: Sequence[str], nodes: int, cell_types: tuple[str, ...]):
+        good = isinstance(nodes, int) and 1 <= nodes <= MAX_NODES
+        if not good:
+            raise UserError(f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}")
+        self.name, self.skeleton, self.nodes, self.cell_types = name, skeleton, nodes, cell_types
+        self.primitives = tuple(primitives)
+        unknown = [op for op in self.primitives if op not in OPERATIONS]
+        if unknown or len(set(self.primitives)) < len(self.primitives):
+            found = unknown[0] if unknown else self.primitives
+            raise UserError(f"space {name}: primitives {shorten(found)}, allowed: each once of {sorted(OPERATIONS)}")
+        layout = self._layout()  # one cell's (token, number of options), position by position
+        self._length = len(layout)
+        self._choices = tuple(count for _ in cell_types for _, count in layout)
+        self._tokens = tuple(
+            Token(token.kind, tuple(cell * len(layout) + p for p in token.refers_to))
+            for cell in range(len(cell_types))
+            for token, _ in layout
+        )
+        self._open = [p for p, count in enumerate(self._choices) if count > 1]
+
+    def choices_at(self, prefix: Sequence[int]) -> int:
+        """How many options the decision after `prefix` has; 0 when the architecture is complete."""
+        return self._choices[len(prefix)] if len(prefix) < len(self._choices) else 0
+
+    def token_at(self, position: int) -> Token:
+        return self._tokens[position]
+
+    def size(self) -> int:
+        """The number of complete decision lists."""
+        return math.prod(self._choices)
+
+    def sample(self, generator: Random) -> list[int]:
+        """Decisions of an architecture drawn uniformly."""
+        return [generator.randrange(count) for count in self._choices]
+
+    def mutate(self, decisions: Sequence[int], generator: Random) -> list[int]:
+        """`decisions` with exactly one of them, drawn uniformly among those that have alternatives, changed."""
+        mutated, position = list(decisions), generator.choice(self._open)
+        other = generator.randrange(self._choices[position] - 1)
+        mutated[position] = other + (other >= mutated[position])
+        return mutated
+
+    def decode(self, decisions: Sequence[int]) -> CellGenotype:
+        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of this space's."""
+        decisions = self._checked(decisions)
+        cells = [self._cell(decisions[i : i + self._length]) for i in range(0, len(decisions), self._length)]
+        return CellGenotype(*cells)
+
+    def encode(self, genotype: CellGenotype) -> list[int]:
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold it."""
+        if not isinstance(genotype, CellGenotype):
+            self._refuse("kind", type(genotype).__name__, "CellGenotype")
+        cells = {"normal": genotype.normal, "reduce": genotype.reduce}
+        decisions = []
+        for name, cell in cells.items():
+            if (cell is None) == (name in self.cell_types):
+                self._refuse(name, cell, "null: this space has one cell" if cell else "a cell")
+            if cell is not None:
+                if cell.n_inputs != self.n_inputs or len(cell.nodes) != self.nodes:
+                    found = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
+                    self._refuse(name, found, f"{self.nodes} nodes, {self.n_inputs} inputs")
+                for i, node in enumerate(cell.nodes):
+                    decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
+                if set(cell.concat) != set(self._concat(cell.nodes)):
+                    self._refuse(f"{name}.concat", list(cell.concat), f"{list(self._concat(cell.nodes))}, {self._rule}")
+        return decisions
+
+    _rule = "all nodes"
+
+    def _concat(self, nodes: Sequence[Node]) -> tuple[int, ...]:
+        return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
+
+    def _layout(self) -> list[tuple[Token, int]]:
+        raise NotImplementedError
+
+    def _cell(self, decisions: Sequence[int]) -> Cell:
+        raise NotImplementedError
+
+    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+        raise NotImplementedError
+
+    def _checked(self, decisions: Sequence[int]) -> tuple[int, ...]:
+        decisions = tuple(map(operator.index, decisions))
+        lengths = getattr(self, "levels", (len(self._choices),))
+        if len(decisions) not in lengths:
+            allowed = " or ".join(map(str, lengths))
+            raise UserError(f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}")
+        for position, (decision, count) in enumerate(zip(decisions, self._choices)):
+            if not 0 <= decision < count:
+                raise UserError(f"space {self.name}: decision {position} is {decision}, allowed: 0 to {count - 1}")
+        return decisions
+
+    def _refuse(self, field: str, found, allowed: str):
+        raise GenotypeError(f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}")
+
+    def _op(self, op: str, field: str, names: Sequence[str]) -> int:
+        if op not in names:
+            self._refuse(field, op, ", ".join(names))
+        return names.index(op)
+
+
+class Pairs(CellSpace):
+    """DARTS's derived cells: a node takes two different states, an operation on each, and all nodes are put out.
+    Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the same pair at every node."""
+
+    def _layout(self):
+        self._pairs = sorted(combinations(range(self.nodes + 1), 2), key=lambda pair: pair[::-1])
+        self._ops = tuple(op for op in self.primitives if op != "none")  # `none` is for the supernet only
+        if len(self._ops) < 2:
+            raise UserError(f"space {self.name}: primitives {self.primitives}, allowed: two or more besides 'none'")
+        op = (Token("op"), len(self._ops))
+        return [choice for i in range(self.nodes) for choice in ((Token("pair"), math.comb(i + 2, 2)), op, op)]
+
+    def _cell(self, decisions):
+        nodes = [
+            Node(self._pairs[pair], (self._ops[first], self._ops[second]))
+            for pair, first, second in zip(decisions[::3], decisions[1::3], decisions[2::3])
+        ]
+        return Cell(tuple(nodes), self._concat(nodes))
+
+    def _decisions(self, node, i, field):
+        pair = tuple(sorted(node.inputs))
+        if node.combine != "add" or pair not in self._pairs:
+            self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
+        ops = [op for _, op in sorted(zip(node.inputs, node.ops))]
+        return [self._pairs.index(pair)] + [self._op(op, f"{field}.ops", self._ops) for op in ops]
+
+
+class Blocks(CellSpace):
+    """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order` lists a block's
+    decisions; `puts_out` is the rule for the concat: "all" blocks, the "unused" ones, or all "loose ends", the cell's
+    unused inputs among them."""
+
+    RULES = {
+        "all": "all blocks",
+        "unused": "the blocks that no other reads (and never a cell input)",
+        "loose ends": "the states that no node reads",
+    }
+
+    def __init__(self, name, skeleton, primitives, nodes, cell_types, order: tuple[str, ...], puts_out: str):
+        self.order, self._puts_out, self._rule = order, puts_out, self.RULES[puts_out]
+        super().__init__(name, skeleton, primitives, nodes, cell_types)
+        if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
+            self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
+
+    def _layout(self):
+        layout, width = [], len(self.order)
+        for b in range(self.nodes):
+            ends = tuple(width * earlier - 1 for earlier in range(1, b + 1))  # a block is its last decision
+            options = {"op": len(self.primitives), "combine": len(COMBINATIONS), "input": b + 2}
+            layout += [(Token(kind, ends if kind == "input" else ()), options[kind]) for kind in self.order]
+        return layout
+
+    def _cell(self, decisions):
+        nodes = []
+        for at in range(0, len(decisions), len(self.order)):
+            block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
+            for kind, decision in zip(self.order, decisions[at:]):
+                block[kind].append(decision)
+            ops = tuple(self.primitives[op] for op in block["op"])
+            nodes.append(Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])]))
+        return Cell(tuple(nodes), self._concat(nodes))
+
+    def _concat(self, nodes):
+        used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
+        first = 0 if self._puts_out == "loose ends" else 2
+        return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
+
+    def _decisions(self, node, i, field):
+        if len(node.inputs) != 2:
+            self._refuse(field, node.inputs, "two inputs")
+        if node.combine != "add" and "combine" not in self.order:
+            self._refuse(f"{field}.combine", node.combine, "add")
+        block = {
+            "input": list(node.inputs),
+            "op": [self._op(op, f"{field}.ops", self.primitives) for op in node.ops],
+            "combine": [COMBINATIONS.index(node.combine)],
+        }
+        return [block[kind].pop(0) for kind in self.order]
+
+
+class Edges(CellSpace):
+    """NAS-Bench-201: an operation, `none` included, on each edge 0-1, 0-2, 1-2, 0-3, 1-3, 2-3 of the complete graph;
+    state 0 is the cell's input and state 3 its output."""
+
+    n_inputs = 1
+    levels = (1, 3, 6)
+    _rule = "the last node"
+
+    def _layout(self):
+        return [(Token("op"), len(self.primitives))] * (self.nodes * (self.nodes + 1) // 2)
+
+    @lru_cache(maxsize=2**14)  # noqa: B019 - all 15,625 cells, so that a search on the table only looks up
+    def _decode(self, decisions: tuple[int, ...]) -> CellGenotype:
+        return super().decode(decisions)
+
+    def decode(self, decisions: Sequence[int]) -> CellGenotype:
+        """The genotype that `decisions` mean; of 1 or 3 decisions, that of the smaller cell whose last node goes to
+        the output by `skip_connect`."""
+        return self._decode(tuple(decisions))
+
+    def _cell(self, decisions):
+        ops = [self.primitives[d] for d in decisions] + ["none"] * (6 - len(decisions))
+        if len(decisions) < 6:
+            ops[{1: 4, 3: 5}[len(decisions)]] = "skip_connect"
+        nodes = (Node((0,), ops[:1]), Node((0, 1), ops[1:3]), Node((0, 1, 2), ops[3:]))
+        return Cell(nodes, self._concat(nodes), n_inputs=1)
+
+    def _concat(self, nodes):
+        return (len(nodes),)
+
+    def _decisions(self, node, i, field):
+        ops = dict(zip(node.inputs, node.ops))
+        if node.combine != "add" or len(node.inputs) != i + 1 or len(ops) != i + 1:
+            self._refuse(field, (node.combine, node.inputs), f"the sum of inputs 0 to {i}, each once")
+        return [self._op(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]
+
+
+BOTH = ("normal", "reduce")
+
+
+def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs:
+    return Pairs("darts", "darts", primitives, nodes, BOTH)
+
+
+def nasnet(blocks: int = 5) -> Blocks:
+    order = ("input", "input", "op", "op", "combine")
+    return Blocks("nasnet", "nasnet", NASNET_PRIMITIVES, blocks, BOTH, order, "unused")
+
+
+def pnas(blocks: int = 5) -> Blocks:
+    return Blocks("pnas", "pnasnet", PNAS_PRIMITIVES, blocks, ("normal",), ("input", "input", "op", "op"), "all")
+
+
+def enas_micro(nodes: int = 5) -> Blocks:
+    order = ("input", "op", "input", "op")
+    return Blocks("enas-micro", "enas", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
+
+
+@lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
+def nasbench201() -> Edges:
+    return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
+
+
+SPACES: dict[str, Callable] = {
+    "darts": darts,
+    "nasnet": nasnet,
+    "pnas": pnas,
+    "enas-micro": enas_micro,
+    "nasbench201": nasbench201,
+}
+
+
+def get(name: str, **sizes) -> CellSpace:
+    """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown name or size."""
+    if name not in SPACES:
+        raise UserError(f"unknown space {shorten(name)}; allowed: {', '.join(SPACES)}")
+    known = inspect.signature(SPACES[name]).parameters
+    for size in sizes:
+        if size not in known:
+            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}")
+    return SPACES[name](**sizes)
