@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -36,8 +37,13 @@ class Progress:
 
     def row(self) -> dict:
         """The step as a line of `history.jsonl`."""
-        genotype = self.genotype and json.loads(to_json(self.genotype))
+        genotype = self.genotype and _plain(self.genotype)
         return {"step": self.step, "reward": self.reward, "genotype": genotype, **self.metrics}
+
+
+@lru_cache(maxsize=2**14)  # a search on a table meets the same genotypes again and again
+def _plain(genotype: Genotype) -> dict:
+    return json.loads(to_json(genotype))
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
