@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    # Imported on first use: `nascore describe` and the table need no search loop, and a short command should start fast.
+    # Imported on first use: a short command should start fast.
     if name in ("run", "Result"):
         from nascore import search
 

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend: its text is a single line that says what was found and what is allowed."""
+"""The one kind of error that is the user's to mend: one line that says what was found and what is allowed."""
 
 
 class UserError(ValueError):

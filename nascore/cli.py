@@ -1,0 +1,289 @@
+"""The command line: nascore search | train | describe | draw | bench. Whatever a user can get wrong ends in one plain
+line on standard error and exit status 2."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+from nascore import __version__, genotypes, published
+from nascore.errors import UserError, shorten
+from nascore.genotypes import Genotype
+
+DRAWN = "genotype.svg"
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for a user's error, 130 for a run that was interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return options.run(options)
+    except UserError as error:
+        print(f"nascore: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("nascore: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away: nothing to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="nascore", description="Neural Architecture Search: five papers, each complete.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"nascore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    for add in (_add_search, _add_train, _add_describe, _add_draw, _add_bench):
+        add(commands, arguments)
+    return parser
+
+
+def _command(commands, name: str, run, help: str, **more) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help="images (default: digits)")
+    parser.add_argument("--seed", type=int, default=0, help="whatever is random follows from it (default: 0)")
+    parser.add_argument("--out", metavar="DIR", help="directory for what is found and for the checkpoint")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+# --- search ---------------------------------------------------------------------------------------------------------
+
+
+def _add_search(commands, arguments: list[str]) -> None:
+    parser = _command(
+        commands, "search", search, "Search for an architecture. METHOD --help lists the method's fields."
+    )
+    _add_run_options(parser)
+    parser.add_argument("--budget", default="reduced", help="smoke, reduced or full (default: reduced)")
+    parser.add_argument("--space", metavar="NAME", help="search space (default: the method's own)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=10.0, help="time between checkpoints (default: 10)")
+    if arguments[:1] != ["search"]:  # only a search needs the methods, and with them PyTorch
+        return
+    from nascore.search import methods_by_name
+
+    known = methods_by_name()
+    parser.add_argument("method", metavar="METHOD", help=", ".join(known))
+    chosen = next((known[word] for word in arguments[1:] if word in known), None)
+    if chosen is None:
+        return
+    group = parser.add_argument_group(f"fields of {chosen.name} (default: the budget's)")
+    for field in dataclasses.fields(chosen.budget):
+        meta = field.metadata
+        bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
+        names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
+        text = f"{meta['help']} ({bounds}; full: {field.default})"
+        group.add_argument(*names, dest=field.name, metavar="VALUE", default=None, help=text.replace("%", "%%"))
+
+
+def search(options: argparse.Namespace) -> int:
+    from nascore.search import get, run
+
+    fields = [field.name for field in dataclasses.fields(get(options.method).budget)]
+    result = run(
+        options.method,
+        space=options.space,
+        data=options.data,
+        budget=options.budget,
+        seed=options.seed,
+        directory=options.out,
+        resume=options.resume,
+        device=options.device,
+        progress=not options.quiet,
+        checkpoint_seconds=options.checkpoint_seconds,
+        **{name: value for name in fields if (value := getattr(options, name)) is not None},
+    )
+    if not result.finished:
+        return _interrupted(options, len(result.history))
+    if options.out:
+        from nascore.show.drawing import draw
+
+        draw(result.genotype).save(Path(options.out) / DRAWN)
+        print(f"found in {result.seconds:.1f} s: {options.out}/genotype.json, drawn in {options.out}/{DRAWN}")
+    else:
+        print(genotypes.to_json(result.genotype))
+    for name, value in result.details.items():
+        if isinstance(value, float):
+            print(f"{name}: {value:.4f}")
+    print(f"best reward: {result.reward:.4f}")
+    return 0
+
+
+def _interrupted(options: argparse.Namespace, steps: int) -> int:
+    again = [word for word in sys.argv[1:] if word != "--resume"]
+    kept = f"go on with: nascore {' '.join([*again, '--resume'])}" if options.out else "without --out nothing was kept"
+    print(f"nascore: stopped after {steps} steps; {kept}", file=sys.stderr)
+    return 130
+
+
+# --- train ----------------------------------------------------------------------------------------------------------
+
+
+def _add_train(commands, arguments: list[str]) -> None:
+    parser = _command(commands, "train", train, "Train a genotype's network from scratch and report its test accuracy.")
+    _add_genotype(parser)
+    _add_run_options(parser)
+    parser.add_argument("--recipe", default="small", help="darts-cifar (the paper's), small or child (default: small)")
+    parser.add_argument("--skeleton", help="how cells are stacked (default: the genotype's home)")
+    for name in ("channels", "cells", "epochs", "batch-size"):
+        parser.add_argument(f"--{name}", type=int, help="replaces the recipe's")
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (default: 30)")
+
+
+def train(options: argparse.Namespace) -> int:
+    from nascore import data, training
+    from nascore.loop import drive, write_json
+    from nascore.nets.convolutional import Network, home
+    from nascore.search import choose_device
+    from nascore.seeding import seeded
+
+    sizes = {name: getattr(options, name) for name in ("channels", "cells", "epochs", "batch_size")}
+    recipe = training.recipe_named(options.recipe, **sizes)
+    genotype = read_genotype(options.genotype)
+    skeleton = home(_home(options.genotype), options.skeleton)["skeleton"]
+    images = data.load(options.data, choose_device(options.device))
+    with seeded(options.seed, "network"):
+        network = Network(
+            genotype,
+            channels=recipe.channels,
+            cells=recipe.cells,
+            classes=len(images.classes),
+            in_channels=images.channels,
+            skeleton=skeleton,
+            auxiliary=recipe.auxiliary_weight > 0,
+        )
+    loop = training.Training(network, images, recipe, options.seed)
+    config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": options.seed}
+    config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
+    finished = drive(
+        loop,
+        directory=options.out,
+        config=config,
+        resume=options.resume,
+        progress=not options.quiet,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+    if not finished:
+        return _interrupted(options, loop.steps)
+    loss, accuracy = training.evaluate(network, images)
+    if options.out:
+        result = {
+            "test_accuracy": accuracy,
+            "test_loss": loss,
+            "parameters": sum(p.numel() for p in network.parameters()),
+        }
+        write_json(Path(options.out) / "result.json", result)
+    print(f"test accuracy: {accuracy:.4f}")
+    return 0
+
+
+# --- describe, draw, bench ------------------------------------------------------------------------------------------
+
+
+def _add_genotype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("genotype", metavar="GENOTYPE", help=f"a JSON file, or {', '.join(published.GENOTYPES)}")
+
+
+def read_genotype(name: str) -> Genotype:
+    """A published name or a JSON file. Raises `UserError`, one line, for anything else."""
+    if name in published.GENOTYPES:
+        return published.GENOTYPES[name]
+    try:
+        with open(name, encoding="utf-8") as file:
+            text = file.read(genotypes.MAX_TEXT + 1)
+    except FileNotFoundError:
+        names = ", ".join(published.GENOTYPES)
+        raise UserError(f"no genotype {shorten(name)}; allowed: a JSON file, or one of {names}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UserError(f"cannot read {shorten(name)}: {reason}") from None
+    try:
+        return genotypes.from_json(text)
+    except genotypes.GenotypeError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def _home(name: str) -> Genotype | str:
+    return name if name in published.GENOTYPES else read_genotype(name)
+
+
+def _add_describe(commands, arguments: list[str]) -> None:
+    parser = _command(commands, "describe", describe, "Count a network's parameters and multiply-adds, and its depth.")
+    _add_genotype(parser)
+    parser.add_argument("--network", help="sets all sizes at once: darts-cifar, darts-imagenet")
+    parser.add_argument("--skeleton", help="how cells are stacked: darts, nasbench201")
+    parser.add_argument("--stem", help="cifar or imagenet")
+    for name, text in (
+        ("channels", "width"),
+        ("cells", "depth"),
+        ("classes", "classes"),
+        ("input", "image side, pixels"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=text)
+    parser.add_argument("--auxiliary", action="store_const", const=True, help="with the auxiliary head")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def describe(options: argparse.Namespace) -> int:
+    from nascore.nets import measure
+
+    names = ("network", "skeleton", "stem", "channels", "cells", "classes", "input", "auxiliary")
+    found = measure.describe(_home(options.genotype), **{name: getattr(options, name) for name in names})
+    if options.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name.replace('_', '-')}: {value:,}" if type(value) is int else f"{name}: {value}")
+    return 0
+
+
+def _add_draw(commands, arguments: list[str]) -> None:
+    parser = _command(commands, "draw", draw, "Draw a genotype as a graph.")
+    _add_genotype(parser)
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="cell.svg, .png, .pdf or .dot")
+
+
+def draw(options: argparse.Namespace) -> int:
+    from nascore.show import drawing
+
+    drawing.draw(read_genotype(options.genotype)).save(options.out)
+    return 0
+
+
+def _add_bench(commands, arguments: list[str]) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        bench,
+        "Time the steps of DARTS. With --against this RUNS the code in that checkout of quark0/darts.",
+    )
+    parser.add_argument(
+        "--against", metavar="FOLDER", help="a checkout of quark0/darts; its code is run, in turn with ours"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def bench(options: argparse.Namespace) -> int:
+    from nascore import bench
+
+    result = bench.benchmark(options.against, batch=options.batch, rounds=options.rounds)
+    print(json.dumps(result) if options.json else bench.table(result))
+    return 0

@@ -1,0 +1,316 @@
+"""DARTS: Differentiable Architecture Search. Liu, Simonyan, Yang; ICLR 2019; arXiv 1806.09055v2.
+
+In the order of the paper: the continuous relaxation (section 2.2) is `nets.supernet`; here are the approximate
+architecture gradient (2.3), the discrete architecture (2.4) and Algorithm 1 with the settings of section 3.1 and
+appendix A.1.1. Text and authors' code differ in three places, each a field of the budget: the last learning rate, the
+initial alphas, and the order of approximation. One difference is ours: the validation minibatches pass over their half
+of the data epoch by epoch, where the code draws a fresh random one at each step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore.data import Batches, Images
+from nascore.errors import UserError
+from nascore.estimators import Table
+from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.nets.supernet import Supernet, initial_alphas
+from nascore.search import Budget, Progress, Trial, knob, method
+from nascore.seeding import generator, seeded
+from nascore.training import cosine
+
+Tensors = Sequence[Tensor]
+Loss = Callable[[Tensors, Tensors], Tensor]  # (weights, alphas) -> scalar
+
+
+# --- Section 2.3: the approximate architecture gradient -------------------------------------------------------------
+
+
+def unrolled_weights(
+    weights: Tensors,
+    gradients: Tensors,
+    xi: float,
+    velocities: Tensors | None = None,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> list[Tensor]:
+    """One inner step in place of convergence: w' = w - xi grad_w L_train (equation 6), with the momentum and the
+    weight decay that the weights' own optimizer would use."""
+    step = torch._foreach_add(gradients, weights, alpha=weight_decay)
+    if velocities is not None:
+        torch._foreach_add_(step, velocities, alpha=momentum)
+    return list(torch._foreach_add(weights, step, alpha=-xi))
+
+
+def finite_difference(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01) -> Tensors:
+    """Equation 8: d2_{alpha,w} L_train . v from two probes at w +- eps v, eps = radius / ||v||."""
+    eps = radius / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
+    # eps stays on the device: no step waits for the host to read it.
+    offset = torch._foreach_mul(v, eps)
+    above = torch.autograd.grad(train_loss(torch._foreach_add(weights, offset), alphas), alphas)
+    below = torch.autograd.grad(train_loss(torch._foreach_sub(weights, offset), alphas), alphas)
+    return [(a - b) / (2 * eps) for a, b in zip(above, below)]
+
+
+def architecture_gradient(
+    train_loss: Loss,
+    valid_loss: Loss,
+    weights: Tensors,
+    alphas: Tensors,
+    xi: float = 0.0,
+    *,
+    hessian: str = "finite-difference",
+    radius: float = 0.01,
+    **inner,
+) -> Tensors:
+    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha): equation 7, and with xi = 0 the first-order
+    approximation. `hessian` says how the second term's product is made: "exact", by differentiating through
+    grad_w L_train, or "finite-difference", the paper's equation 8. `inner` goes to `unrolled_weights`."""
+    weights = [w.detach() for w in weights]  # detached weights get no gradient, and none is computed for them
+    if xi == 0:
+        return torch.autograd.grad(valid_loss(weights, alphas), alphas)
+    exact = hessian == "exact"
+    inner_weights = [w.detach().requires_grad_() for w in weights]
+    inner_alphas = alphas if exact else [a.detach() for a in alphas]
+    slope = torch.autograd.grad(train_loss(inner_weights, inner_alphas), inner_weights, create_graph=exact)
+    stepped = unrolled_weights(weights, [g.detach() for g in slope], xi, **inner)
+    stepped = [w.requires_grad_() for w in stepped]
+    gradients = torch.autograd.grad(valid_loss(stepped, alphas), [*alphas, *stepped])
+    direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
+    if exact:
+        product = torch.autograd.grad(slope, alphas, grad_outputs=v)
+    else:
+        product = finite_difference(train_loss, weights, alphas, v, radius)
+    return [d - xi * p for d, p in zip(direct, product)]  # equation 7
+
+
+# --- Section 2.4: deriving the discrete architecture ----------------------------------------------------------------
+
+
+def derive(alphas: Tensors, space) -> CellGenotype:
+    """In the DARTS space: each node keeps its two strongest incoming edges, an edge being as strong as its strongest
+    operation other than `none`, and on each that operation; ties go to the earlier edge, the earlier operation. In
+    the NAS-Bench-201 space every edge keeps its strongest operation, `none` included."""
+    cells = [_derive_cell(F.softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
+    return CellGenotype(*cells)
+
+
+def _derive_cell(strengths: list[list[float]], space) -> Cell:
+    every_edge = space.name == "nasbench201"
+    allowed = [k for k, op in enumerate(space.primitives) if every_edge or op != "none"]
+    nodes, row = [], 0
+    for i in range(space.nodes):
+        edges = []  # (strength, source, operation)
+        for source in range(space.n_inputs + i):
+            best = max(allowed, key=lambda k: strengths[row + source][k])
+            edges.append((strengths[row + source][best], source, space.primitives[best]))
+        row += len(edges)
+        if not every_edge:
+            edges = sorted(edges, key=lambda edge: -edge[0])[:2]  # a stable sort, as in the authors' code
+        nodes.append(Node(tuple(source for _, source, _ in edges), tuple(op for *_, op in edges)))
+    states = range(space.n_inputs, space.n_inputs + space.nodes)
+    return Cell(tuple(nodes), (states[-1],) if every_edge else tuple(states), space.n_inputs)
+
+
+# --- Algorithm 1 and section 3.1 ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DARTSBudget(Budget):
+    """What a DARTS search may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
+
+    epochs: int = knob(50, "epochs", "passes over the half of the images that trains the weights", low=1, high=1000)
+    batch_size: int = knob(64, "batch size", "images in a minibatch, of each half", unit="images", low=2, high=4096)
+    channels: int = knob(16, "channels", "width of the supernet's first cell", low=2, high=256)
+    cells: int = knob(8, "cells", "depth of the supernet, reduction cells included", low=1, high=40)
+    order: int = knob(
+        2,
+        "order",
+        "1: gradient at the current weights (xi = 0); 2: at weights one step ahead (equation 7). The published result is "
+        "of order 2; the authors' code does 1 unless it is started with --unrolled",
+        choices=(1, 2),
+    )
+    hessian: str = knob(
+        "finite-difference",
+        "second term",
+        "order 2 only: the paper's finite difference (equation 8), or the exact product by double backward",
+        choices=("finite-difference", "exact"),
+    )
+    learning_rate: float = knob(0.025, "weight learning rate", "SGD at the start of the cosine", low=0.0, high=10.0)
+    final_learning_rate: float = knob(
+        0.001, "last learning rate", "SGD at the end: 0.001 in the authors' code, 0 in the text", low=0.0, high=10.0
+    )
+    momentum: float = knob(0.9, "momentum", "of the weights' SGD", low=0.0, high=0.999)
+    weight_decay: float = knob(3e-4, "weight decay", "of the weights", low=0.0, high=1.0)
+    clip: float = knob(5.0, "clip", "largest norm of the weights' gradient", low=1e-6, high=1e6)
+    alpha_learning_rate: float = knob(3e-4, "alpha learning rate", "Adam on the alphas", low=0.0, high=10.0)
+    alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
+    alpha_scale: float = knob(
+        1e-3,
+        "alpha scale",
+        "standard deviation of the first alphas: 0.001 in the code, 0 in the text",
+        low=0.0,
+        high=10.0,
+    )
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "smoke": dict(epochs=2, channels=4, cells=3, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
+        "reduced": dict(epochs=20, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.01),
+        "full": {},
+    }
+
+
+@method("darts", budget=DARTSBudget, space="darts", one_shot=True)
+class DARTS:
+    """One step is one pass through the loop of Algorithm 1: a step of the alphas on a validation minibatch, then a
+    step of the weights on a training minibatch. The reward of a step is the supernet's accuracy on that validation
+    minibatch before the weights move; of the search, its mean over the last epoch."""
+
+    def __init__(self, space, data: Images, budget: DARTSBudget, seed: int, device: torch.device):
+        if not hasattr(space, "primitives"):
+            raise UserError("darts needs a space with primitives on edges; allowed: darts, nasbench201")
+        self.space, self.budget = space, budget
+        halves = data.to(device).validation_split(0.5)
+        self.train_batches = Batches(halves, budget.batch_size, seed, "darts")
+        self.valid_batches = Batches(halves, budget.batch_size, seed, "darts", which="test")
+        with seeded(seed, "supernet"):
+            self.supernet = Supernet(
+                space.primitives,
+                nodes=space.nodes,
+                n_inputs=space.n_inputs,
+                channels=budget.channels,
+                cells=budget.cells,
+                classes=len(data.classes),
+                in_channels=data.channels,
+                skeleton=space.skeleton,
+                cell_types=space.cell_types,
+            )
+        self.supernet.to(device, memory_format=torch.channels_last)
+        start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
+        self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
+        self.weights = list(self.supernet.parameters())  # the alphas are not among them
+        decay = {"weight_decay": budget.weight_decay}
+        self.weight_optimizer = torch.optim.SGD(self.weights, momentum=budget.momentum, foreach=True, **decay)
+        self.alpha_optimizer = torch.optim.Adam(
+            self.alphas, lr=budget.alpha_learning_rate, betas=(0.5, 0.999), weight_decay=budget.alpha_weight_decay
+        )
+        self.steps, self.history = 0, []
+
+    @property
+    def total(self) -> int:
+        return self.budget.epochs * self.train_batches.per_epoch
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= self.total
+
+    def step(self) -> Progress:
+        epoch = self.steps // self.train_batches.per_epoch
+        rate = cosine(self.budget.learning_rate, self.budget.final_learning_rate, epoch, self.budget.epochs)
+        self.weight_optimizer.param_groups[0]["lr"] = rate
+        train, valid = self.train_batches[self.steps], self.valid_batches[self.steps]
+        seen = self.descend_architecture(train, valid, xi=rate if self.budget.order == 2 else 0.0)
+        seen["loss"] = self.descend_weights(train)
+        self.steps += 1
+        metrics = {"epoch": epoch + 1} | {name: value.item() for name, value in seen.items()}
+        reward = metrics.pop("accuracy")
+        for name in ("loss", "valid_loss"):
+            if not metrics[name] < float("inf"):
+                raise UserError(
+                    f"{name} became {metrics[name]} at step {self.steps} of {self.total} (epoch {epoch + 1}); "
+                    "lower --learning-rate or --alpha-learning-rate"
+                )
+        progress = Progress(self.steps, self.total, derive(self.alphas, self.space), reward, metrics | self.strengths())
+        self.history.append(progress.row())
+        return progress
+
+    def descend_architecture(self, train, valid, xi: float) -> dict[str, Tensor]:
+        """Step (a) of Algorithm 1: alpha by Adam on equation 7."""
+        seen = {}
+
+        def valid_loss(weights: Tensors, alphas: Tensors) -> Tensor:
+            logits = self.logits(weights, alphas, valid[0])
+            loss = F.cross_entropy(logits, valid[1])
+            seen["accuracy"] = (logits.argmax(1) == valid[1]).double().mean()
+            seen["valid_loss"] = loss.detach()
+            return loss
+
+        def train_loss(weights: Tensors, alphas: Tensors) -> Tensor:
+            return F.cross_entropy(self.logits(weights, alphas, train[0]), train[1])
+
+        state = self.weight_optimizer.state
+        gradients = architecture_gradient(
+            train_loss,
+            valid_loss,
+            self.weights,
+            self.alphas,
+            xi,
+            hessian=self.budget.hessian,
+            velocities=[state[w]["momentum_buffer"] for w in self.weights] if state else None,
+            momentum=self.budget.momentum,
+            weight_decay=self.budget.weight_decay,
+        )
+        for alpha, gradient in zip(self.alphas, gradients):
+            alpha.grad = gradient
+        self.alpha_optimizer.step()
+        return seen
+
+    def descend_weights(self, train) -> Tensor:
+        """Step (b) of Algorithm 1: w by SGD on the training loss."""
+        self.weight_optimizer.zero_grad()
+        loss = F.cross_entropy(self.supernet(train[0], [a.detach() for a in self.alphas]), train[1])
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.weights, self.budget.clip, foreach=True)
+        self.weight_optimizer.step()
+        return loss.detach()
+
+    def logits(self, weights: Tensors, alphas: Tensors, images: Tensor) -> Tensor:
+        """The supernet's output (B, classes) as a function of its weights and alphas."""
+        named = dict(zip((name for name, _ in self.supernet.named_parameters()), weights))
+        return torch.func.functional_call(self.supernet, named, (images, alphas))
+
+    def strengths(self) -> dict:
+        """For each cell type: the mean entropy over edges (nats), and the mean strength of each operation."""
+        softmax = [F.softmax(alpha.detach().double(), -1) for alpha in self.alphas]
+        entropies = {
+            f"entropy_{cell}": -(p * p.log()).sum(-1).mean().item() for cell, p in zip(self.space.cell_types, softmax)
+        }
+        means = {
+            cell: dict(zip(self.space.primitives, p.mean(0).tolist()))
+            for cell, p in zip(self.space.cell_types, softmax)
+        }
+        return entropies | {"strengths": means}
+
+    @property
+    def best(self) -> Trial:
+        """The architecture read off the alphas as they are; DARTS does not choose by the supernet's accuracy."""
+        genotype = derive(self.alphas, self.space)
+        last = self.history[-self.train_batches.per_epoch :]
+        reward = sum(row["reward"] for row in last) / len(last)
+        details = {name: last[-1][name] for name in ("loss", "valid_loss", "strengths")}
+        if self.space.name == "nasbench201":
+            details |= Table().row(genotype)
+        return Trial(genotype, reward, details)
+
+    def state_dict(self) -> dict:
+        return {
+            "supernet": self.supernet.state_dict(),
+            "alphas": [alpha.detach().clone() for alpha in self.alphas],
+            "weight_optimizer": self.weight_optimizer.state_dict(),
+            "alpha_optimizer": self.alpha_optimizer.state_dict(),
+            "steps": self.steps,
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.supernet.load_state_dict(state["supernet"])
+        with torch.no_grad():
+            for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
+                alpha.copy_(stored)
+        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
+        self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
+        self.steps, self.history = state["steps"], list(state["history"])
