@@ -44,6 +44,10 @@ def _cell(text: str, concat: tuple[int, ...]) -> Cell:
     return Cell(tuple(nodes), concat)
 
 
+def _cells(normal: str, normal_concat: tuple[int, ...], reduce: str, reduce_concat: tuple[int, ...]) -> CellGenotype:
+    return CellGenotype(_cell(normal, normal_concat), _cell(reduce, reduce_concat))
+
+
 def _recurrent(text: str, concat: tuple[int, ...]) -> RecurrentGenotype:
     pairs = [row.split() for row in _rows(text)]
     return RecurrentGenotype(tuple((int(source), activation) for activation, source in pairs), concat)
@@ -86,10 +90,14 @@ _ENAS_MACRO = """
 0 1 1 0 0 0 1 1 1 0 1 0 0 0 1 0 1 0 0 1 1 0 0 0
 """
 
-_NASNET_NORMAL = """sep_conv_5x5 1 | sep_conv_3x3 0 ; sep_conv_5x5 0 | sep_conv_3x3 0 ; avg_pool_3x3 1 | skip_connect 0 ;
-                    avg_pool_3x3 0 | avg_pool_3x3 0 ; sep_conv_3x3 1 | skip_connect 1"""
-_NASNET_REDUCE = """sep_conv_5x5 1 | sep_conv_7x7 0 ; max_pool_3x3 1 | sep_conv_7x7 0 ; avg_pool_3x3 1 | sep_conv_5x5 0 ;
-                    skip_connect 3 | avg_pool_3x3 2 ; sep_conv_3x3 2 | max_pool_3x3 1"""
+_NASNET_NORMAL = """
+sep_conv_5x5 1 | sep_conv_3x3 0 ; sep_conv_5x5 0 | sep_conv_3x3 0 ; avg_pool_3x3 1 | skip_connect 0 ;
+avg_pool_3x3 0 | avg_pool_3x3 0 ; sep_conv_3x3 1 | skip_connect 1
+"""
+_NASNET_REDUCE = """
+sep_conv_5x5 1 | sep_conv_7x7 0 ; max_pool_3x3 1 | sep_conv_7x7 0 ; avg_pool_3x3 1 | sep_conv_5x5 0 ;
+skip_connect 3 | avg_pool_3x3 2 ; sep_conv_3x3 2 | max_pool_3x3 1
+"""
 _DARTS = "Liu, Simonyan, Yang, arXiv 1806.09055; quark0/darts"
 
 PUBLISHED: Mapping[str, Published] = MappingProxyType({
@@ -109,29 +117,30 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType({
     ),
     # The authors concatenate one cell input and one used state as well: 6F and 4F channels.
     "nasnet-a": Published(
-        CellGenotype(_cell(_NASNET_NORMAL, (0, 2, 3, 4, 5, 6)), _cell(_NASNET_REDUCE, (3, 4, 5, 6))),
+        _cells(_NASNET_NORMAL, (0, 2, 3, 4, 5, 6), _NASNET_REDUCE, (3, 4, 5, 6)),
         "Zoph, Vasudevan, Shlens, Le, arXiv 1707.07012; tensorflow/models slim nasnet_utils.py",
         "nasnet",
     ),
     "nasnet-a-darts": Published(
-        CellGenotype(_cell(_NASNET_NORMAL, (2, 3, 4, 5, 6)), _cell(_NASNET_REDUCE, (4, 5, 6))),
+        _cells(_NASNET_NORMAL, (2, 3, 4, 5, 6), _NASNET_REDUCE, (4, 5, 6)),
         "quark0/darts, cnn/genotypes.py NASNet, after arXiv 1707.07012",
         "darts",
     ),
     "amoebanet-a": Published(
-        CellGenotype(
-            _cell("""avg_pool_3x3 0 | max_pool_3x3 1 ; sep_conv_3x3 0 | sep_conv_5x5 2 ; sep_conv_3x3 0 | avg_pool_3x3 3 ;
-                     sep_conv_3x3 1 | skip_connect 1 ; skip_connect 0 | avg_pool_3x3 1""", (4, 5, 6)),
-            _cell("""avg_pool_3x3 0 | sep_conv_3x3 1 ; max_pool_3x3 0 | sep_conv_7x7 2 ; sep_conv_7x7 0 | avg_pool_3x3 1 ;
-                     max_pool_3x3 0 | max_pool_3x3 1 ; conv_7x1_1x7 0 | sep_conv_3x3 5""", (3, 4, 6)),
+        _cells(
+            """avg_pool_3x3 0 | max_pool_3x3 1 ; sep_conv_3x3 0 | sep_conv_5x5 2 ; sep_conv_3x3 0 | avg_pool_3x3 3 ;
+               sep_conv_3x3 1 | skip_connect 1 ; skip_connect 0 | avg_pool_3x3 1""", (4, 5, 6),
+            """avg_pool_3x3 0 | sep_conv_3x3 1 ; max_pool_3x3 0 | sep_conv_7x7 2 ; sep_conv_7x7 0 | avg_pool_3x3 1 ;
+               max_pool_3x3 0 | max_pool_3x3 1 ; conv_7x1_1x7 0 | sep_conv_3x3 5""", (3, 4, 6),
         ),
         "quark0/darts, cnn/genotypes.py AmoebaNet, after Real et al., arXiv 1802.01548",
         "darts",
     ),
     "pnasnet-5": Published(
         CellGenotype(
-            _cell("""sep_conv_5x5 0 | max_pool_3x3 0 ; sep_conv_7x7 1 | max_pool_3x3 1 ; sep_conv_5x5 1 | sep_conv_3x3 1 ;
-                     sep_conv_3x3 4 | max_pool_3x3 1 ; sep_conv_3x3 0 | skip_connect 1""", (2, 3, 4, 5, 6))
+            _cell("""sep_conv_5x5 0 | max_pool_3x3 0 ; sep_conv_7x7 1 | max_pool_3x3 1 ;
+                     sep_conv_5x5 1 | sep_conv_3x3 1 ; sep_conv_3x3 4 | max_pool_3x3 1 ;
+                     sep_conv_3x3 0 | skip_connect 1""", (2, 3, 4, 5, 6))
         ),
         "Liu et al., arXiv 1712.00559; tensorflow/models slim pnasnet.py, chenxi116/PNASNet.pytorch genotypes.py",
         "pnasnet",
@@ -140,37 +149,40 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType({
         _macro(_ENAS_MACRO), "melodyguan/enas, scripts/cifar10_macro_final.sh, for arXiv 1802.03268", "enas-macro"
     ),
     "enas-micro": Published(
-        CellGenotype(
-            _cell("""avg_pool_3x3 0 | sep_conv_3x3 0 ; skip_connect 0 | sep_conv_5x5 0 ; skip_connect 0 | sep_conv_5x5 1 ;
-                     sep_conv_3x3 1 | sep_conv_5x5 0 ; avg_pool_3x3 0 | sep_conv_5x5 1""", (2, 3, 4, 5, 6)),
-            _cell("""sep_conv_3x3 1 | sep_conv_3x3 1 ; max_pool_3x3 0 | avg_pool_3x3 0 ; sep_conv_5x5 1 | sep_conv_5x5 3 ;
-                     sep_conv_3x3 1 | skip_connect 0 ; max_pool_3x3 0 | sep_conv_5x5 1""", (2, 4, 5, 6)),
+        _cells(
+            """avg_pool_3x3 0 | sep_conv_3x3 0 ; skip_connect 0 | sep_conv_5x5 0 ; skip_connect 0 | sep_conv_5x5 1 ;
+               sep_conv_3x3 1 | sep_conv_5x5 0 ; avg_pool_3x3 0 | sep_conv_5x5 1""", (2, 3, 4, 5, 6),
+            """sep_conv_3x3 1 | sep_conv_3x3 1 ; max_pool_3x3 0 | avg_pool_3x3 0 ; sep_conv_5x5 1 | sep_conv_5x5 3 ;
+               sep_conv_3x3 1 | skip_connect 0 ; max_pool_3x3 0 | sep_conv_5x5 1""", (2, 4, 5, 6),
         ),
         "melodyguan/enas, scripts/cifar10_micro_final.sh, for arXiv 1802.03268",
         "enas",
     ),
     "enas-rnn": Published(
-        _recurrent("""tanh -1 ; tanh 0 ; relu 1 ; relu 2 ; tanh 2 ; tanh 2 ; relu 5 ; tanh 1 ; relu 6 ; relu 8 ; relu 8 ;
-                      relu 8""", (3, 4, 7, 9, 10, 11)),
+        _recurrent(
+            """tanh -1 ; tanh 0 ; relu 1 ; relu 2 ; tanh 2 ; tanh 2 ; relu 5 ; tanh 1 ; relu 6 ;
+               relu 8 ; relu 8 ; relu 8""",
+            (3, 4, 7, 9, 10, 11),
+        ),
         "melodyguan/enas, scripts/ptb_final.sh, for arXiv 1802.03268",
         "recurrent",
     ),
     "darts-v1": Published(
-        CellGenotype(
-            _cell("""sep_conv_3x3 1 | sep_conv_3x3 0 ; skip_connect 0 | sep_conv_3x3 1 ; skip_connect 0 | sep_conv_3x3 1 ;
-                     sep_conv_3x3 0 | skip_connect 2""", (2, 3, 4, 5)),
-            _cell("""max_pool_3x3 0 | max_pool_3x3 1 ; skip_connect 2 | max_pool_3x3 0 ; max_pool_3x3 0 | skip_connect 2 ;
-                     skip_connect 2 | avg_pool_3x3 0""", (2, 3, 4, 5)),
+        _cells(
+            """sep_conv_3x3 1 | sep_conv_3x3 0 ; skip_connect 0 | sep_conv_3x3 1 ; skip_connect 0 | sep_conv_3x3 1 ;
+               sep_conv_3x3 0 | skip_connect 2""", (2, 3, 4, 5),
+            """max_pool_3x3 0 | max_pool_3x3 1 ; skip_connect 2 | max_pool_3x3 0 ; max_pool_3x3 0 | skip_connect 2 ;
+               skip_connect 2 | avg_pool_3x3 0""", (2, 3, 4, 5),
         ),
         f"{_DARTS}, cnn/genotypes.py DARTS_V1 (first order)",
         "darts",
     ),
     "darts-v2": Published(
-        CellGenotype(
-            _cell("""sep_conv_3x3 0 | sep_conv_3x3 1 ; sep_conv_3x3 0 | sep_conv_3x3 1 ; sep_conv_3x3 1 | skip_connect 0 ;
-                     skip_connect 0 | dil_conv_3x3 2""", (2, 3, 4, 5)),
-            _cell("""max_pool_3x3 0 | max_pool_3x3 1 ; skip_connect 2 | max_pool_3x3 1 ; max_pool_3x3 0 | skip_connect 2 ;
-                     skip_connect 2 | max_pool_3x3 1""", (2, 3, 4, 5)),
+        _cells(
+            """sep_conv_3x3 0 | sep_conv_3x3 1 ; sep_conv_3x3 0 | sep_conv_3x3 1 ; sep_conv_3x3 1 | skip_connect 0 ;
+               skip_connect 0 | dil_conv_3x3 2""", (2, 3, 4, 5),
+            """max_pool_3x3 0 | max_pool_3x3 1 ; skip_connect 2 | max_pool_3x3 1 ; max_pool_3x3 0 | skip_connect 2 ;
+               skip_connect 2 | max_pool_3x3 1""", (2, 3, 4, 5),
         ),
         f"{_DARTS}, cnn/genotypes.py DARTS_V2 (second order)",
         "darts",
@@ -178,14 +190,16 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType({
     # DARTS's fixed first state is node 0, written out.
     "darts-rnn-v1": Published(
         _recurrent(
-            "tanh -1 ; relu 0 ; relu 1 ; tanh 2 ; relu 3 ; relu 4 ; identity 1 ; relu 5 ; relu 1", tuple(range(1, 9))
+            "tanh -1 ; relu 0 ; relu 1 ; tanh 2 ; relu 3 ; relu 4 ; identity 1 ; relu 5 ; relu 1",
+            tuple(range(1, 9)),
         ),
         f"{_DARTS}, rnn/genotypes.py DARTS_V1 (first order)",
         "recurrent",
     ),
     "darts-rnn-v2": Published(
         _recurrent(
-            "tanh -1 ; sigmoid 0 ; relu 1 ; relu 1 ; identity 1 ; tanh 2 ; sigmoid 5 ; tanh 3 ; relu 5", tuple(range(1, 9))
+            "tanh -1 ; sigmoid 0 ; relu 1 ; relu 1 ; identity 1 ; tanh 2 ; sigmoid 5 ; tanh 3 ; relu 5",
+            tuple(range(1, 9)),
         ),
         f"{_DARTS}, rnn/genotypes.py DARTS_V2 (second order)",
         "recurrent",
