@@ -1,0 +1,278 @@
+"""The DARTS supernet: every candidate operation on every edge at once, exactly equal to the paper's sum, and fast.
+
+Equations 1 and 2 read x_j = sum over i < j of sum over o of p_o o(x_i), with p = softmax(alpha) of that edge. Here the
+sum runs in another order: all edges that leave one state x_i run together (`Edges`), their channels side by side,
+edge-major.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore.errors import UserError, shorten
+from nascore.spaces import DARTS_PRIMITIVES
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def batch_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    """Batch norm that always uses the batch's own statistics, as the paper's search does."""
+    return F.batch_norm(x, None, None, scale, shift, training=True)
+
+
+def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
+    """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d` draws them."""
+    return nn.Parameter(nn.init.kaiming_uniform_(torch.empty(outputs, inputs, size, size), a=5**0.5))
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
+    """Convolve every channel with its own kernel, padded to keep the size."""
+    padding = dilation * (weight.size(2) // 2)
+    return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.size(1))
+
+
+def pointwise(x: Tensor, weight: Tensor) -> Tensor:
+    """Mix the channels of each edge: a 1x1 convolution in as many groups as there are edges."""
+    return F.conv2d(x, weight, groups=x.size(1) // weight.size(1))
+
+
+def two_phases(x: Tensor) -> Tensor:
+    """The pixels at (even, even) and at (odd, odd) places as channels: (B, C, H, W) -> (B, 2C, H/2, W/2)."""
+    if x.size(2) % 2 or x.size(3) % 2:
+        raise UserError(f"image size: found a map of {x.size(2)}x{x.size(3)} before a reduction, allowed: even sizes")
+    return torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
+
+
+class SepConv(nn.Module):
+    """Depthwise, pointwise, twice; the last batch norm is left to `Edges`."""
+
+    def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
+        super().__init__()
+        self.stride, self.activation = stride, activation
+        self.depthwise1, self.pointwise1 = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
+        self.depthwise2, self.pointwise2 = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = batch_norm(pointwise(depthwise(x, self.depthwise1, self.stride), self.pointwise1))
+        return pointwise(depthwise(self.activation(x), self.depthwise2), self.pointwise2)
+
+
+class DilConv(nn.Module):
+    """Depthwise at dilation 2, pointwise. At stride 2 only every other pixel is read: on those the dilation is 1."""
+
+    def __init__(self, channels: int, edges: int, size: int, stride: int):
+        super().__init__()
+        self.stride = stride
+        self.depthwise, self.pointwise = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return pointwise(depthwise(x, self.depthwise, dilation=2 // self.stride), self.pointwise)
+
+
+class Conv(nn.Module):
+    """A dense convolution: all edges read the same channels, so this is one convolution with more outputs."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1):
+        super().__init__()
+        self.weight, self.stride = kernels(outputs, inputs, size), stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, None, self.stride, self.weight.size(2) // 2)
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the map by two 1x1 convolutions, one on each diagonal phase, each making half the channels of an edge."""
+
+    def __init__(self, inputs: int, outputs: int, edges: int = 1):
+        super().__init__()
+        self.edges = edges
+        self.even, self.odd = kernels(edges * outputs // 2, inputs), kernels(edges * outputs // 2, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inputs = x.size(1)
+        even = F.pad(self.even.view(self.edges, -1, inputs), (0, inputs))
+        odd = F.pad(self.odd.view(self.edges, -1, inputs), (inputs, 0))
+        return F.conv2d(two_phases(x), torch.cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
+
+
+class Edges(nn.Module):
+    """All operations on all edges that leave one state: returns sum over o of p_o o(x), (B, edges * C, H', W').
+
+    The softmax weight of a convolution is the scale of its last batch norm. Pools and the identity make the same map
+    for every edge, so they are made once, and all weighted sums of them are one 1x1 convolution; `none` adds nothing.
+    """
+
+    def __init__(
+        self, names: Sequence[str], channels: int, edges: int, stride: int, norm_pools: bool, activation: Activation
+    ):
+        super().__init__()
+        self.channels, self.edges, self.stride = channels, edges, stride
+        self.norm_pools, self.activation = norm_pools, activation
+        self.primitives = tuple(names)
+        self.shared = [k for k, name in enumerate(names) if "pool" in name or (name == "skip_connect" and stride == 1)]
+        self.convolutions = nn.ModuleDict()
+        for name in names:
+            if name.startswith("sep_conv"):
+                self.convolutions[name] = SepConv(channels, edges, int(name[-1]), stride, activation)
+            elif name.startswith("dil_conv"):
+                self.convolutions[name] = DilConv(channels, edges, int(name[-1]), stride)
+            elif name.startswith("nor_conv"):
+                self.convolutions[name] = Conv(channels, edges * channels, int(name[-1]), stride)
+            elif name == "skip_connect" and stride == 2:
+                self.convolutions[name] = FactorizedReduce(channels, channels, edges)
+            elif name not in ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"):
+                allowed = "none, skip_connect, max_pool_3x3, avg_pool_3x3, sep_conv_KxK, dil_conv_KxK, nor_conv_KxK"
+                raise UserError(f"primitives: found {shorten(name)}, allowed: {allowed}")
+
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        terms = []
+        active = self.activation(x)
+        repeated = torch.cat([active] * self.edges, 1)
+        scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()  # per operation (edges * C,)
+        for name, convolution in self.convolutions.items():
+            reads_copies = isinstance(convolution, (SepConv, DilConv))
+            y = convolution(repeated if reads_copies else active)
+            terms.append(batch_norm(y, scales[self.primitives.index(name)]))
+        if self.shared:
+            maps = torch.cat([self.simple(self.primitives[k], x) for k in self.shared], 1)
+            mixing = torch.kron(probabilities[:, self.shared], torch.eye(self.channels, dtype=x.dtype, device=x.device))
+            terms.append(F.conv2d(maps, mixing[:, :, None, None]))
+        if not terms:
+            size = [-(-n // self.stride) for n in x.shape[2:]]
+            return x.new_zeros(x.size(0), self.edges * self.channels, *size)
+        return sum(terms[1:], terms[0])
+
+    def simple(self, name: str, x: Tensor) -> Tensor:
+        if name == "skip_connect":
+            return x
+        if name == "max_pool_3x3":
+            x = F.max_pool2d(x, 3, self.stride, 1)
+        else:
+            x = F.avg_pool2d(x, 3, self.stride, 1, count_include_pad=False)
+        return batch_norm(x) if self.norm_pools else x
+
+
+class Cell(nn.Module):
+    """A cell of the supernet: states of earlier cells in, the nodes' sums out."""
+
+    def __init__(self, sources: Sequence[Edges], preprocess: Sequence[nn.Module], concat: int, activation: Activation):
+        super().__init__()
+        self.sources, self.preprocess = nn.ModuleList(sources), nn.ModuleList(preprocess)
+        self.concat, self.activation = concat, activation
+
+    def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
+        states = list(states)
+        for k, convolution in enumerate(self.preprocess):
+            states[k] = batch_norm(convolution(self.activation(states[k])))
+        nodes = self.sources[0].edges
+        first = len(self.sources) - nodes + 1  # number of input states
+        sums: list[list[Tensor]] = [[] for _ in range(nodes)]
+        for k, source in enumerate(self.sources):
+            if k >= first:
+                states.append(sum(sums[k - first][1:], sums[k - first][0]))
+            outputs = source(states[k], probabilities[k]).split(source.channels, 1)
+            for node, output in zip(sums[-source.edges :], outputs):
+                node.append(output)
+        states.append(sum(sums[-1][1:], sums[-1][0]))
+        return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
+
+
+class ResidualBlock(nn.Module):
+    """NAS-Bench-201's reduction: two ReLU-conv3x3-BN, and a shortcut of average pooling and a 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, activation: Activation):
+        super().__init__()
+        self.conv1, self.conv2 = Conv(inputs, outputs, 3, stride=2), Conv(outputs, outputs, 3)
+        self.norm1, self.norm2 = Norm(outputs), Norm(outputs)
+        self.shortcut, self.activation = Conv(inputs, outputs, 1), activation
+
+    def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
+        (x,) = states
+        y = self.norm1(self.conv1(self.activation(x)))
+        return self.norm2(self.conv2(self.activation(y))) + self.shortcut(F.avg_pool2d(x, 2))
+
+
+class Norm(nn.Module):
+    """Affine batch norm on batch statistics: outside the cells only, where no alpha can be absorbed by its scale."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return batch_norm(x, self.scale, self.shift)
+
+
+class Supernet(nn.Module):
+    """The search network (sections 2.2 and 3.1): `forward(images, alphas)`, an (edges, operations) matrix a cell type.
+
+    The alphas are arguments, not parameters. There are no buffers, so `torch.func.functional_call` with other weights
+    changes nothing. A step that wants only the alphas' gradient passes weights that need none: none is computed then.
+    """
+
+    def __init__(
+        self,
+        primitives: Sequence[str] = DARTS_PRIMITIVES,
+        nodes: int = 4,
+        n_inputs: int = 2,
+        channels: int = 16,
+        cells: int = 8,
+        classes: int = 10,
+        in_channels: int = 3,
+        skeleton: str = "darts",
+        cell_types: Sequence[str] = ("normal", "reduce"),
+        activation: Activation = F.relu,
+    ):
+        super().__init__()
+        if skeleton not in ("darts", "nasbench201"):
+            raise UserError(f"skeleton: found {shorten(skeleton)}, allowed: darts, nasbench201")
+        self.primitives, self.cell_types, self.activation = tuple(primitives), tuple(cell_types), activation
+        pairs = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]  # the rows of alpha
+        self.by_source = sorted(range(len(pairs)), key=lambda row: (pairs[row][1], pairs[row][0]))
+        self.edges_of = [nodes - max(0, source - n_inputs + 1) for source in range(n_inputs + nodes - 1)]
+        darts = skeleton == "darts"
+        width = channels * 3 if darts else channels
+        self.stem, self.stem_norm = Conv(in_channels, width, 3), Norm(width)
+        self.n_inputs = n_inputs
+        self.cells = nn.ModuleList()
+        self.types: list[int] = []
+        widths, shrunk = [width] * n_inputs, False
+        for index in range(cells):
+            reduction = index in (cells // 3, 2 * cells // 3)
+            channels *= 2 if reduction else 1
+            if reduction and not darts:
+                cell, width = ResidualBlock(widths[-1], channels, activation), channels
+            else:
+                sources = [
+                    Edges(primitives, channels, edges, 2 if reduction and k < n_inputs else 1, darts, activation)
+                    for k, edges in enumerate(self.edges_of)
+                ]
+                preprocess = [Conv(wide, channels, 1) for wide in widths] if darts else []
+                if shrunk:  # the inputs older than the last cell are twice as large as its output
+                    preprocess[:-1] = [FactorizedReduce(wide, channels) for wide in widths[:-1]]
+                cell = Cell(sources, preprocess, nodes if darts else 1, activation)
+                width = nodes * channels if darts else channels
+            self.cells.append(cell)
+            self.types.append(self.cell_types.index("reduce") if reduction and darts else 0)
+            widths, shrunk = [*widths[1:], width], reduction and darts
+        self.last_norm = None if darts else Norm(width)
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
+        probabilities = [F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas]
+        stem = self.stem_norm(self.stem(images.contiguous(memory_format=torch.channels_last)))
+        stem = stem.contiguous(memory_format=torch.channels_last)  # a convolution of one channel loses the format
+        states = [stem] * self.n_inputs
+        for cell, kind in zip(self.cells, self.types):
+            states = [*states[1:], cell(states, probabilities[kind])]
+        x = states[-1] if self.last_norm is None else self.activation(self.last_norm(states[-1]))
+        return self.classifier(x.mean((2, 3)))
+
+
+def initial_alphas(supernet: Supernet, generator: torch.Generator | None = None, device="cpu") -> tuple[Tensor, ...]:
+    """One (edges, operations) matrix per cell type, drawn from N(0, 1) (the reference's code scales it by 1e-3)."""
+    shape, where = (len(supernet.by_source), len(supernet.primitives)), generator.device if generator else "cpu"
+    return tuple(torch.randn(shape, generator=generator, device=where).to(device) for _ in supernet.cell_types)

@@ -1,0 +1,167 @@
+"""The supernet is exactly the naive sum over edges and operations, to second order, and has the reference's sizes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from naive_supernet import naive_forward
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from nascore.errors import UserError
+from nascore.nets.supernet import Supernet, initial_alphas
+from nascore.spaces import DARTS_PRIMITIVES, NASBENCH201_PRIMITIVES
+
+DARTS = dict(primitives=DARTS_PRIMITIVES, nodes=4, n_inputs=2, skeleton="darts")
+SMOOTH = DARTS | dict(primitives=[name for name in DARTS_PRIMITIVES if name != "max_pool_3x3"], activation=F.softplus)
+NASBENCH201 = dict(primitives=NASBENCH201_PRIMITIVES, nodes=3, n_inputs=1, skeleton="nasbench201")
+CASES = {
+    "darts": (DARTS, 4, 6, 3, 16),
+    "darts, three cells, one input channel": (DARTS, 2, 3, 1, 8),
+    "darts, maps of 12, 6 and 3": (DARTS, 2, 3, 3, 12),
+    "darts, three nodes": (DARTS | dict(nodes=3), 4, 4, 1, 16),
+    "smooth": (SMOOTH, 4, 3, 3, 16),
+    "a subset": (DARTS | dict(primitives=("sep_conv_5x5", "skip_connect", "dil_conv_5x5")), 4, 3, 3, 16),
+    "only pools": (DARTS | dict(primitives=("max_pool_3x3", "none")), 4, 3, 3, 8),
+    "nasbench201": (NASBENCH201, 4, 6, 3, 16),
+    "nasbench201, five cells, one input channel": (NASBENCH201, 3, 5, 1, 8),
+}  # space, channels, cells, input channels, image size
+
+
+def problem(case, seed=0):
+    """A float64 supernet with N(0, 1) alphas, a batch, and the naive version as a function of (weights, alphas)."""
+    space, channels, cells, inputs, size = CASES[case]
+    torch.manual_seed(seed)
+    types = ("normal", "reduce") if space["skeleton"] == "darts" else ("normal",)
+    net = Supernet(**space, channels=channels, cells=cells, in_channels=inputs, cell_types=types).double()
+    net.to(memory_format=torch.channels_last)
+    images, labels = torch.randn(3, inputs, size, size, dtype=torch.double), torch.randint(10, (3,))
+    alphas = tuple(a.double().requires_grad_() for a in initial_alphas(net))
+
+    def ours(weights, alphas):
+        return functional_call(net, weights, (images, alphas))
+
+    def naive(weights, alphas):
+        return naive_forward(weights, images, alphas, **space, channels=channels, cells=cells)
+
+    return dict(net.named_parameters()), alphas, labels, ours, naive
+
+
+def close(ours, naive, relative=1e-9):
+    for a, b in zip(ours, naive, strict=True):
+        assert (a - b).abs().max() <= relative * max(1.0, b.abs().max().item())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_and_all_gradients_are_those_of_the_naive_sum(case):
+    weights, alphas, labels, ours, naive = problem(case)
+    results = []
+    for forward in (ours, naive):
+        logits = forward(weights, alphas)
+        gradients = torch.autograd.grad(
+            F.cross_entropy(logits, labels), [*alphas, *weights.values()], allow_unused=True
+        )
+        results.append([logits, *(torch.zeros(()) if g is None else g for g in gradients)])
+    close(*results)
+    assert sum(g.abs().max() > 1e-6 for g in results[0]) > len(alphas) + 1  # the comparison is not one of zeros
+
+
+@pytest.mark.parametrize("case", ["darts, maps of 12, 6 and 3", "smooth", "nasbench201"])
+def test_the_mixed_second_derivative_times_a_vector_is_that_of_the_naive_sum(case):
+    weights, alphas, labels, ours, naive = problem(case, seed=1)
+    vector = [torch.randn_like(w) for w in weights.values()]
+    products = []
+    for forward in (ours, naive):
+        loss = F.cross_entropy(forward(weights, alphas), labels)
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        products.append(torch.autograd.grad(sum((g * v).sum() for g, v in zip(gradients, vector)), alphas))
+    close(*products)
+
+
+def test_second_derivatives_in_the_weights_are_those_of_the_naive_sum():
+    weights, alphas, labels, ours, naive = problem("smooth", seed=2)
+    vector = [torch.randn_like(w) for w in weights.values()]
+    products = []
+    for forward in (ours, naive):
+        loss = F.cross_entropy(forward(weights, alphas), labels)
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        inner = sum((g * v).sum() for g, v in zip(gradients, vector))
+        products.append(torch.autograd.grad(inner, list(weights.values())))
+    close(*products)
+
+
+@pytest.mark.parametrize(
+    "channels, cells, count", [(16, 8, 1_930_618), (8, 8, 597_890), (8, 5, 394_210), (16, 3, 673_850)]
+)
+def test_it_has_the_reference_s_number_of_weights(channels, cells, count):
+    assert sum(p.numel() for p in Supernet(channels=channels, cells=cells).parameters()) == count
+
+
+def test_the_naive_sum_costs_what_the_reference_costs():
+    net, images = Supernet(), torch.randn(1, 3, 32, 32)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        naive_forward(dict(net.named_parameters()), images, initial_alphas(net), **DARTS, channels=16, cells=8)
+    assert counter.get_total_flops() == 2 * (300_253_184 + 2_560)
+
+
+def test_every_operation_starts_as_a_convolution_of_its_own_would():
+    """PyTorch draws uniformly within 1 / sqrt(fan-in); the fan-in of one edge must survive the stacking."""
+    torch.manual_seed(0)
+    fan_in = {"depthwise": 9, "pointwise": 64, "even": 64, "odd": 64}
+    for name, weight in Supernet(primitives=("sep_conv_3x3", "skip_connect")).cells[5].sources.named_parameters():
+        expected = next(bound for key, bound in fan_in.items() if f".{key}" in name) ** -0.5
+        assert 0.98 * expected < weight.abs().max() <= expected, name
+
+
+class WeightGradients(TorchDispatchMode):
+    """Counts the weight gradients of convolutions by the shape of the weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        if function is torch.ops.aten.convolution_backward.default and arguments[-1][1]:
+            self.shapes.append(tuple(arguments[2].shape))
+        return function(*arguments, **(keywords or {}))
+
+
+def test_weights_that_need_no_gradient_cost_no_weight_gradients():
+    net = Supernet(channels=4, cells=3, primitives=DARTS_PRIMITIVES[4:])
+    alphas, images = [a.requires_grad_() for a in initial_alphas(net)], torch.randn(2, 3, 16, 16)
+    weights = {name: weight.detach() for name, weight in net.named_parameters()}
+    with WeightGradients() as counter:
+        torch.autograd.grad(functional_call(net, weights, (images, alphas)).sum(), alphas)
+    assert counter.shapes == []
+
+
+def test_a_forward_pass_changes_no_state_and_alphas_are_no_parameters():
+    net = Supernet(channels=4, cells=3)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    alphas = initial_alphas(net, torch.Generator().manual_seed(0))
+    net(torch.randn(2, 3, 16, 16), alphas)
+    assert before.keys() == dict(net.named_parameters()).keys()
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert [tuple(a.shape) for a in alphas] == [(14, 8), (14, 8)]
+    assert all(0.7 < a.std() < 1.3 for a in alphas)
+
+
+def test_the_first_alphas_belong_to_normal_cells_and_the_second_to_reductions():
+    images = torch.randn(2, 3, 16, 16)
+    for cells, used in ((2, [False, True]), (3, [True, True])):  # two cells: both reduce; three: cells 1 and 2
+        net = Supernet(channels=4, cells=cells)
+        alphas = [a.requires_grad_() for a in initial_alphas(net)]
+        gradients = torch.autograd.grad(net(images, alphas).sum(), alphas, allow_unused=True)
+        assert [g is not None for g in gradients] == used
+
+
+@pytest.mark.parametrize("wrong", [dict(skeleton="resnet"), dict(primitives=("none", "conv_9x9"))])
+def test_what_it_does_not_know_it_refuses_in_one_line(wrong):
+    with pytest.raises(UserError, match="found .* allowed"):
+        Supernet(**wrong)
+
+
+def test_a_map_that_cannot_be_halved_is_refused():
+    net = Supernet(channels=4, cells=3)
+    with pytest.raises(UserError, match="even"):
+        net(torch.randn(2, 3, 10, 10), initial_alphas(net))  # 10 -> 5
