@@ -1,0 +1,293 @@
+"""Genotypes as pictures, in the manner of the papers' own figures (DARTS, figures 4 and 5).
+
+The package `graphviz` writes the DOT text, `pygraphviz` renders it inside this process (no `dot` program is needed).
+Every picture has a transparent background, and text that stands on its own tint or is mid-grey, so that it reads on
+light and on dark pages; colours are Okabe and Ito's, and never the only sign: each edge carries its operation's name.
+"""
+
+import html
+import os
+import re
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import graphviz
+
+from nascore.errors import UserError
+from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, RecurrentGenotype
+from nascore.genotypes import RecurrentTree as Tree
+
+GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
+MAX_EDGES = 600  # dot takes many seconds from here on, and nobody could read the picture
+# The first key that occurs in an operation's name decides: stroke, tint, line style.
+FAMILIES = {
+    "sep_conv": ("#0072B2", "#CFE5F3", "solid"),
+    "dil_conv": ("#3A96CE", "#E3F3FC", "solid"),
+    "conv": ("#009E73", "#CFEDE4", "solid"),
+    "max_pool": ("#D55E00", "#F9E0CF", "solid"),
+    "avg_pool": ("#C48200", "#FBEDCB", "solid"),
+    "skip": ("#B5619A", "#F5E3EE", "dashed"),
+    "identity": ("#B5619A", "#F5E3EE", "dashed"),
+    "none": ("#9a9a9a", "#E8E8E8", "dotted"),
+    "tanh": ("#0072B2", "#CFE5F3", "solid"),
+    "relu": ("#D55E00", "#F9E0CF", "solid"),
+    "sigmoid": ("#009E73", "#CFEDE4", "solid"),
+}
+INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
+FONT = dict(fontname="Helvetica,Arial,sans-serif", fontsize="14", fontcolor="#1b1b1b")
+LAYOUT = dict(nodesep="0.12", ranksep="0.28", mclimit="2", nslimit="2")
+THIN = dict(penwidth="0.9", arrowsize="0.6")
+_lock = threading.Lock()  # Graphviz is C code on global state
+
+
+def look(operation: str) -> tuple[str, str, str]:
+    """The stroke, tint and line style of an operation's family: the same operation has the same colour everywhere."""
+    return next((value for key, value in FAMILIES.items() if key in operation), ("#666666", "#DDDDDD", "solid"))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture of a genotype. Shows itself in a notebook; `source` is its DOT text, `words` says the same in words."""
+
+    source: str
+    words: str
+
+    @cached_property
+    def svg(self) -> str:
+        """One self-contained <svg> element with a title and alternative text, without scripts or references."""
+        svg = _render(self.source, "svg").decode().replace("&#160;", " ")
+        svg = re.sub(r"<!--.*?-->\s*|<title>.*?</title>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        svg = re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg)  # ids would meet those of the page's next drawing
+        words = html.escape(self.words)
+        head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
+        return re.sub(r"<svg([^>]*)>", lambda m: f"{head}{m[1]}>\n<title>{words}</title>", svg, count=1)
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot. Returns the path."""
+        path = Path(path)
+        match path.suffix.lower():
+            case ".svg":
+                data = f'<?xml version="1.0" encoding="UTF-8"?>\n{self.svg}'.encode()
+            case ".png":
+                data = _render(self.source.replace("{", "{\n\tdpi=160", 1), "png")
+            case ".pdf":
+                data = _render(self.source, "pdf")
+            case ".dot":
+                data = self.source.encode()
+            case suffix:
+                raise UserError(f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot")
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
+        return path
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg, "text/plain": self.words}
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+def draw(genotype: Genotype) -> Drawing:
+    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes, output c_{k} on the right;
+    normal and reduction cell side by side, or one above the other when they are deep. Edges of `none` stay, faint."""
+    graph = graphviz.Digraph(
+        graph_attr=FONT | dict(rankdir="LR", bgcolor="transparent", fontcolor=GREY) | LAYOUT,
+        node_attr=FONT | dict(shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"),
+        edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
+    )
+    match genotype:
+        case CellGenotype():
+            words = _cells(graph, genotype)
+        case ChainGenotype():
+            words = _chain(graph, genotype)
+        case MacroGenotype():
+            words = _macro(graph, genotype)
+        case RecurrentGenotype():
+            words = _recurrent(graph, genotype)
+        case Tree():
+            words = _tree(graph, genotype)
+        case _:
+            raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
+    edges = sum("->" in line for line in graph.body)
+    if edges > MAX_EDGES:
+        raise UserError(f"draw: found a picture of {edges:,} lines, allowed: at most {MAX_EDGES:,}")
+    return Drawing(graph.source, words)
+
+
+# --- one function a kind of genotype; each returns the picture in words ---------------------------------------------
+
+
+def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
+    cells = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
+    if genotype.reduce is None:
+        cells = {"cell": genotype.normal}
+    beside = sum(_depth(cell) for cell in cells.values()) <= 8
+    # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our order (sortv).
+    graph.attr(pack="20", packmode="array_ur1" if beside else "array_u2")
+    words = [_cell(graph, title, cell, order) for order, (title, cell) in enumerate(cells.items(), 1)]
+    used = {op for cell in cells.values() for node in cell.nodes for op in node.ops}
+    concat = any(node.combine == "concat" for cell in cells.values() for node in cell.nodes)
+    legend = ["a node adds its inputs" + (" (or concatenates them, where it says so)" if concat else "")]
+    legend += ["thin grey: concatenated into c_{k}"] + ["dotted: no connection"] * ("none" in used)
+    graph.attr(label=";  ".join(legend), labelloc="b", fontsize="11")
+    return " ".join(words)
+
+
+def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
+    names = ["c_{k-2}", "c_{k-1}"][-cell.n_inputs :] + [str(i) for i in range(len(cell.nodes))]
+    say = [f"node {name}" if name.isdigit() else name for name in names]
+    words = []
+    with graph.subgraph(name=f"cluster_{order}") as part:
+        part.attr(label=title, labelloc="t", fontsize="16", color="transparent", sortv=str(order))
+        with part.subgraph() as left:
+            left.attr(rank="same")
+            for j in range(cell.n_inputs):
+                left.node(f"{order}_{j}", names[j], fillcolor=INPUT)
+        for i, node in enumerate(cell.nodes, cell.n_inputs):
+            part.node(f"{order}_{i}", names[i] + "\nconcat" * (node.combine == "concat"), fillcolor=NODE)
+            for k, (j, op) in enumerate(zip(node.inputs, node.ops)):
+                _operation(part, [f"{order}_{j}"], op, f"{order}_{i}", k)
+            parts = " and ".join(f"{_plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
+            words.append(f"{say[i]} {'adds' if node.combine == 'add' else 'concatenates'} {parts}")
+        part.node(f"{order}_out", "c_{k}", fillcolor=OUTPUT)
+        for j in cell.concat:
+            part.edge(f"{order}_{j}", f"{order}_out", **THIN)
+    words.append(f"the output c_{{k}} concatenates {', '.join(say[j] for j in cell.concat)}")
+    return f"{title.capitalize()}: {'; '.join(words)}."
+
+
+def _depth(cell: Cell) -> int:
+    """Edges on the longest way from an input to the output."""
+    depth = [0] * cell.n_inputs
+    for node in cell.nodes:
+        depth.append(1 + max(depth[j] for j in node.inputs))
+    return 1 + max(depth[j] for j in cell.concat)
+
+
+def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
+    _column(graph, "image")
+    graph.node("output", fillcolor=OUTPUT)
+    words, unread = [], set(range(1, len(genotype.layers) + 1))
+    for i, layer in enumerate(genotype.layers, 1):
+        text = "{}x{}".format(*layer.filter) + f", {layer.filters}"
+        text += ", stride {}x{}".format(*layer.stride) * (layer.stride != (1, 1))
+        graph.node(str(i), f"{i}\n{text}", fillcolor=NODE)
+        sources = [str(j) for j in layer.inputs] or ["image"]
+        graph.edges((source, str(i)) for source in sources)
+        unread.difference_update(layer.inputs)
+        words.append(f"layer {i} ({text}) reads {', '.join(sources)}")
+    graph.edges((str(i), "output") for i in sorted(unread))  # NAS-RL, section 3.3
+    return f"A network of {len(words)} convolutions (filter height x width, filters): {'; '.join(words)}."
+
+
+def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
+    names = ["stem", *map(str, range(1, len(genotype.layers) + 1)), "output"]
+    _column(graph, "stem")
+    graph.node("output", fillcolor=OUTPUT)
+    words = []
+    for i, layer in enumerate(genotype.layers, 1):
+        stroke, tint, _ = look(layer.op)
+        graph.node(names[i], graphviz.escape(f"{i}\n{_plain(layer.op)}"), fillcolor=tint, color=stroke)
+        for j in layer.skips:
+            graph.edge(names[j], names[i], style="dashed", color=look("skip")[0], **THIN)
+        skips = ", ".join(names[j] for j in layer.skips)
+        words.append(f"layer {i} {_plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
+    for pair in zip(names, names[1:]):
+        graph.edge(*pair, weight="9")  # keeps the trunk straight
+    return f"A network of {len(words)} layers: {'; '.join(words)}."
+
+
+def _recurrent(graph: graphviz.Digraph, genotype: RecurrentGenotype) -> str:
+    _column(graph, "x_{t}", "h_{t-1}")
+    graph.node("h_{t}", fillcolor=OUTPUT)
+    words = []
+    for i, (j, activation) in enumerate(genotype.nodes):
+        graph.node(str(i), fillcolor=NODE)
+        _operation(graph, [str(j)] if j >= 0 else ["x_{t}", "h_{t-1}"], activation, str(i))
+        words.append(f"node {i} is {activation} of {f'node {j}' if j >= 0 else 'x and h'}")
+    for j in genotype.concat:
+        graph.edge(str(j), "h_{t}", **THIN)
+    return f"A recurrent cell: {'; '.join(words)}; output: the mean of nodes {', '.join(map(str, genotype.concat))}."
+
+
+def _tree(graph: graphviz.Digraph, genotype: Tree) -> str:
+    _column(graph, "x_{t}", "h_{t-1}", "c_{t-1}")
+    words = []
+    for i, block in enumerate(genotype.tree):
+        stroke, tint, _ = look(block[1])
+        graph.node(str(i), f"{i}\n{', '.join(block)}", fillcolor=tint, color=stroke)
+        left = 2 * (i - genotype.base)  # leaves first, then level by level
+        graph.edges((source, str(i)) for source in (["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)]))
+        words.append(f"node {i} {', '.join(block)}")
+    _operation(graph, ["c_{t-1}"], ", ".join(genotype.inject), str(genotype.c_in))
+    for i, name, style in ((len(words) - 1, "h_{t}", "solid"), (genotype.c_out, "c_{t}", "dashed")):
+        graph.node(name, fillcolor=OUTPUT)
+        graph.edge(str(i), name, style=style)
+    memory = f"the memory enters node {genotype.c_in} and leaves from node {genotype.c_out}"
+    return f"A recurrent cell, a binary tree over {genotype.base} leaves: {'; '.join(words)}; {memory}."
+
+
+# --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _plain(name: str) -> str:
+    """A user may register an operation under any name; a picture holds only what XML can."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:40]
+
+
+def _column(graph: graphviz.Digraph, *names: str) -> None:
+    with graph.subgraph() as left:
+        left.attr(rank="same")
+        for name in names:
+            left.node(name, fillcolor=INPUT)
+
+
+def _operation(graph: graphviz.Digraph, sources: list[str], name: str, target: str, k: int = 0) -> None:
+    """An edge that carries its operation's name on it: drawn in two pieces, so that no label strays from its edge and
+    two edges between the same nodes stay two."""
+    stroke, tint, style = look(name)
+    label, text = f"{target}_{k}_op", graphviz.escape(_plain(name))
+    pill = dict(style="rounded,filled", fillcolor=tint, color=stroke, height="0.2", width="0.2", margin="0.06,0.03")
+    graph.node(label, text, fontsize="12", **pill)
+    for source in sources:
+        graph.edge(source, label, color=stroke, style=style, arrowhead="none", headport="w")
+    graph.edge(label, target, color=stroke, style=style, tailport="e")
+
+
+@contextmanager
+def _quiet():
+    """Fontconfig writes warnings straight to file descriptor 2; in a notebook they would become a cell's output."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error to keep quiet
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _render(source: str, format: str) -> bytes:
+    with _lock, _quiet():
+        with suppress(ImportError):
+            import pygraphviz
+
+            return pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
+        try:
+            return graphviz.Source(source).pipe(format=format)
+        except graphviz.ExecutableNotFound:
+            raise UserError("drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot") from None
+        except graphviz.CalledProcessError as error:
+            raise UserError(f"Graphviz's program dot failed: {error}") from None

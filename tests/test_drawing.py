@@ -1,0 +1,203 @@
+"""A drawing shows the graph that the genotype is: every edge, every name, nothing foreign in the SVG."""
+
+import builtins
+import html
+import io
+import re
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+
+import pygraphviz
+import pytest
+from matplotlib import image as images
+
+from nascore import genotypes
+from nascore.errors import UserError
+from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
+from nascore.published import GENOTYPES
+from nascore.show import drawing
+from nascore.show.drawing import FAMILIES, draw, look
+
+DARTS = GENOTYPES["darts-v2"]
+CELLS = {name: genotype for name, genotype in GENOTYPES.items() if isinstance(genotype, CellGenotype)}
+TABLE_CELL = CellGenotype(
+    Cell(
+        (Node((0,), ("nor_conv_3x3",)), Node((0, 1), ("none", "skip_connect")), Node((0,), ("avg_pool_3x3",))), (3,), 1
+    )
+)
+
+
+def edges(dot: str) -> list[tuple[str, str, str]]:
+    """(source, operation or "", target) by Graphviz's own reading of the DOT text, the two pieces of an edge joined."""
+    graph = pygraphviz.AGraph(string=dot)
+    label = {node: node.attr["label"] or str(node) for node in graph.nodes()}
+    pieces = [(a, b) for a, b in graph.edges()]
+    through = {node for node in graph.nodes() if str(node).endswith("_op")}
+    plain = [(label[a], "", label[b]) for a, b in pieces if a not in through and b not in through]
+    return sorted(
+        plain + [(label[a], label[op], label[b]) for a, op in pieces if op in through for o, b in pieces if o == op]
+    )
+
+
+def expected(cell: Cell) -> list[tuple[str, str, str]]:
+    names = ["c_{k-2}", "c_{k-1}"][-cell.n_inputs :] + [str(i) for i in range(len(cell.nodes))]
+    named = [
+        name + "\nconcat" * (i >= cell.n_inputs and cell.nodes[i - cell.n_inputs].combine == "concat")
+        for i, name in enumerate(names)
+    ]
+    found = [(named[j], "", "c_{k}") for j in cell.concat]
+    for i, node in enumerate(cell.nodes, cell.n_inputs):
+        found += [(named[j], op, named[i]) for j, op in zip(node.inputs, node.ops)]
+    return found
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_published_cell_is_drawn_edge_by_edge(name):
+    genotype = CELLS[name]
+    cells = [genotype.normal] + ([genotype.reduce] if genotype.reduce else [])
+    assert edges(draw(genotype).source) == sorted(edge for cell in cells for edge in expected(cell))
+
+
+def test_parallel_edges_concat_nodes_and_inputs_in_concat_are_drawn():
+    cell = Cell((Node((0, 0), ("sep_conv_3x3",) * 2), Node((1, 2), ("max_pool_3x3", "conv_1x1"), "concat")), (0, 2, 3))
+    assert edges(draw(CellGenotype(cell)).source) == sorted(expected(cell))
+    assert edges(draw(TABLE_CELL).source) == sorted(expected(TABLE_CELL.normal))
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_every_published_genotype_gives_one_well_formed_picture_with_alternative_text(name):
+    picture = draw(GENOTYPES[name])
+    root = ElementTree.fromstring(picture.svg)
+    assert root.get("role") == "img" and root.get("aria-label") == repr(picture) == root[0].text
+    assert root[0].tag.endswith("title") and len(root.findall(".//{*}title")) == 1
+    assert "<!DOCTYPE" not in picture.svg and " id=" not in picture.svg
+
+
+def test_cells_lie_side_by_side_and_flow_from_left_to_right():
+    places = {"normal cell": [], "reduction cell": [], "c_{k-2}": [], "c_{k}": [], "0": []}
+    for text in ElementTree.fromstring(draw(DARTS).svg).findall(".//{*}text"):
+        if text.text in places:
+            places[text.text].append((float(text.get("x")), float(text.get("y"))))
+    (normal,), (reduction,) = places["normal cell"], places["reduction cell"]
+    assert normal[0] < reduction[0] and normal[1] == reduction[1]
+    for left, node, right in zip(places["c_{k-2}"], places["0"], places["c_{k}"]):
+        assert left[0] < node[0] < right[0]
+
+
+def test_the_alternative_text_says_the_whole_cell():
+    assert repr(draw(TABLE_CELL)) == (
+        "Cell: node 0 adds nor_conv_3x3 of c_{k-1}; node 1 adds none of c_{k-1} and skip_connect of node 0; "
+        "node 2 adds avg_pool_3x3 of c_{k-1}; the output c_{k} concatenates node 2."
+    )
+
+
+def test_a_name_is_text_and_never_markup(monkeypatch):
+    name = '<script>alert("&\\N\x00\n")</script>'
+    monkeypatch.setattr(genotypes, "OPERATIONS", {*genotypes.OPERATIONS, name})
+    for genotype in (CellGenotype(Cell((Node((0,), (name,)),), (2,))), MacroGenotype((MacroLayer(name),))):
+        picture = draw(genotype)
+        root = ElementTree.fromstring(picture.svg)
+        assert not [element for element in root.iter() if "script" in element.tag]
+        assert any('<script>alert("&\\N??")</script>' == text.text for text in root.findall(".//{*}text"))
+        assert html.escape(repr(picture)) in picture.svg and "\n" not in repr(picture)
+
+
+def test_the_svg_refers_to_nothing_outside():
+    for genotype in GENOTYPES.values():
+        links = re.findall(r"https?://[^\"]*|href|url\(|@import", draw(genotype).svg)
+        assert set(links) == {"http://www.w3.org/2000/svg"}
+
+
+def test_every_family_has_a_colour_that_reads_on_white_and_on_black():
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    def contrast(a, b):  # as WCAG 2 defines it; 3 is asked of graphics, 4.5 of text
+        high, low = sorted((luminance(a), luminance(b)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for family, (stroke, tint, _) in FAMILIES.items():
+        assert family == "none" or min(contrast(stroke, "#ffffff"), contrast(stroke, "#111111")) >= 3, family
+        assert contrast(tint, "#1b1b1b") > 7, family
+    assert (
+        look("nor_conv_3x3") == look("conv_1x1") != look("sep_conv_3x3") == look("sep_conv_5x5") != look("dil_conv_3x3")
+    )
+
+
+def test_saves_by_suffix(tmp_path):
+    picture = draw(DARTS)
+    for suffix, start in ((".svg", b"<?xml"), (".png", b"\x89PNG"), (".pdf", b"%PDF"), (".dot", b"digraph")):
+        assert picture.save(tmp_path / f"cell{suffix}").read_bytes().startswith(start)
+    pixels = images.imread(io.BytesIO((tmp_path / "cell.png").read_bytes()))
+    assert pixels.shape[2] == 4 and pixels[0, 0, 3] == 0  # transparent, not a white page
+    ElementTree.parse(tmp_path / "cell.svg")
+
+
+@pytest.mark.parametrize("name", ["cell.jpg", "cell", "missing/cell.svg"])
+def test_what_cannot_be_saved_is_one_line(tmp_path, name):
+    with pytest.raises(UserError) as error:
+        draw(TABLE_CELL).save(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def without_pygraphviz(monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name == "pygraphviz":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+
+def test_without_pygraphviz_and_dot_one_line_says_what_to_install(monkeypatch, tmp_path):
+    without_pygraphviz(monkeypatch)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="pip install pygraphviz"):
+        draw(DARTS).save(tmp_path / "cell.png")
+    assert draw(DARTS).save(tmp_path / "cell.dot").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for dot is a shell script")
+def test_without_pygraphviz_the_program_dot_is_asked(monkeypatch, tmp_path):
+    without_pygraphviz(monkeypatch)
+    dot = tmp_path / "dot"
+    dot.write_text('#!/bin/sh\necho "<svg width=\\"1pt\\"><g>$*</g></svg>"\n')
+    dot.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert "-Tsvg" in draw(DARTS).svg
+
+
+def test_nothing_but_a_genotype_and_nothing_endless_is_drawn():
+    with pytest.raises(UserError, match="found a str"):
+        draw("darts-v2")
+    with pytest.raises(UserError, match="at most 600"):
+        draw(MacroGenotype(tuple(MacroLayer("conv_3x3", tuple(range(i))) for i in range(60))))
+
+
+def test_drawing_writes_nothing_to_standard_error_and_leaves_it_open():
+    code = (
+        "import os; from nascore.published import GENOTYPES; from nascore.show.drawing import draw\n"
+        "draw(GENOTYPES['darts-v1']).svg; os.write(2, b'still here')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stderr == b"still here" and done.stdout == b""
+
+
+def test_threads_draw_the_same_picture():
+    found, genotypes = [], list(CELLS.values())
+
+    def work():
+        found.append([drawing.draw(genotype).svg for genotype in genotypes])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and all(pictures == found[0] for pictures in found)
