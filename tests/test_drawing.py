@@ -81,7 +81,7 @@ def test_cells_lie_side_by_side_and_flow_from_left_to_right():
         if text.text in places:
             places[text.text].append((float(text.get("x")), float(text.get("y"))))
     (normal,), (reduction,) = places["normal cell"], places["reduction cell"]
-    assert normal[0] < reduction[0] and normal[1] == reduction[1]
+    assert normal[0] < reduction[0] and abs(normal[1] - reduction[1]) < 10
     for left, node, right in zip(places["c_{k-2}"], places["0"], places["c_{k}"]):
         assert left[0] < node[0] < right[0]
 
