@@ -276,7 +276,7 @@ def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs
 
 def nasnet(blocks: int = 5) -> Blocks:
     order = ("input", "input", "op", "op", "combine")
-    return Blocks("nasnet", "nasnet", NASNET_PRIMITIVES, blocks, BOTH, order, "unused")
+    return Blocks("nasnet", "darts", NASNET_PRIMITIVES, blocks, BOTH, order, "unused")
 
 
 def pnas(blocks: int = 5) -> Blocks:
@@ -285,7 +285,7 @@ def pnas(blocks: int = 5) -> Blocks:
 
 def enas_micro(nodes: int = 5) -> Blocks:
     order = ("input", "op", "input", "op")
-    return Blocks("enas-micro", "enas", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
+    return Blocks("enas-micro", "darts", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
 
 
 @lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
