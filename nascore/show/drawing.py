@@ -48,6 +48,13 @@ def look(operation: str) -> tuple[str, str, str]:
     return next((value for key, value in FAMILIES.items() if key in operation), ("#666666", "#DDDDDD", "solid"))
 
 
+def accessible(svg: str, words: str) -> str:
+    """The bare <svg> element of a document, never wider than its page, with `words` as title and alternative text."""
+    svg, words = re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL), html.escape(words)
+    head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
+    return re.sub(r"<svg([^>]*)>", lambda match: f"{head}{match[1]}>\n<title>{words}</title>", svg, count=1)
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A picture of a genotype. Shows itself in a notebook; `source` is its DOT text, `words` says the same in words."""
@@ -59,11 +66,8 @@ class Drawing:
     def svg(self) -> str:
         """One self-contained <svg> element with a title and alternative text, without scripts or references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
-        svg = re.sub(r"<!--.*?-->\s*|<title>.*?</title>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-        svg = re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg)  # ids would meet those of the page's next drawing
-        words = html.escape(self.words)
-        head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
-        return re.sub(r"<svg([^>]*)>", lambda m: f"{head}{m[1]}>\n<title>{words}</title>", svg, count=1)
+        svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)  # the names of nodes in the DOT text
+        return accessible(re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg), self.words)  # ids would meet those of others
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot. Returns the path."""
