@@ -248,7 +248,10 @@ def darts_cells(nodes: int, ops: int):
         yield CellGenotype(Cell(combination, tuple(range(2, 2 + nodes))))
 
 
-@pytest.mark.parametrize(("nodes", "ops", "all_cells", "classes"), [(1, 7, 49, 49), (2, 7, 7_203, 6_027), (3, 2, 1_152, 712), (4, 1, 180, 79)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("nodes", "ops", "all_cells", "classes"),
+    [(1, 7, 49, 49), (2, 7, 7_203, 6_027), (3, 2, 1_152, 712), (4, 1, 180, 79)],
+)
 def test_darts_cells_up_to_renumbering_are_as_many_as_burnside_counts(nodes, ops, all_cells, classes):
     found = list(darts_cells(nodes, ops))
     assert len(set(found)) == all_cells

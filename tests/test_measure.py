@@ -1,0 +1,176 @@
+"""Sizes of the published networks, to the digit, as counted on the authors' own classes."""
+
+import pytest
+import torch
+from torch import nn
+
+from nascore.errors import UserError
+from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
+from nascore.nets.convolutional import Network
+from nascore.nets.measure import depth, describe, multiply_adds, parameters
+from nascore.published import GENOTYPES
+
+# DARTS, section 7 of its specification: parameters, auxiliary head, convolutional and linear multiply-adds.
+CIFAR = {
+    "darts-v1": (3_169_414, 476_426, 500_981_760, 5_760),
+    "darts-v2": (3_349_342, 476_426, 528_353_280, 5_760),
+    "nasnet-a-darts": (3_830_950, 457_994, 603_445_248, 7_200),
+    "amoebanet-a": (3_145_078, 457_994, 488_927_232, 4_320),
+}
+IMAGENET = {
+    "darts-v1": (4_510_432, 1_260_776, 505_096_704, 768_000),
+    "darts-v2": (4_718_752, 1_260_776, 529_143_552, 768_000),
+    "nasnet-a-darts": (5_564_320, 1_236_200, 603_071_616, 960_000),
+    "amoebanet-a": (4_627_360, 1_236_200, 526_170_624, 576_000),
+}
+SMALL = {  # C=16, L=8: parameters, convolutional multiply-adds
+    "darts-v1": (232_890, 41_353_216),
+    "darts-v2": (246_106, 43_442_176),
+    "nasnet-a-darts": (333_946, 56_221_696),
+    "amoebanet-a": (326_330, 52_871_168),
+}
+
+
+def size(name: str, **sizes) -> int:
+    with torch.device("meta"):
+        return parameters(Network(GENOTYPES[name], **sizes))
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_cifar_networks_have_the_published_sizes(name):
+    count, auxiliary, convolutions, linear = CIFAR[name]
+    found = describe(name)
+    assert (found["parameters"], found["multiply_adds"]) == (count, convolutions + linear)
+    assert (found["kind"], found["skeleton"], found["channels"], found["cells"]) == ("cell", "darts", 36, 20)
+    assert size(name, auxiliary=True) == count + auxiliary
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_networks_have_the_published_sizes(name):
+    count, auxiliary, convolutions, linear = IMAGENET[name]
+    found = describe(name, network="darts-imagenet")
+    assert (found["parameters"], found["multiply_adds"]) == (count, convolutions + linear)
+    assert (found["input"], found["classes"], found["stem"]) == (224, 1000, "imagenet")
+    assert size(name, channels=48, cells=14, classes=1000, stem="imagenet", auxiliary=True) == count + auxiliary
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks_have_the_published_sizes(name):
+    count, convolutions = SMALL[name]
+    found = describe(GENOTYPES[name], channels=16, cells=8)
+    width = 64 * len(GENOTYPES[name].normal.concat)
+    assert (found["parameters"], found["multiply_adds"]) == (count, convolutions + 10 * width)
+
+
+def test_parameters_follow_depth_and_classes():
+    assert [size("darts-v2", channels=16, cells=n) for n in (3, 5, 20)] == [26_570, 129_706, 710_682]
+    assert [size("darts-v1", channels=16, cells=n) for n in (3, 5, 20)] == [26_138, 123_098, 671_034]
+    assert size("darts-v2", classes=100) == 3_401_272
+    assert size("nasnet-a-darts", channels=32) == 3_061_738  # most likely the paper's own re-run
+    assert size("darts-v2", auxiliary=True) == 3_825_768
+
+
+def test_parts_of_darts_v2_have_the_published_sizes():
+    with torch.device("meta"):
+        network = Network(GENOTYPES["darts-v2"])
+    assert parameters(network.stems) == 3_132 and parameters(network.head) == 5_770
+    cells = {index: parameters(network.cells[index]) for index in (0, 1, 6, 7, 13, 19)}
+    assert cells == {0: 26_532, 1: 27_828, 6: 21_024, 7: 97_128, 13: 83_520, 19: 411_984}
+
+
+def nasbench201(*ops: str) -> CellGenotype:
+    """Edges in the benchmark's order: 0-1, 0-2, 1-2, 0-3, 1-3, 2-3."""
+    nodes = (Node((0,), ops[:1]), Node((0, 1), ops[1:3]), Node((0, 1, 2), ops[3:]))
+    return CellGenotype(Cell(nodes, (3,), n_inputs=1))
+
+
+BEST = "nor_conv_3x3 nor_conv_3x3 nor_conv_3x3 skip_connect nor_conv_3x3 nor_conv_1x1".split()  # row 6111
+
+
+@pytest.mark.parametrize(
+    ("ops", "count", "total"),
+    [
+        (["nor_conv_3x3"] * 6, 1_531_546, 220_119_680),
+        (["skip_connect"] * 6, 73_306, 7_783_040),
+        (["none"] * 6, 73_306, 7_783_040),
+        (["avg_pool_3x3"] * 6, 73_306, 7_783_040),
+        (BEST, 1_073_466, 153_272_960),
+    ],
+)
+def test_nasbench201_networks_have_the_benchmarks_sizes(ops, count, total):
+    found = describe(nasbench201(*ops))
+    assert found["skeleton"] == "nasbench201" and (found["channels"], found["cells"]) == (16, 17)
+    assert (found["parameters"], found["multiply_adds"]) == (count, total)
+
+
+def test_depth_is_the_longest_way_through():
+    cell = Cell((Node((0, 1), ("conv_3x3", "sep_conv_3x3")), Node((2, 0), ("skip_connect", "conv_1x1"))), (2, 3))
+    network = Network(CellGenotype(cell, cell), channels=4, cells=1)
+    # stem 1, preprocessing 1, separable convolution 4, classifier 1
+    assert depth(network, (1, 3, 8, 8)) == 7
+    assert depth(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), (1, 1, 2, 2)) == 2
+    disconnected = describe(nasbench201(*["none"] * 6), cells=1)
+    assert disconnected["depth"] == 1 + 2 + 1  # one residual block is all there is
+
+
+def test_measuring_leaves_the_network_as_it_was():
+    network = Network(GENOTYPES["darts-v2"], channels=4, cells=3).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    total = multiply_adds(network, (1, 3, 32, 32))
+    assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert multiply_adds(network, (5, 3, 32, 32)) == 5 * total
+    assert next(network.parameters()).device.type == "cpu"
+
+
+def test_describe_takes_sizes_and_gives_them_back():
+    found = describe("darts-v1", cells=5, channels=None, classes=7, input=16, in_channels=1)
+    keys = "kind skeleton stem channels cells classes auxiliary in_channels input parameters multiply_adds depth"
+    assert list(found) == keys.split()
+    assert (found["channels"], found["classes"], found["input"], found["in_channels"]) == (36, 7, 16, 1)
+    assert describe("darts-v1", network="darts-imagenet", classes=10, cells=1)["classes"] == 10
+    assert describe("nasnet-a", skeleton="darts", cells=3)["skeleton"] == "darts"  # concat of a cell input and all
+    single = nasbench201(*BEST)
+    assert describe(single, cells=3) == describe(single, skeleton="nasbench201", cells=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("darts-v9",), "published genotype: found 'darts-v9', allowed: nas-rl-15"),
+        (("nasnet-a",), "skeleton: found 'nasnet', allowed: darts, nasbench201"),
+        (("pnasnet-5",), "skeleton: found 'pnasnet', allowed: darts, nasbench201"),
+        (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasbench201"),
+        (("enas-rnn", None, "darts"), "kind: found 'recurrent', allowed in the skeleton darts: cell"),
+        ((MacroGenotype((MacroLayer("none"),)),), "kind: found 'macro', allowed in the skeleton darts: cell"),
+        (("darts-v2", "imagenet"), "network: found 'imagenet', allowed: darts-cifar, darts-imagenet"),
+        (("darts-v2", None, "resnet"), "skeleton: found 'resnet', allowed: darts, nasbench201"),
+        (("pnasnet-5", None, "darts"), "reduce: found null, allowed in the skeleton darts: a cell"),
+        (("darts-v2", None, "nasbench201"), "found 2 inputs, 4 in concat, reduce a cell, allowed"),
+    ],
+)
+def test_what_has_no_network_is_refused_in_one_line(arguments, line):
+    with pytest.raises(UserError) as caught:
+        describe(*arguments)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ({"cells": 0}, "cells: found 0, allowed: a whole number from 1 to 200"),
+        ({"channels": 2.5}, "channels: found 2.5, allowed: a whole number from 1 to 4096"),
+        ({"classes": -1}, "classes: found -1"),
+        ({"input": 30}, "images: found (1, 3, 30, 30), allowed: (batch, 3, height, width) with sides divisible by 4"),
+        ({"input": 0}, "input: found 0"),
+        ({"input": 40, "stem": "imagenet"}, "sides divisible by 32"),
+        ({"channels": 15, "stem": "imagenet"}, "channels: found 15 where a map is halved, allowed: an even number"),
+        ({"stem": "tiny"}, "stem: found 'tiny', allowed: cifar, imagenet"),
+        ({"colour": 3}, "size: found 'colour', allowed: skeleton, stem"),
+        ({"auxiliary": True, "skeleton": "nasbench201"}, "auxiliary: found True, allowed: False"),
+    ],
+)
+def test_sizes_out_of_bounds_are_refused_in_one_line(sizes, line):
+    genotype = nasbench201(*BEST) if "skeleton" in sizes else "darts-v2"
+    with pytest.raises(UserError) as caught:
+        describe(genotype, **sizes)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
