@@ -1,0 +1,217 @@
+"""A search as a panel in a notebook: its knobs, Run and Stop, and what it finds while it runs.
+
+The controls are made from the metadata of the method's `Budget`. A panel is only a view: Run calls `nascore.run` in one
+background thread, so that the kernel stays free for Stop, and from there only traits of widgets are set.
+"""
+
+import dataclasses
+import html
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ipywidgets
+
+import nascore
+from nascore import search
+from nascore.data import TORCHVISION
+from nascore.errors import UserError
+from nascore.search import Progress, Result
+from nascore.show.drawing import GREY, draw
+from nascore.show.plots import COLOURS
+
+REFRESH = 0.2  # seconds between two updates of the panel
+FOLLOWED = {"loss": "training loss", "entropy_normal": "entropy of alpha, normal cell", "best": "best reward so far"}
+CELL_HEIGHT, CURVES_HEIGHT = 240, 110  # pixels; fixed, so that nothing below the panel moves
+WIDE = {"style": {"description_width": "11em"}, "layout": {"width": "23em"}}
+
+
+def control(field: dataclasses.Field, value) -> ipywidgets.Widget:
+    """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
+    about = field.metadata
+    label = about["label"] + (f" ({about['unit']})" if about["unit"] else "")
+    options = dict(description=label, tooltip=about["help"], value=value, **WIDE)
+    if about["choices"]:
+        return ipywidgets.Dropdown(options=about["choices"], **options)
+    bounded = ipywidgets.BoundedIntText if field.type is int else ipywidgets.BoundedFloatText
+    return bounded(min=about["low"], max=about["high"], step=1 if field.type is int else None, **options)
+
+
+class SearchPanel(ipywidgets.VBox):
+    """`SearchPanel("darts", fields=("epochs", "order"))`: choose, Run, watch, Stop.
+
+    `fields` names the knobs shown (all without it); `run_kwargs` go to `nascore.run`, among them values of knobs.
+    A notebook stores no widgets: below a panel, a plain cell with `result = panel.wait() or panel.run()` and
+    `draw(result.genotype)` shows the same without a front end.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        data="digits",
+        budget: str = "smoke",
+        fields: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        **run_kwargs,
+    ):
+        self.method, self.data, self.run_kwargs = method, data, run_kwargs
+        self.result: Result | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self.entry = search.get(method)
+        known = {f.name: f for f in dataclasses.fields(self.entry.budget)}
+        for name in fields or ():
+            if name not in known:
+                raise UserError(f"unknown field {name!r}; {method} has: {', '.join(known)}")
+        start = self.entry.budget.preset(budget, **{k: v for k, v in run_kwargs.items() if k in known})
+        shown = known if fields is None else {name: known[name] for name in fields}
+        self.controls = {name: control(field, getattr(start, name)) for name, field in shown.items()}
+        self.preset = ipywidgets.Dropdown(
+            options=list(self.entry.budget.PRESETS),
+            value=budget,
+            description="budget",
+            tooltip="smoke: seconds; reduced: up to three minutes; full: the paper's own",
+            **WIDE,
+        )
+        self.seed = ipywidgets.BoundedIntText(
+            value=seed, min=0, max=2**32 - 1, description="seed", tooltip="the same seed, the same search", **WIDE
+        )
+        named = isinstance(data, (str, Path))
+        names = ("digits", *TORCHVISION) if self.entry.one_shot else ("digits", "nasbench201", *TORCHVISION)
+        self.source = ipywidgets.Combobox(
+            value=str(data) if named else search._name(data),
+            options=names,
+            description="data",
+            tooltip="a name, or a folder of images",
+            disabled=not named,
+            **WIDE,
+        )
+        self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
+        self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
+        self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
+        self.status = ipywidgets.Label("ready")
+        self.curves = ipywidgets.HTML(layout={"height": f"{CURVES_HEIGHT + 10}px", "overflow": "hidden"})
+        self.cell = ipywidgets.HTML(layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"})
+        self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
+        self.run_button.on_click(lambda button: self.start())
+        self.stop_button.on_click(lambda button: self.stop())
+        knobs = ipywidgets.Box(
+            [self.preset, self.seed, self.source, *self.controls.values()],
+            layout={"display": "flex", "flex_flow": "row wrap"},
+        )
+        buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.bar, self.status])
+        super().__init__([knobs, buttons, self.curves, self.cell])
+
+    def _show_preset(self, name: str) -> None:
+        preset = self.entry.budget.preset(name)
+        for field, widget in self.controls.items():
+            widget.value = getattr(preset, field)
+
+    # --- what the buttons do ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run: begin a search with the values shown, once a search that is still running has stopped."""
+        self.stop()
+        before, self._stop = self._thread, threading.Event()
+        chosen = {name: widget.value for name, widget in self.controls.items()}
+        data = self.data if self.source.disabled else self.source.value
+        options = {**self.run_kwargs, **chosen, "data": data, "budget": self.preset.value, "seed": self.seed.value}
+        self.run_button.disabled, self.stop_button.disabled = True, False
+        self.status.value, self.bar.value = "starting", 0.0
+        self._thread = threading.Thread(target=self._work, args=(options, self._stop, before), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop: the search ends after the step in hand, with what it has found."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> Result | None:
+        """Wait until the search has ended; returns its result, or None where there is none. Interrupting the kernel
+        meanwhile is pressing Stop."""
+        if self._thread is not None:
+            try:
+                self._thread.join(seconds)
+            except KeyboardInterrupt:
+                self.stop()
+                self._thread.join()
+        return self.result
+
+    def run(self) -> Result | None:
+        """Press Run and wait: the same search without a front end."""
+        self.start()
+        return self.wait()
+
+    # --- the background thread: only traits are set here ------------------------------------------------------------
+
+    def _work(self, options: dict, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()
+        self.result, view = None, _View(self)
+        try:
+            self.result = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
+            view.show(self.result.genotype)
+            ending = "done" if self.result.finished else "stopped"
+            self.status.value = f"{ending} after {self.result.seconds:.1f} s: reward {self.result.reward:.4f}"
+        except Exception as error:  # in a thread nobody would see it: the panel is where the user looks
+            name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.status.value = " ".join(f"{name}{error}".split())[:300]
+        finally:
+            if stop is self._stop:  # else a newer search owns the buttons
+                self.run_button.disabled, self.stop_button.disabled = False, True
+
+
+class _View:
+    """Turns the progress of one search into at most one update of its panel every `REFRESH` seconds."""
+
+    def __init__(self, panel: SearchPanel):
+        self.panel, self.drawn, self.due, self.began = panel, None, 0.0, time.monotonic()
+        self.series: dict[str, list[float]] = {}
+        self.best = None
+
+    def update(self, progress: Progress) -> None:
+        for name in FOLLOWED.keys() & progress.metrics.keys():
+            self.series.setdefault(name, []).append(progress.metrics[name])
+        if progress.reward is not None and (self.best is None or progress.reward > self.best[0]):
+            self.best = (progress.reward, progress.genotype)
+        if time.monotonic() < self.due and progress.step < progress.total:
+            return
+        reward = "" if progress.reward is None else f", reward {progress.reward:.4f}"
+        elapsed = time.monotonic() - self.began
+        self.panel.bar.value = progress.step / max(1, progress.total)
+        self.panel.status.value = f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
+        self.panel.curves.value = "".join(
+            curve(values, FOLLOWED[name], COLOURS[k]) for k, (name, values) in enumerate(sorted(self.series.items()))
+        )
+        one_shot = self.panel.entry.one_shot  # a multi-trial search is shown by the best architecture so far
+        self.show(progress.genotype if one_shot or self.best is None else self.best[1])
+        self.due = time.monotonic() + REFRESH
+
+    def show(self, genotype) -> None:
+        """Draw the genotype, if it is another than the one shown."""
+        if genotype is None or genotype == self.drawn:
+            return
+        self.drawn = genotype
+        self.panel.cell.value = f'<div style="height:{CELL_HEIGHT}px">{_fit(draw(genotype).svg)}</div>'
+
+
+def _fit(svg: str) -> str:
+    return svg.replace("max-width:100%;height:auto", "max-width:100%;max-height:100%", 1)
+
+
+def curve(values: Sequence[float], label: str, colour: str, width: int = 260, height: int = CURVES_HEIGHT) -> str:
+    """A small curve as SVG text. Drawn by hand: matplotlib would take a tenth of a core from the search."""
+    stride = -(-len(values) // 200)  # at most 200 points
+    points = [(i, values[i]) for i in {*range(0, len(values), stride), len(values) - 1}]
+    low, high = min(values), max(values)
+    across, up = (width - 10) / max(1, len(values) - 1), (height - 50) / ((high - low) or 1)
+    path = " ".join(f"{5 + i * across:.1f},{height - 20 - (v - low) * up:.1f}" for i, v in sorted(points))
+    text = f'font-family="Helvetica,Arial,sans-serif" font-size="12" fill="{GREY}"'
+    words = html.escape(f"{label}: {values[-1]:.4g}")
+    return (
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{words}"><title>{words}</title>'
+        f'<text x="5" y="14" {text}>{words}</text>'
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
+        f'<text x="5" y="{height - 4}" {text}>from {low:.4g} to {high:.4g}, {len(values)} steps</text></svg>'
+    )

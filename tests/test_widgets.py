@@ -1,0 +1,200 @@
+"""A panel without a browser: set values, click, wait, and look at the search that came out of it."""
+
+import dataclasses
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from typing import ClassVar
+
+import pytest
+
+import nascore
+from nascore import search
+from nascore.errors import UserError
+from nascore.published import GENOTYPES
+from nascore.search import Budget, Progress, Trial, knob
+from nascore.show import widgets
+from nascore.show.widgets import SearchPanel, control, curve
+
+CELLS = (GENOTYPES["darts-v1"], GENOTYPES["darts-v2"])
+running: list[int] = []  # how many slow searches run at the moment, step by step
+
+
+@dataclasses.dataclass(frozen=True)
+class SlowBudget(Budget):
+    PRESETS: ClassVar = {"smoke": {"steps": 3}, "reduced": {"steps": 100_000}, "full": {}}
+    steps: int = knob(50_000, "steps", "how often to step", unit="steps", low=1, high=100_000)
+    rate: float = knob(0.5, "rate", "a number", low=0.0, high=1.0)
+    way: str = knob("up", "way", "up or down", choices=("up", "down"))
+    fails: int = knob(0, "fails", "the step at which it fails", low=0, high=100)
+
+
+class SlowSearch:
+    """A one-shot search that does nothing but take 5 ms a step."""
+
+    alive = 0
+
+    def __init__(self, space, data, budget, seed, device):
+        self.budget, self.seed, self.history = budget, seed, []
+
+    @property
+    def done(self):
+        return len(self.history) >= self.budget.steps
+
+    @property
+    def best(self):
+        return Trial(CELLS[len(self.history) % 2], self.budget.rate, {"seed": self.seed, "way": self.budget.way})
+
+    def step(self):
+        SlowSearch.alive += 1
+        running.append(SlowSearch.alive)
+        time.sleep(0.005)
+        SlowSearch.alive -= 1
+        step = len(self.history) + 1
+        if step == self.budget.fails:
+            raise UserError("the loss became nan\nat step 2")
+        if self.budget.fails == 100:
+            raise ZeroDivisionError("a bug")
+        metrics = {"loss": 1 / step, "entropy_normal": 2.0}
+        progress = Progress(step, self.budget.steps, CELLS[step % 2], 0.5, metrics)
+        self.history.append(progress.row())
+        return progress
+
+
+@pytest.fixture(autouse=True)
+def slow_method(monkeypatch):
+    monkeypatch.setattr(search, "_METHODS", dict(search.methods_by_name()))
+    search.method("slow", budget=SlowBudget, one_shot=True)(SlowSearch)
+    running.clear()
+
+
+def eventually(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_run_without_a_front_end_gives_what_nascore_run_gives():
+    panel = SearchPanel("evolution", data="nasbench201", fields=("trials", "population_size"))
+    panel.controls["trials"].value = 40
+    panel.seed.value = 3
+    result = panel.run()
+    same = nascore.run("evolution", data="nasbench201", budget="smoke", seed=3, progress=False, trials=40)
+    assert result is panel.result and result.history == same.history and result.genotype == same.genotype
+    assert result.finished and panel.status.value.startswith("done after") and panel.bar.value == 1.0
+    assert "best reward so far" in panel.curves.value
+
+
+def test_clicking_run_and_stop_leaves_the_caller_free():
+    panel = SearchPanel("slow", budget="reduced", way="down")
+    panel.run_button.click()
+    assert panel.run_button.disabled and not panel.stop_button.disabled
+    eventually(lambda: "step" in panel.status.value and panel.curves.value and panel.cell.value)
+    assert panel.result is None
+    panel.stop_button.click()
+    result = panel.wait(10)
+    assert not result.finished and 0 < len(result.history) < 100_000 and result.details["way"] == "down"
+    assert panel.status.value.startswith("stopped after")
+    assert panel.stop_button.disabled and not panel.run_button.disabled
+
+
+def test_a_new_run_waits_for_the_old_one():
+    panel = SearchPanel("slow", budget="reduced")
+    panel.start()
+    eventually(lambda: len(running) > 3)
+    panel.preset.value = "smoke"
+    panel.start()
+    panel.start()
+    result = panel.wait(10)
+    assert result.finished and len(result.history) == 3
+    assert set(running) == {1}  # never two at once
+    assert not panel.run_button.disabled
+    assert not [
+        t for t in threading.enumerate() if t is not panel._thread and getattr(t, "_target", None) == panel._work
+    ]
+
+
+def test_a_search_does_not_keep_python_alive():
+    panel = SearchPanel("slow", budget="reduced")
+    panel.start()
+    assert panel._thread.daemon
+    panel.stop()
+    panel.wait(10)
+
+
+def test_the_panel_is_updated_a_few_times_a_second_with_both_curves_and_the_cell(monkeypatch):
+    panel = SearchPanel("slow", steps=200, fields=())
+    seen = {"status": [], "cell": [], "curves": []}
+    for name, values in seen.items():
+        getattr(panel, name).observe(lambda change, values=values: values.append(change["new"]), "value")
+    began = time.monotonic()
+    panel.run()
+    most = (time.monotonic() - began) / widgets.REFRESH + 4
+    assert all(2 <= len(values) <= most for values in seen.values())
+    assert "training loss: 0.005" in panel.curves.value and "entropy of alpha" in panel.curves.value
+    assert "Normal cell: node 0 adds" in panel.cell.value and panel.cell.value.count("<svg") == 1
+
+
+@pytest.mark.parametrize("fails, line", [(2, "the loss became nan at step 2"), (100, "ZeroDivisionError: a bug")])
+def test_an_error_is_one_line_in_the_panel(fails, line):
+    panel = SearchPanel("slow", fails=fails)
+    assert panel.run() is None
+    assert panel.status.value == line and not panel.run_button.disabled
+
+
+def test_an_unknown_folder_is_one_line_in_the_panel():
+    panel = SearchPanel("slow")
+    panel.source.value = "no/such/folder"
+    assert panel.run() is None and panel.status.value.startswith("unknown data 'no/such/folder'")
+
+
+def test_controls_are_made_from_the_budgets_metadata():
+    fields = {f.name: f for f in dataclasses.fields(SlowBudget)}
+    steps, rate, way = (control(fields[name], fields[name].default) for name in ("steps", "rate", "way"))
+    assert (steps.description, steps.min, steps.max, steps.value) == ("steps (steps)", 1, 100_000, 50_000)
+    assert steps.tooltip == "how often to step"
+    steps.value = 10**9  # a value that would break the search cannot be set
+    assert steps.value == 100_000
+    assert (rate.min, rate.max, rate.value) == (0.0, 1.0, 0.5)
+    assert way.options == ("up", "down")
+
+
+@pytest.mark.parametrize("name", sorted(search.methods_by_name()))
+def test_every_methods_presets_fit_its_controls(name):
+    panel = SearchPanel(name)
+    budget = panel.entry.budget
+    for preset in budget.PRESETS:
+        panel.preset.value = preset
+        shown = {field: widget.value for field, widget in panel.controls.items()}
+        assert budget.preset(preset, **shown) == budget.preset(preset)
+
+
+def test_chosen_fields_and_given_values_are_what_is_shown_and_run():
+    panel = SearchPanel("slow", fields=("rate",), rate=0.25, steps=2)
+    assert list(panel.controls) == ["rate"] and panel.controls["rate"].value == 0.25
+    result = panel.run()
+    assert len(result.history) == 2 and result.reward == 0.25
+
+
+@pytest.mark.parametrize(
+    "options", [{"method": "nothing"}, {"method": "slow", "fields": ("rat",)}, {"method": "slow", "budget": "tiny"}]
+)
+def test_a_panel_that_cannot_be_says_why_in_one_line(options):
+    with pytest.raises(UserError) as error:
+        SearchPanel(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_printed(capfd):
+    SearchPanel("slow").run()
+    SearchPanel("slow", fails=1).run()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_curve_is_drawn_from_its_first_value_to_its_last():
+    root = ElementTree.fromstring(curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2"))
+    points = root.find("polyline").get("points").split()
+    assert len(points) <= 202 and points[0].endswith(",30.0") and points[-1] == "255.0,90.0"
+    assert root.get("aria-label") == "training <loss>: 1"
+    ElementTree.fromstring(curve([1.0], "one value", "#0072B2"))
