@@ -29,7 +29,6 @@ NETWORKS: dict[str, dict] = {
     ),
 }  # fmt: skip
 
-
 LIMITS = {"channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1024, "input": 4096}
 
 
@@ -177,6 +176,8 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
         width = 3 * channels
         stems = [nn.Sequential(*_conv_bn(in_channels, width))]
     else:
+        if channels % 2:
+            raise UserError(f"channels: found {channels}, allowed with the imagenet stem: an even number")
         width, half = channels, channels // 2
         first = [*_conv_bn(in_channels, half, 2), nn.ReLU(), *_conv_bn(half, width, 2)]
         stems = [nn.Sequential(*first), nn.Sequential(nn.ReLU(), *_conv_bn(width, width, 2))]
