@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nascore.errors import UserError, shorten
 from nascore.genotypes import Genotype
 
 DRAWN = "genotype.svg"
+FLAGS = ("--resume", "--quiet")  # options of a search that take no value
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = _parser(arguments).parse_args(arguments)
+        options.arguments = arguments
         return options.run(options)
     except UserError as error:
         print(f"nascore: {error}", file=sys.stderr)
@@ -35,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file that cannot be written, a full disk
+        print(f"nascore: {error.filename or 'cannot write'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
@@ -79,8 +85,16 @@ def _add_search(commands, arguments: list[str]) -> None:
     from nascore.search import methods_by_name
 
     known = methods_by_name()
-    parser.add_argument("method", metavar="METHOD", help=", ".join(known))
-    chosen = next((known[word] for word in arguments[1:] if word in known), None)
+
+    def method(name: str) -> str:  # a type, so that it comes before any complaint about the method's fields
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"unknown method {shorten(name)}; allowed: {', '.join(known)}")
+        return name
+
+    parser.add_argument("method", metavar="METHOD", type=method, help=", ".join(known))
+    # "darts" and "random" may also be the value of an option: a space, a folder.
+    values = {i + 1 for i, word in enumerate(arguments) if word.startswith("--") and word not in FLAGS}
+    chosen = next((known[word] for i, word in enumerate(arguments) if word in known and i not in values), None)
     if chosen is None:
         return
     group = parser.add_argument_group(f"fields of {chosen.name} (default: the budget's)")
@@ -126,8 +140,8 @@ def search(options: argparse.Namespace) -> int:
 
 
 def _interrupted(options: argparse.Namespace, steps: int) -> int:
-    again = [word for word in sys.argv[1:] if word != "--resume"]
-    kept = f"go on with: nascore {' '.join([*again, '--resume'])}" if options.out else "without --out nothing was kept"
+    again = shlex.join([*(word for word in options.arguments if word != "--resume"), "--resume"])
+    kept = f"go on with: nascore {again}" if options.out else "without --out nothing was kept"
     print(f"nascore: stopped after {steps} steps; {kept}", file=sys.stderr)
     return 130
 

@@ -4,14 +4,17 @@ import os
 import sys
 import tarfile
 import urllib.error
-from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from nascore.errors import UserError, shorten
@@ -161,11 +164,14 @@ def _digits() -> Images:
 
 
 def _images(name: str, tensors: tuple, classes: tuple, padding: int, flip: bool, statistics=None) -> Images:
-    if statistics is None:
-        pixels = tensors[0].double() / 255 if len(tensors[0]) < 5000 else tensors[0][:5000].double() / 255
-        std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
-        statistics = (tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist()))
-    return Images(name, *tensors, classes, *statistics, padding, flip)
+    return Images(name, *tensors, classes, *(statistics or _statistics(tensors[0])), padding, flip)
+
+
+def _statistics(train: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of (the first 5,000 of) the training images in [0, 1]."""
+    pixels = train[:5000].double() / 255
+    std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
+    return tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 
 
 # name -> (class in torchvision.datasets, keyword of the two parts, may be mirrored)
@@ -222,16 +228,16 @@ def _folder(folder: Path) -> Images:
         try:
             stored = load_checkpoint(cache)
             if stored["stamp"] == stamp:
-                return _images(str(folder), tuple(stored["tensors"]), classes, stored["size"] // 8, True)
+                return _images(str(folder), tuple(stored["tensors"]), classes, *stored["rest"])
         except (UserError, KeyError, TypeError):
             pass  # a damaged cache is made anew
     tensors = _read_folder(folder, listing, classes)
-    size = tensors[0].shape[-1]
+    rest = (tensors[0].shape[-1] // 8, True, _statistics(tensors[0]))  # padding, flip, statistics
     try:
-        save_checkpoint(cache, {"stamp": stamp, "tensors": list(tensors), "size": size})
+        save_checkpoint(cache, {"stamp": stamp, "tensors": list(tensors), "rest": rest})
     except (OSError, RuntimeError):
         print(f"nascore: cannot write {cache}: the images will be read again next time", file=sys.stderr)
-    return _images(str(folder), tensors, classes, size // 8, True)
+    return _images(str(folder), tensors, classes, *rest)
 
 
 def _classes(folder: Path, part: str) -> dict[str, list[str]]:
@@ -254,17 +260,18 @@ def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple
                 raise UserError(f"{path} holds no images; allowed: {', '.join(SUFFIXES)}")
             files += [(part, classes.index(name), image) for image in images]
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        pixels = list(pool.map(_read_image, [path for _, _, path in files], chunksize=256))
-    sizes = Counter(p.shape[:2] for p in pixels)
-    (height, width), _ = sizes.most_common(1)[0]
-    if len(sizes) > 1 or height != width or height % 4:
-        sides = sorted({f"{w}x{h}" for h, w in sizes})
-        print(
-            f"nascore: {folder} has images of {sides[0]}{f' to {sides[-1]}' if len(sides) > 1 else ''} pixels: all are "
-            "resized to 32x32 (the shorter side, then the centre)",
-            file=sys.stderr,
-        )
-        pixels = [_resize(p, 32) for p in pixels]
+        paths = [path for _, _, path in files]
+        sizes = sorted(set(pool.map(_image_size, paths)))  # first, so that photographs need not all be held at once
+        (width, height), resized = sizes[0], None
+        if len(sizes) > 1 or height != width or height % 4 or height > 256:
+            found = " to ".join(f"{w}x{h}" for w, h in dict.fromkeys((sizes[0], sizes[-1])))
+            resized = 32
+            print(
+                f"nascore: {folder} has images of {found} pixels: all are resized to 32x32 (the shorter side, then the "
+                "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
+                file=sys.stderr,
+            )
+        pixels = list(pool.map(partial(_read_image, side=resized), paths))
     tensors = []
     for part in ("train", "test"):
         chosen = [k for k, (p, _, _) in enumerate(files) if p == part]
@@ -277,20 +284,24 @@ def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple
     return tuple(tensors)
 
 
-def _read_image(path: str) -> np.ndarray:
-    """uint8 (H, W, 3)."""
-    from PIL import Image
+def _read_image(path: str, side: int | None = None) -> np.ndarray:
+    """uint8 (H, W, 3), of `side` x `side` pixels where a side is given."""
+    with _open_image(path) as image:
+        image = image.convert("RGB")
+        return np.asarray(ImageOps.fit(image, (side, side)) if side else image)
 
+
+def _image_size(path: str) -> tuple[int, int]:
+    """(width, height), from the file's head alone."""
+    with _open_image(path) as image:
+        return image.size
+
+
+@contextmanager
+def _open_image(path: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{path} is not an image that can be read ({shorten(str(error), 60)}): mend or remove it"
-        ) from None
-
-
-def _resize(pixels: np.ndarray, side: int) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    return np.asarray(ImageOps.fit(Image.fromarray(pixels), (side, side)))
+        reason = shorten(str(error).removesuffix(repr(path)), 60)
+        raise UserError(f"{path} is not an image that can be read ({reason}): mend or remove it") from None

@@ -54,10 +54,15 @@ def save_checkpoint(path: Path, state: dict) -> None:
 def load_checkpoint(path: Path) -> dict:
     """Tensors and plain containers only (`weights_only`): opening a checkpoint runs no code. Raises `UserError`."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save wrote
+            if archive.testzip():
+                raise zipfile.BadZipFile("a checksum is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}: nothing to resume there; leave --resume out to begin") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except pickle.UnpicklingError:
+        raise UserError(f"{path} is not a checkpoint (damaged, or holding more than tensors and numbers)") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or ["it is empty"])[0][:80]
         raise UserError(f"{path} is not a checkpoint that can be read ({reason})") from None
 
@@ -82,6 +87,24 @@ def _replace(path: Path, write: Callable) -> None:
             os.close(folder)
 
 
+def _differing(name: str, then, now) -> tuple[str, str, str]:
+    """What differs between two configurations, down to the single field of a budget or a recipe."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        name, then, now = next((k, then.get(k), now.get(k)) for k in {**then, **now} if then.get(k) != now.get(k))
+    return name, shorten(then), shorten(now)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Running out of memory, on any device, becomes the line that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors, on the CPU a plain one
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise UserError("out of memory: lower --batch-size, --channels or --cells") from None
+
+
 def write_json(path: Path, value) -> None:
     _replace(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
 
@@ -102,6 +125,8 @@ class Record:
             self._restore()
         elif self.checkpoint.exists():
             raise UserError(f"{self.directory} already holds a run: go on with --resume, or name another directory")
+        for left in self.directory.glob("*.tmp"):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         with self._writing():
             write_json(self.directory / "config.json", self.config)
             self.history = self._reopen("history.jsonl", lines=[json.dumps(row) for row in loop.history])
@@ -110,15 +135,16 @@ class Record:
 
     def _restore(self) -> None:
         state = load_checkpoint(self.checkpoint)
-        try:
-            then = state["config"]
-            differing = [k for k in {**then, **self.config} if then.get(k) != self.config.get(k)]
-            if differing:
-                k = differing[0]
-                found, asked = shorten(then.get(k)), shorten(self.config.get(k))
+        then = state.get("config") if isinstance(state, dict) else None
+        if not isinstance(then, dict):
+            raise UserError(f"{self.checkpoint} is not the checkpoint of a run")
+        for k in {**then, **self.config}:
+            if then.get(k) != self.config.get(k):
+                k, found, asked = _differing(k, then.get(k), self.config.get(k))
                 raise UserError(f"{self.directory} holds another run: its {k} is {found}, asked for is {asked}")
+        try:
             self.loop.load_state_dict(state["loop"])
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.checkpoint} does not fit this run: {shorten(str(error), 80)}") from None
 
     def _old_lines(self, name: str) -> list[str]:
@@ -221,7 +247,7 @@ def _reporter(progress: bool | Callable, loop) -> Iterator[Callable[[Progress], 
         yield progress or (lambda step: None)
         return
     start = len(loop.history)
-    with tqdm(initial=start, unit="step", dynamic_ncols=True, mininterval=0.2) as bar:
+    with tqdm(initial=start, unit="step", dynamic_ncols=True, mininterval=0.2, disable=None) as bar:  # terminals only
 
         def report(step: Progress) -> None:
             bar.total = step.total

@@ -23,7 +23,7 @@ from nascore.data import load as load_images
 from nascore.errors import UserError, shorten
 from nascore.estimators import Table, TrainChildren
 from nascore.genotypes import Genotype, to_json
-from nascore.loop import Progress, drive, write_json
+from nascore.loop import Progress, drive, memory_errors, write_json
 from nascore.training import RECIPES
 
 __all__ = ["Budget", "Progress", "Result", "Trial", "TrialBudget", "knob", "method", "methods_by_name", "run"]
@@ -188,17 +188,18 @@ def run(
     device = choose_device(device)
     config = {"method": method, "space": _name(space), "data": _name(data), "seed": seed, "device": device.type}
     config |= {"budget": dataclasses.asdict(budget)}
-    search = _build(entry, space, data, estimate, budget, seed, device)
-    began = time.monotonic()
-    finished = drive(
-        search,
-        directory=directory,
-        config=config,
-        resume=resume,
-        progress=progress,
-        stop=stop,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    with memory_errors():
+        search = _build(entry, space, data, estimate, budget, seed, device)
+        began = time.monotonic()
+        finished = drive(
+            search,
+            directory=directory,
+            config=config,
+            resume=resume,
+            progress=progress,
+            stop=stop,
+            checkpoint_seconds=checkpoint_seconds,
+        )
     if not search.history:
         raise UserError("the search was stopped before its first step: nothing was found")
     best = search.best

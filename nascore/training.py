@@ -46,7 +46,12 @@ def recipe_named(name: str, **sizes) -> Recipe:
     """The recipe `name` with the given fields replaced (those that are not None). Raises `UserError`."""
     if name not in RECIPES:
         raise UserError(f"unknown recipe {shorten(name)}; allowed: {', '.join(RECIPES)}")
-    return replace(RECIPES[name], **{key: value for key, value in sizes.items() if value is not None})
+    sizes = {key: value for key, value in sizes.items() if value is not None}
+    for key in ("channels", "cells", "epochs", "batch_size"):
+        lowest = 2 if key == "batch_size" else 1  # one image alone has no batch statistics
+        if not lowest <= sizes.get(key, lowest) <= 100_000:
+            raise UserError(f"{key}: found {sizes[key]}, allowed: a whole number from {lowest} to 100000")
+    return replace(RECIPES[name], **sizes)
 
 
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
