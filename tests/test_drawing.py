@@ -167,10 +167,11 @@ def test_without_pygraphviz_and_dot_one_line_says_what_to_install(monkeypatch, t
 def test_without_pygraphviz_the_program_dot_is_asked(monkeypatch, tmp_path):
     without_pygraphviz(monkeypatch)
     dot = tmp_path / "dot"
-    dot.write_text('#!/bin/sh\necho "<svg width=\\"1pt\\"><g>$*</g></svg>"\n')
+    dot.write_text("""#!/bin/sh\necho "<svg width='2000pt' height='100pt'><g>$*</g></svg>" | tr "'" '"'\n""")
     dot.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert "-Tsvg" in draw(DARTS).svg
+    svg = draw(DARTS).svg
+    assert "-Tsvg" in svg and 'width="940" height="47"' in svg  # as wide as a notebook, not wider
 
 
 def test_nothing_but_a_genotype_and_nothing_endless_is_drawn():

@@ -39,6 +39,7 @@ FAMILIES = {
 INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
 FONT = dict(fontname="Helvetica,Arial,sans-serif", fontsize="14", fontcolor="#1b1b1b")
 LAYOUT = dict(nodesep="0.12", ranksep="0.28", mclimit="2", nslimit="2")
+PAGE = 940  # pixels, what a notebook gives a picture
 THIN = dict(penwidth="0.9", arrowsize="0.6")
 _lock = threading.Lock()  # Graphviz is C code on global state
 
@@ -67,7 +68,12 @@ class Drawing:
         """One self-contained <svg> element with a title and alternative text, without scripts or references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
         svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)  # the names of nodes in the DOT text
-        return accessible(re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg), self.words)  # ids would meet those of others
+        svg = re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg)  # ids would meet those of the page's next drawing
+        # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large as it says it is.
+        width, height = map(float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+        scale = min(1.0, PAGE / width)
+        size = f'width="{width * scale:.0f}" height="{height * scale:.0f}"'
+        return accessible(re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot. Returns the path."""

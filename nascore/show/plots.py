@@ -17,6 +17,7 @@ from nascore.show.drawing import FAMILIES, GREY, accessible, look
 
 COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool", "dil_conv")]
 DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1))]  # never colour alone
+CELLS = {"normal": "normal", "reduce": "reduction"}
 MARKERS = "os^DvP"
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
 STYLE = {
@@ -24,7 +25,11 @@ STYLE = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     **{"font.size": 10, "axes.titlesize": 11, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25},
-    **{"axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=DASHES), "axes.axisbelow": True},
+    **{
+        "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=DASHES),
+        "axes.axisbelow": True,
+        "axes.formatter.useoffset": False,
+    },
     **{"svg.fonttype": "none", "svg.hashsalt": "nascore", "figure.dpi": 100, "lines.linewidth": 1.8},
     **{"font.family": "sans-serif", "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"]},
 }
@@ -111,8 +116,13 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
     counts = [skip_connections(row["genotype"]) for row in history]
     for name in counts[-1] if counts else ():
-        skips.step([row["step"] for row in history], [count[name] for count in counts], where="post", label=name)
-        words.append(f"skip connections in the {name} cell from {counts[0][name]} to {counts[-1][name]}")
+        skips.step(
+            [row["step"] for row in history],
+            [count[name] for count in counts],
+            where="post",
+            label=f"{CELLS[name]} cell",
+        )
+        words.append(f"skip connections in the {CELLS[name]} cell from {counts[0][name]} to {counts[-1][name]}")
     titles = ("loss", "accuracy", "entropy of $\\alpha$ (nats)", "skip connections")
     for axes, title in zip((loss, accuracy, entropy, skips), titles):
         axes.set(title=title, xlabel="step")
@@ -140,10 +150,10 @@ def strengths(history: Sequence[Mapping]) -> Chart:
             axes.annotate(
                 name, (steps[-1], top - share / 2), (4, 0), textcoords="offset points", va="center", fontsize=8
             )
-        axes.set(title={"reduce": "reduction"}.get(cell, cell) + " cell", xlabel="step", ylim=(0, 1))
+        axes.set(title=f"{CELLS[cell]} cell", xlabel="step", ylim=(0, 1))
         axes.margins(x=0)
         order = np.argsort(-values[:, -1])
-        words.append(f"{cell} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order))
+        words.append(f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order))
     every[0].set_ylabel("mean softmax($\\alpha$)")
     chart.words = f"Mean strength of each operation, at the end: {'; '.join(words)}."
     return chart

@@ -208,10 +208,10 @@ def curve(values: Sequence[float], label: str, colour: str, width: int = 260, he
     across, up = (width - 10) / max(1, len(values) - 1), (height - 50) / ((high - low) or 1)
     path = " ".join(f"{5 + i * across:.1f},{height - 20 - (v - low) * up:.1f}" for i, v in sorted(points))
     text = f'font-family="Helvetica,Arial,sans-serif" font-size="12" fill="{GREY}"'
-    words = html.escape(f"{label}: {values[-1]:.4g}")
+    words = html.escape(f"{label}: {values[-1]:.5g}")
     return (
         f'<svg width="{width}" height="{height}" role="img" aria-label="{words}"><title>{words}</title>'
         f'<text x="5" y="14" {text}>{words}</text>'
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-        f'<text x="5" y="{height - 4}" {text}>from {low:.4g} to {high:.4g}, {len(values)} steps</text></svg>'
+        f'<text x="5" y="{height - 4}" {text}>between {low:.5g} and {high:.5g}, {len(values)} steps</text></svg>'
     )
