@@ -1,6 +1,8 @@
 """A panel without a browser: set values, click, wait, and look at the search that came out of it."""
 
 import dataclasses
+import signal
+import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
@@ -68,6 +70,10 @@ def slow_method(monkeypatch):
     running.clear()
 
 
+def searches():
+    return [thread for thread in threading.enumerate() if thread.name == "search slow"]
+
+
 def eventually(condition, seconds=10.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -90,7 +96,7 @@ def test_clicking_run_and_stop_leaves_the_caller_free():
     panel = SearchPanel("slow", budget="reduced", way="down")
     panel.run_button.click()
     assert panel.run_button.disabled and not panel.stop_button.disabled
-    eventually(lambda: "step" in panel.status.value and panel.curves.value and panel.cell.value)
+    eventually(lambda: "step" in panel.status.value and "<svg" in panel.curves.value and "<svg" in panel.cell.value)
     assert panel.result is None
     panel.stop_button.click()
     result = panel.wait(10)
@@ -110,17 +116,24 @@ def test_a_new_run_waits_for_the_old_one():
     assert result.finished and len(result.history) == 3
     assert set(running) == {1}  # never two at once
     assert not panel.run_button.disabled
-    assert not [
-        t for t in threading.enumerate() if t is not panel._thread and getattr(t, "_target", None) == panel._work
-    ]
+    eventually(lambda: not searches())
 
 
 def test_a_search_does_not_keep_python_alive():
     panel = SearchPanel("slow", budget="reduced")
     panel.start()
-    assert panel._thread.daemon
+    assert [thread.daemon for thread in searches()] == [True]
     panel.stop()
     panel.wait(10)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals to threads")
+def test_interrupting_the_kernel_stops_the_search_and_keeps_what_it_found():
+    panel = SearchPanel("slow", budget="reduced")
+    interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    interrupt.start()
+    result = panel.run()
+    assert result is not None and not result.finished and panel.status.value.startswith("stopped")
 
 
 def test_the_panel_is_updated_a_few_times_a_second_with_both_curves_and_the_cell(monkeypatch):

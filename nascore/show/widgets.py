@@ -23,7 +23,7 @@ from nascore.show.plots import COLOURS
 
 REFRESH = 0.2  # seconds between two updates of the panel
 FOLLOWED = {"loss": "training loss", "entropy_normal": "entropy of alpha, normal cell", "best": "best reward so far"}
-CELL_HEIGHT, CURVES_HEIGHT = 240, 110  # pixels; fixed, so that nothing below the panel moves
+CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below the panel moves
 WIDE = {"style": {"description_width": "11em"}, "layout": {"width": "23em"}}
 
 
@@ -58,8 +58,8 @@ class SearchPanel(ipywidgets.VBox):
     ):
         self.method, self.data, self.run_kwargs = method, data, run_kwargs
         self.result: Result | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop, self._ended = threading.Event(), threading.Event()  # of the last search that was begun
+        self._ended.set()
         self.entry = search.get(method)
         known = {f.name: f for f in dataclasses.fields(self.entry.budget)}
         for name in fields or ():
@@ -93,7 +93,8 @@ class SearchPanel(ipywidgets.VBox):
         self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
         self.status = ipywidgets.Label("ready")
         self.curves = ipywidgets.HTML(layout={"height": f"{CURVES_HEIGHT + 10}px", "overflow": "hidden"})
-        self.cell = ipywidgets.HTML(layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"})
+        empty = f'<span style="color:{GREY}">Here the architecture will be drawn as the search goes on.</span>'
+        self.cell = ipywidgets.HTML(empty, layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"})
         self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
@@ -114,14 +115,14 @@ class SearchPanel(ipywidgets.VBox):
     def start(self) -> None:
         """Run: begin a search with the values shown, once a search that is still running has stopped."""
         self.stop()
-        before, self._stop = self._thread, threading.Event()
+        before, self._stop, self._ended = self._ended, threading.Event(), threading.Event()
         chosen = {name: widget.value for name, widget in self.controls.items()}
         data = self.data if self.source.disabled else self.source.value
         options = {**self.run_kwargs, **chosen, "data": data, "budget": self.preset.value, "seed": self.seed.value}
         self.run_button.disabled, self.stop_button.disabled = True, False
         self.status.value, self.bar.value = "starting", 0.0
-        self._thread = threading.Thread(target=self._work, args=(options, self._stop, before), daemon=True)
-        self._thread.start()
+        work = (options, before, self._stop, self._ended)
+        threading.Thread(target=self._work, args=work, name=f"search {self.method}", daemon=True).start()
 
     def stop(self) -> None:
         """Stop: the search ends after the step in hand, with what it has found."""
@@ -130,12 +131,11 @@ class SearchPanel(ipywidgets.VBox):
     def wait(self, seconds: float | None = None) -> Result | None:
         """Wait until the search has ended; returns its result, or None where there is none. Interrupting the kernel
         meanwhile is pressing Stop."""
-        if self._thread is not None:
-            try:
-                self._thread.join(seconds)
-            except KeyboardInterrupt:
-                self.stop()
-                self._thread.join()
+        try:
+            self._ended.wait(seconds)
+        except KeyboardInterrupt:
+            self.stop()
+            self._ended.wait()
         return self.result
 
     def run(self) -> Result | None:
@@ -145,9 +145,8 @@ class SearchPanel(ipywidgets.VBox):
 
     # --- the background thread: only traits are set here ------------------------------------------------------------
 
-    def _work(self, options: dict, stop: threading.Event, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()
+    def _work(self, options: dict, before: threading.Event, stop: threading.Event, ended: threading.Event) -> None:
+        before.wait()
         self.result, view = None, _View(self)
         try:
             self.result = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
@@ -160,6 +159,7 @@ class SearchPanel(ipywidgets.VBox):
         finally:
             if stop is self._stop:  # else a newer search owns the buttons
                 self.run_button.disabled, self.stop_button.disabled = False, True
+            ended.set()
 
 
 class _View:
@@ -197,7 +197,8 @@ class _View:
 
 
 def _fit(svg: str) -> str:
-    return svg.replace("max-width:100%;height:auto", "max-width:100%;max-height:100%", 1)
+    fitted = 'max-width:100%;max-height:100%" preserveAspectRatio="xMidYMin meet'
+    return svg.replace("max-width:100%;height:auto", fitted, 1)
 
 
 def curve(values: Sequence[float], label: str, colour: str, width: int = 260, height: int = CURVES_HEIGHT) -> str:
