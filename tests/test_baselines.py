@@ -1,12 +1,14 @@
 """Random search and regularized evolution: published means on the table, exact order statistics, what is drawn."""
 
 import gc
+import time
 from random import Random
 
 import numpy as np
 import pytest
 import torch
 
+import nascore
 from nascore import spaces
 from nascore.errors import UserError
 from nascore.estimators import Estimate, Table
@@ -73,6 +75,14 @@ def test_evolution_finds_what_it_is_known_to_find():
     found = incumbents(RegularizedEvolution, EvolutionBudget(trials=1_000, population_size=10, sample_size=10))
     errors = found.std(0, ddof=1) / SEEDS**0.5
     assert np.all(np.abs(found.mean(0) - [94.07, 94.23, 94.32]) < 4 * errors), (found.mean(0), errors)
+
+
+@pytest.mark.parametrize("method", ["random", "evolution"])
+def test_five_hundred_queries_take_less_than_two_seconds(method, tmp_path):
+    began = time.process_time()
+    result = nascore.run(method, data="nasbench201", trials=500, directory=tmp_path, progress=False)
+    assert time.process_time() - began < 2
+    assert len(result.history) == 500 and result.details["cifar10_test_200ep"] > 90
 
 
 def test_random_search_repeats_nothing_until_it_has_seen_everything():
