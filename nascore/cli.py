@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be written, a full disk
-        print(f"nascore: {error.filename or 'cannot write'}: {error.strerror or error}", file=sys.stderr)
+        print(f"nascore: {error.filename2 or error.filename or 'cannot write'}: {error.strerror or error}", file=sys.stderr)
         return 2
 
 
@@ -162,7 +162,7 @@ def _add_train(commands, arguments: list[str]) -> None:
 
 def train(options: argparse.Namespace) -> int:
     from nascore import data, training
-    from nascore.loop import drive, write_json
+    from nascore.loop import drive, memory_errors, write_json
     from nascore.nets.convolutional import Network, home
     from nascore.search import choose_device
     from nascore.seeding import seeded
@@ -182,20 +182,21 @@ def train(options: argparse.Namespace) -> int:
             skeleton=skeleton,
             auxiliary=recipe.auxiliary_weight > 0,
         )
-    loop = training.Training(network, images, recipe, options.seed)
     config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": options.seed}
     config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
-    finished = drive(
-        loop,
-        directory=options.out,
-        config=config,
-        resume=options.resume,
-        progress=not options.quiet,
-        checkpoint_seconds=options.checkpoint_seconds,
-    )
-    if not finished:
-        return _interrupted(options, loop.steps)
-    loss, accuracy = training.evaluate(network, images)
+    with memory_errors():
+        loop = training.Training(network, images, recipe, options.seed)
+        finished = drive(
+            loop,
+            directory=options.out,
+            config=config,
+            resume=options.resume,
+            progress=not options.quiet,
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+        if not finished:
+            return _interrupted(options, loop.steps)
+        loss, accuracy = training.evaluate(network, images)
     if options.out:
         result = {
             "test_accuracy": accuracy,

@@ -67,7 +67,7 @@ def check_field(f: dataclasses.Field, value):
     except (TypeError, ValueError, OverflowError):
         exact, good = value, False
     if not good or (choices and exact not in choices) or not (choices or low <= exact <= high):
-        raise UserError(f"{f.name}: found {shorten(value)}, allowed: {kind}{allowed}")
+        raise UserError(f"{f.name}: found {shorten(exact)}, allowed: {kind}{allowed}")
     return exact
 
 
