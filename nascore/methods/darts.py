@@ -57,36 +57,36 @@ def finite_difference(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Te
     return [(a - b) / (2 * eps) for a, b in zip(above, below)]
 
 
+def exact_product(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors) -> Tensors:
+    """d2_{alpha,w} L_train . v as autograd has it: grad_w L_train, differentiated once more along v."""
+    weights = [w.detach().requires_grad_() for w in weights]
+    slope = torch.autograd.grad(train_loss(weights, alphas), weights, create_graph=True)
+    return torch.autograd.grad(slope, alphas, grad_outputs=v)
+
+
+PRODUCTS = {"finite-difference": finite_difference, "exact": exact_product}
+
+
 def architecture_gradient(
     train_loss: Loss,
     valid_loss: Loss,
     weights: Tensors,
     alphas: Tensors,
     xi: float = 0.0,
-    *,
-    hessian: str = "finite-difference",
-    radius: float = 0.01,
+    product: Callable[..., Tensors] = finite_difference,
     **inner,
 ) -> Tensors:
-    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha): equation 7, and with xi = 0 the first-order
-    approximation. `hessian` says how the second term's product is made: "exact", by differentiating through
-    grad_w L_train, or "finite-difference", the paper's equation 8. `inner` goes to `unrolled_weights`."""
+    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha) by equation 7; with xi = 0 the first-order gradient.
+    `product` makes the second term; `inner` (momentum, weight decay) goes to `unrolled_weights`."""
     weights = [w.detach() for w in weights]  # detached weights get no gradient, and none is computed for them
     if xi == 0:
         return torch.autograd.grad(valid_loss(weights, alphas), alphas)
-    exact = hessian == "exact"
-    inner_weights = [w.detach().requires_grad_() for w in weights]
-    inner_alphas = alphas if exact else [a.detach() for a in alphas]
-    slope = torch.autograd.grad(train_loss(inner_weights, inner_alphas), inner_weights, create_graph=exact)
-    stepped = unrolled_weights(weights, [g.detach() for g in slope], xi, **inner)
-    stepped = [w.requires_grad_() for w in stepped]
-    gradients = torch.autograd.grad(valid_loss(stepped, alphas), [*alphas, *stepped])
+    here = [w.detach().requires_grad_() for w in weights]
+    slope = torch.autograd.grad(train_loss(here, [a.detach() for a in alphas]), here)
+    ahead = [w.requires_grad_() for w in unrolled_weights(weights, slope, xi, **inner)]  # w'
+    gradients = torch.autograd.grad(valid_loss(ahead, alphas), [*alphas, *ahead])
     direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
-    if exact:
-        product = torch.autograd.grad(slope, alphas, grad_outputs=v)
-    else:
-        product = finite_difference(train_loss, weights, alphas, v, radius)
-    return [d - xi * p for d, p in zip(direct, product)]  # equation 7
+    return [d - xi * p for d, p in zip(direct, product(train_loss, weights, alphas, v))]
 
 
 # --- Section 2.4: deriving the discrete architecture ----------------------------------------------------------------
@@ -131,7 +131,7 @@ class DARTSBudget(Budget):
     order: int = knob(
         2,
         "order",
-        "1: gradient at the current weights (xi = 0); 2: at weights one step ahead (equation 7). The published result is "
+        "1: gradient at the current weights (xi = 0); 2: at weights one step ahead (equation 7). The published cell is "
         "of order 2; the authors' code does 1 unless it is started with --unrolled",
         choices=(1, 2),
     )
@@ -230,34 +230,41 @@ class DARTS:
 
     def descend_architecture(self, train, valid, xi: float) -> dict[str, Tensor]:
         """Step (a) of Algorithm 1: alpha by Adam on equation 7."""
-        seen = {}
-
-        def valid_loss(weights: Tensors, alphas: Tensors) -> Tensor:
-            logits = self.logits(weights, alphas, valid[0])
-            loss = F.cross_entropy(logits, valid[1])
-            seen["accuracy"] = (logits.argmax(1) == valid[1]).double().mean()
-            seen["valid_loss"] = loss.detach()
-            return loss
-
-        def train_loss(weights: Tensors, alphas: Tensors) -> Tensor:
-            return F.cross_entropy(self.logits(weights, alphas, train[0]), train[1])
-
-        state = self.weight_optimizer.state
+        seen: dict[str, Tensor] = {}
         gradients = architecture_gradient(
-            train_loss,
-            valid_loss,
+            self.loss_on(train),
+            self.loss_on(valid, seen),
             self.weights,
             self.alphas,
             xi,
-            hessian=self.budget.hessian,
-            velocities=[state[w]["momentum_buffer"] for w in self.weights] if state else None,
-            momentum=self.budget.momentum,
-            weight_decay=self.budget.weight_decay,
+            PRODUCTS[self.budget.hessian],
+            **self.inner_step(),
         )
         for alpha, gradient in zip(self.alphas, gradients):
             alpha.grad = gradient
         self.alpha_optimizer.step()
         return seen
+
+    def inner_step(self) -> dict:
+        """What the weights' own optimizer would add to the inner step; its velocities are 0 before its first step."""
+        state = self.weight_optimizer.state
+        velocities = [state[w]["momentum_buffer"] for w in self.weights] if state else None
+        return dict(velocities=velocities, momentum=self.budget.momentum, weight_decay=self.budget.weight_decay)
+
+    def loss_on(self, batch, seen: dict | None = None) -> Loss:
+        """The cross-entropy on a minibatch as a function of weights and alphas; `seen` gets its value and accuracy."""
+        images, labels = batch
+        names = [name for name, _ in self.supernet.named_parameters()]
+
+        def loss(weights: Tensors, alphas: Tensors) -> Tensor:
+            logits = torch.func.functional_call(self.supernet, dict(zip(names, weights)), (images, alphas))
+            value = F.cross_entropy(logits, labels)
+            if seen is not None:
+                seen["valid_loss"] = value.detach()
+                seen["accuracy"] = (logits.argmax(1) == labels).double().mean()
+            return value
+
+        return loss
 
     def descend_weights(self, train) -> Tensor:
         """Step (b) of Algorithm 1: w by SGD on the training loss."""
@@ -267,11 +274,6 @@ class DARTS:
         nn.utils.clip_grad_norm_(self.weights, self.budget.clip, foreach=True)
         self.weight_optimizer.step()
         return loss.detach()
-
-    def logits(self, weights: Tensors, alphas: Tensors, images: Tensor) -> Tensor:
-        """The supernet's output (B, classes) as a function of its weights and alphas."""
-        named = dict(zip((name for name, _ in self.supernet.named_parameters()), weights))
-        return torch.func.functional_call(self.supernet, named, (images, alphas))
 
     def strengths(self) -> dict:
         """For each cell type: the mean entropy over edges (nats), and the mean strength of each operation."""
