@@ -159,7 +159,7 @@ class DARTSBudget(Budget):
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(epochs=2, channels=4, cells=3, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
-        "reduced": dict(epochs=20, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.01),
+        "reduced": dict(epochs=10, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
         "full": {},
     }
 
