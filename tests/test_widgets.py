@@ -199,6 +199,12 @@ def test_a_panel_that_cannot_be_says_why_in_one_line(options):
     assert "\n" not in str(error.value)
 
 
+def test_a_finished_search_can_be_resumed_in_a_panel(tmp_path):
+    first = nascore.run("random", data="nasbench201", budget="smoke", directory=tmp_path, progress=False)
+    panel = SearchPanel("random", data="nasbench201", directory=tmp_path, resume=True)
+    assert panel.run().history == first.history and panel.status.value.startswith("done")
+
+
 def test_nothing_is_printed(capfd):
     SearchPanel("slow").run()
     SearchPanel("slow", fails=1).run()

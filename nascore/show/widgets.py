@@ -150,6 +150,7 @@ class SearchPanel(ipywidgets.VBox):
         self.result, view = None, _View(self)
         try:
             self.result = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
+            view.refresh()
             view.show(self.result.genotype)
             ending = "done" if self.result.finished else "stopped"
             self.status.value = f"{ending} after {self.result.seconds:.1f} s: reward {self.result.reward:.4f}"
@@ -168,14 +169,20 @@ class _View:
     def __init__(self, panel: SearchPanel):
         self.panel, self.drawn, self.due, self.began = panel, None, 0.0, time.monotonic()
         self.series: dict[str, list[float]] = {}
-        self.best = None
+        self.best = self.last = None
 
     def update(self, progress: Progress) -> None:
         for name in FOLLOWED.keys() & progress.metrics.keys():
             self.series.setdefault(name, []).append(progress.metrics[name])
         if progress.reward is not None and (self.best is None or progress.reward > self.best[0]):
             self.best = (progress.reward, progress.genotype)
-        if time.monotonic() < self.due and progress.step < progress.total:
+        self.last = progress
+        if time.monotonic() >= self.due:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Bring the panel to where the search is."""
+        if (progress := self.last) is None:  # a finished search was resumed: no step
             return
         reward = "" if progress.reward is None else f", reward {progress.reward:.4f}"
         elapsed = time.monotonic() - self.began
