@@ -127,7 +127,7 @@ class DARTSBudget(Budget):
     epochs: int = knob(50, "epochs", "passes over the half of the images that trains the weights", low=1, high=1000)
     batch_size: int = knob(64, "batch size", "images in a minibatch, of each half", unit="images", low=2, high=4096)
     channels: int = knob(16, "channels", "width of the supernet's first cell", low=2, high=256)
-    cells: int = knob(8, "cells", "depth of the supernet, reduction cells included", low=1, high=40)
+    cells: int = knob(8, "cells", "depth of the supernet, reduction cells included", low=3, high=40)
     order: int = knob(
         2,
         "order",
