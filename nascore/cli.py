@@ -39,7 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be written, a full disk
-        print(f"nascore: {error.filename2 or error.filename or 'cannot write'}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"nascore: {error.filename2 or error.filename or 'cannot write'}: {error.strerror or error}",
+            file=sys.stderr,
+        )
         return 2
 
 

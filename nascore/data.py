@@ -4,11 +4,8 @@ import os
 import sys
 import tarfile
 import urllib.error
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +226,7 @@ def _folder(folder: Path) -> Images:
             stored = load_checkpoint(cache)
             if stored["stamp"] == stamp:
                 return _images(str(folder), tuple(stored["tensors"]), classes, *stored["rest"])
-        except (UserError, KeyError, TypeError):
+        except (UserError, LookupError, TypeError):
             pass  # a damaged cache is made anew
     tensors = _read_folder(folder, listing, classes)
     rest = (tensors[0].shape[-1] // 8, True, _statistics(tensors[0]))  # padding, flip, statistics
@@ -260,18 +257,16 @@ def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple
                 raise UserError(f"{path} holds no images; allowed: {', '.join(SUFFIXES)}")
             files += [(part, classes.index(name), image) for image in images]
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        paths = [path for _, _, path in files]
-        sizes = sorted(set(pool.map(_image_size, paths)))  # first, so that photographs need not all be held at once
-        (width, height), resized = sizes[0], None
-        if len(sizes) > 1 or height != width or height % 4 or height > 256:
-            found = " to ".join(f"{w}x{h}" for w, h in dict.fromkeys((sizes[0], sizes[-1])))
-            resized = 32
-            print(
-                f"nascore: {folder} has images of {found} pixels: all are resized to 32x32 (the shorter side, then the "
-                "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
-                file=sys.stderr,
-            )
-        pixels = list(pool.map(partial(_read_image, side=resized), paths))
+        read = list(pool.map(_read_image, [path for _, _, path in files]))
+    sizes, pixels = sorted({size for size, _ in read}), [image for _, image in read]
+    if len(sizes) > 1 or not _taken_as_it_is(*sizes[0]):
+        found = " to ".join(f"{w}x{h}" for w, h in dict.fromkeys((sizes[0], sizes[-1])))
+        print(
+            f"nascore: {folder} has images of {found} pixels: all are resized to 32x32 (the shorter side, then the "
+            "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
+            file=sys.stderr,
+        )
+        pixels = [np.asarray(_resize(Image.fromarray(p))) for p in pixels]
     tensors = []
     for part in ("train", "test"):
         chosen = [k for k, (p, _, _) in enumerate(files) if p == part]
@@ -284,24 +279,20 @@ def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple
     return tuple(tensors)
 
 
-def _read_image(path: str, side: int | None = None) -> np.ndarray:
-    """uint8 (H, W, 3), of `side` x `side` pixels where a side is given."""
-    with _open_image(path) as image:
-        image = image.convert("RGB")
-        return np.asarray(ImageOps.fit(image, (side, side)) if side else image)
+def _taken_as_it_is(width: int, height: int) -> bool:
+    return width == height <= 256 and width % 4 == 0
 
 
-def _image_size(path: str) -> tuple[int, int]:
-    """(width, height), from the file's head alone."""
-    with _open_image(path) as image:
-        return image.size
-
-
-@contextmanager
-def _open_image(path: str) -> Iterator[Image.Image]:
+def _read_image(path: str) -> tuple[tuple[int, int], np.ndarray]:
+    """(width, height), and uint8 (H, W, 3): resized at once where it must be, so that photographs fit in memory."""
     try:
-        with Image.open(path) as image:
-            yield image
+        with Image.open(path) as file:
+            image = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = shorten(str(error).removesuffix(repr(path)), 60)
         raise UserError(f"{path} is not an image that can be read ({reason}): mend or remove it") from None
+    return image.size, np.asarray(image if _taken_as_it_is(*image.size) else _resize(image))
+
+
+def _resize(image: Image.Image) -> Image.Image:
+    return image if image.size == (32, 32) else ImageOps.fit(image, (32, 32))
