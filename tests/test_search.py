@@ -1,0 +1,244 @@
+"""Budgets, the registry, and `run` with methods of every kind that a user may bring."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+import torch
+
+import nascore
+from nascore import search, spaces
+from nascore.data import Images
+from nascore.errors import UserError
+from nascore.estimators import Estimate
+from nascore.genotypes import from_json
+from nascore.loop import load_checkpoint
+from nascore.search import Budget, TrialBudget, choose_device, get, knob, methods_by_name, run
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Small(Budget):
+    steps: int = knob(4, "steps", "how many", low=1, high=10)
+    rate: float = knob(0.5, "rate", "how fast", low=0.0, high=1.0)
+    mode: str = knob("fast", "mode", "which", choices=("fast", "slow"))
+    order: int = knob(1, "order", "which", choices=(1, 2))
+    PRESETS = {"smoke": {"steps": 1}, "reduced": {"steps": 2}, "full": {}}
+
+
+def test_presets_replace_fields_and_fields_replace_presets():
+    assert Small.preset("smoke") == Small(steps=1)
+    assert Small.preset("full", rate=0.25, mode="slow") == Small(rate=0.25, mode="slow")
+    assert Small.preset("smoke", steps="7", rate="1", order="2") == Small(steps=7, rate=1.0, order=2)
+    assert type(Small(rate=1).rate) is float and type(Small(steps=3.0).steps) is int
+
+
+@pytest.mark.parametrize(
+    "field, value, allowed",
+    [
+        ("steps", 0, "a whole number from 1 to 10"),
+        ("steps", 11, "a whole number from 1 to 10"),
+        ("steps", 2.5, "a whole number from 1 to 10"),
+        ("steps", True, "a whole number from 1 to 10"),
+        ("steps", "ten", "a whole number from 1 to 10"),
+        ("steps", None, "a whole number from 1 to 10"),
+        ("steps", float("inf"), "a whole number from 1 to 10"),
+        ("steps", [1], "a whole number from 1 to 10"),
+        ("rate", float("nan"), "a number from 0.0 to 1.0"),
+        ("rate", "1e400", "a number from 0.0 to 1.0"),
+        ("rate", -0.001, "a number from 0.0 to 1.0"),
+        ("rate", 1j, "a number from 0.0 to 1.0"),
+        ("mode", "Fast", "fast or slow"),
+        ("mode", None, "fast or slow"),
+        ("order", 3, "a whole number 1 or 2"),
+        ("order", "x" * 500, "a whole number 1 or 2"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_its_bounds(field, value, allowed):
+    with pytest.raises(UserError) as caught:
+        Small.preset("full", **{field: value})
+    assert str(caught.value).startswith(f"{field}: found ") and str(caught.value).endswith(f"allowed: {allowed}")
+    assert len(str(caught.value)) < 150
+
+
+def test_unknown_presets_and_fields_are_refused():
+    with pytest.raises(UserError, match="unknown budget 'tiny'; allowed: smoke, reduced, full"):
+        Small.preset("tiny")
+    with pytest.raises(UserError, match="unknown field 'step'; this method has: steps, rate, mode, order"):
+        Small.preset("full", step=1)
+
+
+def test_every_field_of_every_method_can_be_shown_and_every_preset_is_within_its_bounds():
+    assert {"darts", "evolution", "random"} <= set(methods_by_name())
+    for entry in methods_by_name().values():
+        assert list(entry.budget.PRESETS) == ["smoke", "reduced", "full"]
+        for preset in entry.budget.PRESETS:
+            budget = entry.budget.preset(preset)
+            assert dataclasses.replace(budget) == budget
+        for field in dataclasses.fields(entry.budget):
+            assert field.metadata["label"] and field.metadata["help"]
+            assert field.metadata["choices"] or field.metadata["low"] < field.metadata["high"]
+        assert spaces.get(entry.space)
+
+
+def test_unknown_methods_and_devices_are_refused():
+    with pytest.raises(UserError, match="unknown method 'dart'; allowed: darts, evolution, "):
+        get("dart")
+    for name in ("gpu", "cpu:x", "", "meta"):
+        with pytest.raises(UserError, match="unknown device .*; allowed: auto, cpu, cuda"):
+            choose_device(name)
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+BENCH = spaces.get("nasbench201")
+
+
+def count_convolutions(genotypes):
+    """An estimator of a user: plain floats."""
+    return [sum(op.startswith("nor_conv") for node in g.normal.nodes for op in node.ops) / 6 for g in genotypes]
+
+
+class Mine:
+    """A space of a user, with no more than the contract asks: the cells with two kinds of edges."""
+
+    def choices_at(self, prefix):
+        return 2 if len(prefix) < 6 else 0
+
+    def decode(self, decisions):
+        return BENCH.decode([3 * d for d in decisions])
+
+    def encode(self, genotype):
+        return [d // 3 for d in BENCH.encode(genotype)]
+
+    def size(self):
+        return 64
+
+    def sample(self, generator: Random):
+        return [generator.randrange(2) for _ in range(6)]
+
+    def mutate(self, decisions, generator):
+        k = generator.randrange(6)
+        return [d ^ (i == k) for i, d in enumerate(decisions)]
+
+
+def noise():
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (20, 1, 8, 8), generator=random, dtype=torch.uint8)
+    labels = torch.arange(20) % 2
+    return Images("noise", pixels, labels, pixels, labels, ("a", "b"), (0.5,), (0.3,), 1, False)
+
+
+def test_a_user_s_own_space_and_estimator_go_with_every_multi_trial_method():
+    for name, entry in methods_by_name().items():
+        if not entry.one_shot and issubclass(entry.budget, TrialBudget):
+            result = run(name, space=Mine(), estimate=count_convolutions, trials=64, progress=False)
+            assert len(result.history) == 64 and result.reward > 0.6
+            assert count_convolutions([result.genotype]) == [result.reward]
+    result = run("random", space=Mine(), estimate=count_convolutions, trials=64, progress=False)
+    assert result.reward == 1.0  # all 64 were seen
+
+
+def test_the_result_s_files_and_history_agree(tmp_path):
+    seen = []
+    result = run("evolution", data="nasbench201", directory=tmp_path, trials=30, seed=3, progress=seen.append)
+    assert result.finished and result.directory == tmp_path and result.seconds > 0
+    assert result.reward == max(row["reward"] for row in result.history)
+    assert {"cifar10_test_200ep", "index"} <= set(result.details)
+    assert [p.row() for p in seen] == result.history
+    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == result.history
+    assert from_json((tmp_path / "genotype.json").read_text()) == result.genotype
+    for row in result.history:
+        assert set(row) >= {"step", "reward", "genotype"} and "seconds" not in row
+        from_json(json.dumps(row["genotype"]))
+
+
+@pytest.mark.parametrize("method", ["random", "evolution", "darts"])
+def test_a_search_stopped_and_resumed_equals_one_that_was_not(tmp_path, method):
+    options = dict(data="nasbench201", trials=40) if method != "darts" else dict(data=noise(), epochs=2)
+    if method == "darts":
+        options |= dict(channels=2, cells=3, batch_size=4, order=2, space="nasbench201")
+    options |= dict(progress=False, seed=7, budget="smoke")
+    whole = run(method, directory=tmp_path / "whole", **options)
+    steps = len(whole.history)
+    for stop_after in (1, steps // 2):
+        folder, calls = tmp_path / str(stop_after), iter(range(steps))
+        stopped = run(method, directory=folder, stop=lambda n=stop_after, c=calls: next(c) == n, **options)
+        assert not stopped.finished and len(stopped.history) == stop_after
+        resumed = run(method, directory=folder, resume=True, **options)
+        assert resumed.finished and resumed.history == whole.history
+        assert (resumed.genotype, resumed.reward, resumed.details) == (whole.genotype, whole.reward, whole.details)
+        for name in ("history.jsonl", "genotype.json", "config.json"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    if method == "darts":
+        ours, theirs = (load_checkpoint(f / "checkpoint.pt")["loop"]["alphas"] for f in (folder, tmp_path / "whole"))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_seeds_differ_and_repeat():
+    first, again, other = (
+        run("random", data="nasbench201", trials=20, seed=seed, progress=False).history for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_a_budget_may_be_given_whole_and_changed_by_fields():
+    budget = get("random").budget.preset("smoke")
+    assert len(run("random", data="nasbench201", budget=budget, progress=False).history) == budget.trials
+    assert len(run("random", data="nasbench201", budget=budget, trials=5, progress=False).history) == 5
+
+
+def test_an_estimator_s_failures_are_rewards_of_0():
+    def odd(genotypes):
+        return [Estimate(float("nan")) for _ in genotypes]
+
+    result = run("random", space=Mine(), estimate=odd, trials=3, progress=False)
+    assert result.reward == 0.0 and all("error" in row for row in result.history)
+
+
+@pytest.mark.parametrize(
+    "method, options, said",
+    [
+        ("random", {"seed": "1"}, "seed: found '1', allowed: a whole number from 0 to 4294967295"),
+        ("random", {"seed": 2**32}, "seed: found 4294967296, allowed: "),
+        ("random", {"space": "darts", "data": "nasbench201"}, "the table holds cells of 'nasbench201' only"),
+        ("random", {"resume": True, "data": "nasbench201"}, "--resume needs the directory"),
+        ("random", {"stop": lambda: True, "data": "nasbench201"}, "stopped before its first step"),
+        ("random", {"estimate": lambda g: [], "space": Mine()}, "the estimator gave 0 rewards, allowed: 1"),
+        ("darts", {"data": "nasbench201"}, "'nasbench201' is a table"),
+        ("darts", {"estimate": count_convolutions}, "darts is its own estimator"),
+        ("darts", {"space": Mine(), "data": noise()}, "darts needs a space with primitives on edges"),
+        ("darts", {"data": "no/such/folder"}, "unknown data 'no/such/folder'; allowed: digits, cifar10"),
+        ("darts", {"trials": 3}, "unknown field 'trials'; this method has: epochs, "),
+    ],
+)
+def test_what_run_cannot_do_is_said_in_one_line(method, options, said):
+    with pytest.raises(UserError) as caught:
+        run(method, progress=False, **options)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_user_s_method_is_found_by_its_name_like_the_others():
+    @search.method("mine", budget=Small, one_shot=True)
+    class MyMethod:
+        def __init__(self, space, data, budget, seed, device):
+            self.budget, self.history = budget, []
+
+        done = property(lambda self: len(self.history) >= self.budget.steps)
+        best = property(lambda self: search.Trial(BENCH.decode([0] * 6), 0.5))
+
+        def step(self):
+            progress = search.Progress(len(self.history) + 1, self.budget.steps, reward=0.5)
+            self.history.append(progress.row())
+            return progress
+
+    try:
+        result = nascore.run("mine", data=noise(), budget="full", progress=False)
+        assert len(result.history) == 4 and result.reward == 0.5 and result.finished
+    finally:
+        del search._METHODS["mine"]
