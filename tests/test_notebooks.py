@@ -9,7 +9,7 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TAGS = {"nbval-check-output", "nbval-ignore-output", "hide-input", "parameters"}
-EXERCISE = re.compile(r"^#+ Exercise \d+.*$", re.MULTILINE)
+EXERCISE = re.compile(r"^(?:#+ Exercise |\*\*)\d+\b", re.MULTILINE)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@ what it shows. Figures are transparent, in mid-grey and Okabe and Ito's colours,
 come out the same to the byte each time (no date, a fixed salt)."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from functools import wraps
 
@@ -19,6 +20,7 @@ COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip"
 DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1))]  # never colour alone
 CELLS = {"normal": "normal", "reduce": "reduction"}
 MARKERS = "os^DvP"
+_DIGITS = re.compile(r"(?<=\.\d\d)\d+")  # hundredths of a point are enough for a path, and half the size
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
 STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY),
@@ -45,6 +47,8 @@ def style() -> None:
         return
     if get_ipython() is not None:
         set_matplotlib_formats("svg", metadata={"Date": None})
+        formatter = get_ipython().display_formatter.formatters["image/svg+xml"]
+        formatter.for_type(Chart, lambda chart: chart.svg)  # else IPython's own for Figure wins, which has no words
 
 
 class Chart(Figure):
@@ -57,7 +61,8 @@ class Chart(Figure):
         file = io.StringIO()
         with matplotlib.rc_context(STYLE):
             self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-        return accessible(file.getvalue(), self.words)
+        short = re.sub(r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue())
+        return accessible(short, self.words)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.words}
