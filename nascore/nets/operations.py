@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nascore import genotypes
 from nascore.errors import UserError, shorten
+from nascore.nets.depthwise import DepthwiseConv
 
 Constructor = Callable[..., nn.Module]
 
@@ -37,10 +38,9 @@ class ReLUConvBN(nn.Sequential):
 
 def _depthwise(channels_in: int, channels_out: int, kernel: int, stride: int, dilation: int, affine: bool) -> list:
     """ReLU, one kernel a channel, 1x1 across channels, batch norm; the map keeps its size at stride 1."""
-    padding = dilation * (kernel - 1) // 2
     return [
         nn.ReLU(),
-        nn.Conv2d(channels_in, channels_in, kernel, stride, padding, dilation, groups=channels_in, bias=False),
+        DepthwiseConv(channels_in, kernel, stride, dilation),
         nn.Conv2d(channels_in, channels_out, 1, bias=False),
         nn.BatchNorm2d(channels_out, affine=affine),
     ]
