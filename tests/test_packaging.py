@@ -1,0 +1,177 @@
+"""What the repository promises about itself: its files, its dependencies, its layout."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
+
+# The house, from the bottom up: a file imports only what stands above it here.
+HOUSE = """errors genotypes published spaces seeding loop data nets/operations nets/convolutional nets/measure
+nets/supernet training estimators search methods bench show/drawing show/plots show/widgets cli""".split()
+
+
+# --- dependencies ---------------------------------------------------------------------------------------------------
+
+
+def versions(requirements):
+    return dict(re.fullmatch(r"([\w-]+)(.*)", r.replace(" ", "")).groups() for r in requirements)
+
+
+def test_environment_yml_names_what_pyproject_requires():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert conda["channels"][0] == "conda-forge"
+    packages = versions(p for p in conda["dependencies"] if isinstance(p, str))
+    assert packages.pop("python") == PROJECT["requires-python"]
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert f"setuptools{packages.pop('setuptools')}" in build
+    packages.pop("pip")
+    assert packages.pop("graphviz") == ""  # the programs; on PyPI, `graphviz` is the Python package
+    expected = versions(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"])
+    renamed = {"torch": "pytorch", "graphviz": "python-graphviz"}
+    assert packages == {renamed.get(name, name): version for name, version in expected.items()}
+    (pip,) = (p["pip"] for p in conda["dependencies"] if isinstance(p, dict))
+    assert pip == ["--no-deps -e ."]
+
+
+def imports(path):
+    """(module, line) of everything that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module, node.lineno
+            if node.module.split(".")[0] == "nascore":
+                yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def test_every_package_that_is_imported_is_declared():
+    declared = {name.replace("-", "_") for name in versions(PROJECT["dependencies"])}
+    declared |= {"nascore", "sklearn", "numpy", "PIL", "IPython", "cycler"}  # or come with what is declared
+    for path in SOURCES:
+        for module, line in imports(path):
+            top = module.split(".")[0]
+            assert top in declared or top in sys.stdlib_module_names or top in ("architect", "model_search"), (
+                f"{path}:{line} imports {module}"
+            )
+
+
+# --- layout ---------------------------------------------------------------------------------------------------------
+
+
+def place(name):
+    """Where a file stands in the house; None for the package's own front doors."""
+    name = "methods" if name.startswith("methods/") else name
+    return HOUSE.index(name) if name in HOUSE else None
+
+
+def test_a_file_imports_only_files_above_it():
+    known = {path.relative_to(ROOT / "nascore").with_suffix("").as_posix() for path in SOURCES}
+    for path in SOURCES:
+        name = path.relative_to(ROOT / "nascore").with_suffix("").as_posix()
+        if name.endswith(("__init__", "__main__")):
+            continue
+        assert place(name) is not None, f"{name} has no place in the house"
+        for module, line in imports(path):
+            target = module.removeprefix("nascore.").replace(".", "/")
+            if module.startswith("nascore.") and target in known:
+                assert place(target) < place(name), f"{name}:{line} imports {target}, which stands below it"
+
+
+def test_a_method_imports_no_other_method_and_no_pictures():
+    for path in (ROOT / "nascore" / "methods").glob("*.py"):
+        for module, _ in imports(path):
+            assert not module.startswith(("nascore.methods", "nascore.show", "nascore.cli")), f"{path.name}: {module}"
+    assert "darts" not in (ROOT / "nascore" / "__init__.py").read_text()
+
+
+def test_the_library_is_thin():
+    lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    assert sum(lines.values()) < 5_000
+    assert max(lines.values()) < 400, max(lines, key=lines.get)
+
+
+def texts():
+    """Every file of the repository that a person wrote."""
+    suffixes = {".py", ".md", ".toml", ".yml", ".ipynb", ".json", ""}
+    skipped = ("build", "results", "scratch", "__pycache__")
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [f for f in folders if f not in skipped and (not f.startswith(".") or f == ".ci")]
+        folders[:] = [f for f in folders if not f.endswith(".egg-info")]
+        yield from (Path(folder) / f for f in files if Path(f).suffix in suffixes and not f.startswith("."))
+
+
+def test_no_file_names_a_place_on_one_machine():
+    here = re.compile(r"(?<![\w.])/(?:home|root|work|Users|tmp|mnt)/\w")
+    for path in texts():
+        if path != Path(__file__):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                assert not here.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+
+
+def test_nothing_is_left_to_be_done():
+    for path in texts():
+        if path != Path(__file__):
+            assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text(encoding="utf-8")), path
+
+
+def test_ruff_finds_nothing_notebooks_included():
+    ruff = [sys.executable, "-m", "ruff"]
+    for command in ([*ruff, "check", "--no-cache", "."], [*ruff, "format", "--no-cache", "--check", "."]):
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+# --- README and CI --------------------------------------------------------------------------------------------------
+
+
+def test_ci_runs_the_readme_s_own_test_command():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("\n## Run the tests", 1)[1]
+    block = re.search(r"```bash\n(.*?)```", section, re.S).group(1).strip()
+    assert block.count("\n") == 0 and "pip install -e '.[test]'" in block and "pytest" in block and "--nbval" in block
+    script = (ROOT / ".ci" / "run").read_text()
+    awk = re.search(r"awk '(.*?)' README.md", script).group(1)
+    found = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert found.strip() == block
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_readme_s_first_command_installs_and_searches():
+    readme = (ROOT / "README.md").read_text()
+    first = re.search(r"```bash\n(.*?)```", readme, re.S).group(1).splitlines()[0]
+    assert "pip install -e ." in first and "nascore search darts" in first
+
+
+# --- the wheel ------------------------------------------------------------------------------------------------------
+
+
+def test_a_wheel_holds_the_code_and_the_table(tmp_path):
+    pytest.importorskip("setuptools", reason="setuptools is not installed here: no wheel can be built offline")
+    for name in ("nascore", "pyproject.toml", "README.md", "LICENSE"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", "out", "."]
+    ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    (wheel,) = (tmp_path / "out").glob("nascore-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {info.filename: info.file_size for info in archive.infolist()}
+    assert names["nascore/tables/nasbench201.npz"] < 400_000
+    assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= set(names)
+    assert not [name for name in names if name.startswith(("tests", "notebooks"))]

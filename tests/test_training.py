@@ -1,0 +1,218 @@
+"""The training loop against PyTorch's own parts, and bit for bit against itself."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nascore import data
+from nascore.data import Batches, Images
+from nascore.errors import UserError
+from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.nets.convolutional import Network
+from nascore.published import GENOTYPES
+from nascore.seeding import seeded
+from nascore.training import RECIPES, Recipe, Training, cosine, evaluate, recipe_named
+
+
+def images(count=24, side=32, classes=3):
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, side, side), generator=random, dtype=torch.uint8)
+    labels = torch.randint(classes, (count,), generator=random)
+    half = (0.5,) * 3
+    return Images("noise", pixels, labels, pixels, labels, tuple("abcdefgh"[:classes]), half, half, 4, True)
+
+
+def linear(images):
+    with seeded(0, "linear"):
+        return nn.Sequential(nn.Flatten(), nn.Linear(images.train[0].numel(), len(images.classes)))
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+
+def test_darts_cifar_is_the_paper_s_to_the_letter():
+    """DARTS, A.2.1 and the authors' train.py."""
+    assert dataclasses.asdict(RECIPES["darts-cifar"]) == {
+        "channels": 36,
+        "cells": 20,
+        "epochs": 600,
+        "batch_size": 96,
+        "learning_rate": 0.025,
+        "final_learning_rate": 0.0,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
+        "clip": 5.0,
+        "cutout": 16,
+        "auxiliary_weight": 0.4,
+        "drop_path": 0.2,
+    }
+
+
+def test_a_recipe_s_sizes_can_be_replaced_within_bounds():
+    assert recipe_named("small", epochs=3, cells=None) == dataclasses.replace(RECIPES["small"], epochs=3)
+    for name, value in (("epochs", 0), ("batch_size", 1), ("channels", -1), ("cells", 10**9)):
+        with pytest.raises(UserError, match=f"{name}: found {value}, allowed: a whole number from"):
+            recipe_named("small", **{name: value})
+
+
+def test_the_schedule_is_torch_s_cosine():
+    parameter = nn.Parameter(torch.zeros(()))
+    for start, end, epochs in ((0.025, 0.0, 600), (0.025, 0.001, 50), (0.1, 0.1, 3)):
+        optimizer = torch.optim.SGD([parameter], start)
+        theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, end)
+        for epoch in range(epochs):
+            assert cosine(start, end, epoch, epochs) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9, abs=1e-12)
+            optimizer.step()
+            theirs.step()
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_those_of_torch_s_sgd_on_clipped_gradients():
+    recipe = Recipe(1, 1, epochs=3, batch_size=8, learning_rate=0.1, clip=0.5, weight_decay=0.01)
+    ours, theirs = linear(images()), linear(images())
+    training = Training(ours, images(), recipe, seed=5)
+    batches = Batches(images(), 8, 5, "training")
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
+    losses = []
+    for step in range(training.total):
+        assert not training.done
+        progress = training.step()
+        pixels, labels = batches[step]
+        loss = F.cross_entropy(theirs(pixels), labels)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        assert nn.utils.clip_grad_norm_(theirs.parameters(), 0.5) > 0.5  # it does clip
+        optimizer.step()
+        for a, b in zip(ours.parameters(), theirs.parameters()):
+            torch.testing.assert_close(a, b)
+        if step % 3 == 2:
+            schedule.step()
+            assert progress.metrics["loss"] == pytest.approx(sum(losses[-3:]) / 3, rel=1e-4)
+    assert training.done and training.total == 9
+    assert [row["epoch"] for row in training.history] == [1, 2, 3]
+    assert [row["step"] for row in training.history] == [3, 6, 9]
+
+
+def test_drop_path_grows_from_0_and_the_auxiliary_loss_is_weighted():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.seen = linear(images()), []
+
+        def forward(self, x):
+            self.seen.append(self.drop_path)
+            out = self.body(x)
+            return (out, 2 * out) if self.training else out
+
+    recipe = Recipe(1, 1, epochs=4, batch_size=24, drop_path=0.2, auxiliary_weight=0.4)
+    network = Two()
+    training = Training(network, images(), recipe, 0)
+    pixels, labels = training.batches[0]
+    out = network.body(pixels)
+    expected = F.cross_entropy(out, labels) + 0.4 * F.cross_entropy(2 * out, labels)
+    first = training.step().metrics["loss"]
+    assert first == pytest.approx(expected.item(), rel=1e-5)
+    while not training.done:
+        training.step()
+    assert network.seen == pytest.approx([0.0, 0.05, 0.1, 0.15])  # 0.2 * epoch / epochs: it never reaches 0.2
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_epoch():
+    recipe = Recipe(1, 1, epochs=3, batch_size=8)
+    training = Training(linear(images()), images(), recipe, 0)
+    for _ in range(4):
+        training.step()
+    with torch.no_grad():
+        training.network[1].weight.fill_(math.nan)
+    training.step()
+    with pytest.raises(UserError, match="the training loss became nan in epoch 2: lower the learning rate"):
+        training.step()
+
+
+# --- resuming -------------------------------------------------------------------------------------------------------
+
+EVERYTHING = Recipe(4, 3, epochs=3, batch_size=6, cutout=16, auxiliary_weight=0.4, drop_path=0.5)
+
+
+def with_everything(seed=0):
+    """Drop path, auxiliary head and cutout all on."""
+    with seeded(seed, "network"):
+        network = Network(GENOTYPES["darts-v2"], channels=4, cells=3, classes=3, auxiliary=True)
+    return Training(network, images(12), EVERYTHING, seed)
+
+
+def everything_in(training):
+    state = training.state_dict()
+    momenta = [s["momentum_buffer"] for s in state["optimizer"]["state"].values()]
+    return [*state["network"].values(), *momenta, *state["epoch_so_far"]]
+
+
+def test_a_training_resumed_at_any_step_ends_in_the_same_bits(tmp_path):
+    whole, files = with_everything(), []
+    while not whole.done:
+        files.append(tmp_path / f"{whole.steps}.pt")
+        torch.save(whole.state_dict(), files[-1])
+        whole.step()
+    assert len(files) == 6
+    for file in files[
+        1::2
+    ]:  # in the middle of an epoch, where sums are half made; at its end; and before the last step
+        torch.manual_seed(int(file.stem))  # the global generator does not matter
+        resumed = with_everything()
+        resumed.load_state_dict(torch.load(file, weights_only=True))
+        while not resumed.done:
+            resumed.step()
+        assert resumed.history == whole.history
+        assert all(torch.equal(a, b) for a, b in zip(everything_in(resumed), everything_in(whole), strict=True))
+
+
+def test_another_seed_ends_elsewhere():
+    one, other = with_everything(0), with_everything(1)
+    for training in (one, other):
+        training.step()
+    assert not all(torch.equal(a, b) for a, b in zip(one.network.parameters(), other.network.parameters()))
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 24, 500])
+def test_evaluate_gives_the_loss_and_the_accuracy_of_known_logits(batch_size):
+    known = images()
+
+    class Known(nn.Module):
+        """Right about class 0 with certainty p, else always for class 1."""
+
+        def forward(self, x):
+            assert not self.training and not torch.is_grad_enabled()
+            means = ((known.test.float() / 255 - 0.5) / 0.5).mean((1, 2, 3))
+            index = (x.mean((1, 2, 3))[:, None] - means).abs().argmin(1)
+            labels = known.test_labels[index]
+            p = torch.where(labels[:, None] == 0, torch.tensor([0.8, 0.1, 0.1]), torch.tensor([0.2, 0.5, 0.3]))
+            return p.log()
+
+    counts = torch.bincount(known.test_labels, minlength=3).tolist()
+    certainty = [0.8, 0.5, 0.3]
+    loss, accuracy = evaluate(Known(), known, batch_size)
+    assert loss == pytest.approx(-sum(n * math.log(p) for n, p in zip(counts, certainty)) / 24, rel=1e-5)
+    assert accuracy == (counts[0] + counts[1]) / 24
+
+
+def test_a_small_network_reads_more_than_95_percent_of_unseen_digits():
+    digits = data.load("digits")
+    cell = Cell((Node((0, 1), ("conv_3x3", "conv_3x3")),), (2,))
+    with seeded(0, "network"):
+        network = Network(CellGenotype(cell, cell), channels=16, cells=2, in_channels=1)
+    training = Training(network, digits, Recipe(16, 2, epochs=5, batch_size=32, learning_rate=0.1), 0)
+    while not training.done:
+        training.step()
+    assert evaluate(network, digits)[1] > 0.95
+    assert training.history[-1]["loss"] < training.history[0]["loss"] / 3
