@@ -21,7 +21,8 @@ from nascore.loop import load_checkpoint, save_checkpoint
 
 # Children of one warm process, which has everything imported: they start in no time, and are killed for real.
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["nascore.search", "nascore.methods.darts", "nascore.show.drawing"])
+# (PyTorch's optimizers import torch._dynamo at their first step.)
+forks.set_forkserver_preload(["nascore.search", "nascore.methods.darts", "nascore.show.drawing", "torch._dynamo"])
 
 STEPS, KILLS = 12, 10
 
