@@ -16,7 +16,7 @@ from nascore.genotypes import from_json, to_json
 from nascore.nets.convolutional import Network
 from nascore.seeding import seeded
 
-RECIPE = training.Recipe(channels=8, cells=3, epochs=40, batch_size=128, learning_rate=0.05)
+RECIPE = training.Recipe(channels=8, cells=3, epochs=30, batch_size=128, learning_rate=0.05)
 
 
 def train(genotype, images, seed: int) -> dict:
