@@ -1,5 +1,7 @@
 """The one kind of error that is the user's to mend: one line that says what was found and what is allowed."""
 
+from collections.abc import Iterable, Mapping
+
 
 class UserError(ValueError):
     """Raised for anything a user can get wrong. The command line prints it as one line and exits with status 2."""
@@ -12,3 +14,28 @@ def shorten(value, limit: int = 60) -> str:
     """`repr(value)` cut to `limit` characters, so that an error stays on one line whatever was found."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def require(condition: bool, field: str, found, allowed: str, error: type[UserError] = UserError) -> None:
+    if not condition:
+        raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
+
+
+def one_of(field: str, found, names: Iterable, error: type[UserError] = UserError):
+    """`found`, which must be one of `names`."""
+    require(found in list(names), field, found, ", ".join(map(str, names)), error)
+    return found
+
+
+def whole(field: str, found, low: int, high: int, error: type[UserError] = UserError) -> int:
+    """`found`, which must be a whole number from `low` to `high`."""
+    good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
+    require(good, field, found, f"a whole number from {low} to {high}", error)
+    return found
+
+
+def look_up(known: Mapping, name: str, kind: str):
+    """`known[name]`; an unknown name gets the list of those there are."""
+    if name not in known:
+        raise UserError(f"unknown {kind} {shorten(name)}; allowed: {', '.join(known)}")
+    return known[name]

@@ -7,10 +7,10 @@ Values are hashable and equal by value; `to_json` and `from_json` are exact inve
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, one_of, require, whole
 
 MAX_NODES = 100
 MAX_TEXT = 1_000_000
@@ -30,25 +30,31 @@ class GenotypeError(UserError):
     """A genotype that cannot be: the line names the field, what was found and what is allowed."""
 
 
-def _require(condition: bool, field: str, found, allowed: str) -> None:
-    if not condition:
-        raise GenotypeError(f"{field}: found {shorten(found)}, allowed: {allowed}")
+_require = partial(require, error=GenotypeError)
+_whole = partial(whole, error=GenotypeError)
 
 
-def _integer(value, field: str, low: int, high: int) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    _require(whole and low <= value <= high, field, value, f"a whole number from {low} to {high}")
-    return value
-
-
-def _one_of(value, field: str, names: Sequence[str]) -> str:
-    _require(isinstance(value, str) and value in names, field, value, ", ".join(sorted(names)))
-    return value
+def _one_of(field: str, found, names) -> str:
+    return one_of(field, found, sorted(names), GenotypeError)
 
 
 def _sequence(value, field: str, low: int, high: int) -> tuple:
     _require(isinstance(value, (list, tuple)) and low <= len(value) <= high, field, value, f"a list of {low} to {high}")
     return tuple(value)
+
+
+def _indices(value, field: str, lengths: tuple[int, int], low: int, high: int, distinct: str = "") -> tuple[int, ...]:
+    """A list of whole numbers from `low` to `high`; each `distinct` (a layer, a node) at most once."""
+    found = tuple(_whole(f"{field}[{k}]", v, low, high) for k, v in enumerate(_sequence(value, field, *lengths)))
+    _require(not distinct or len(set(found)) == len(found), field, list(found), f"each {distinct} at most once")
+    return found
+
+
+def _instances(value, field: str, cls: type) -> tuple:
+    found = _sequence(value, field, 1, MAX_NODES)
+    for k, item in enumerate(found):
+        _require(isinstance(item, cls), f"{field}[{k}]", item, f"a {cls.__name__}")
+    return found
 
 
 def _freeze(value, **fields) -> None:
@@ -66,11 +72,10 @@ class Node:
     combine: str = "add"
 
     def __post_init__(self):
-        inputs = _sequence(self.inputs, "inputs", 1, MAX_NODES)
+        inputs = _indices(self.inputs, "inputs", (1, MAX_NODES), 0, 2 * MAX_NODES)
         ops = _sequence(self.ops, "ops", len(inputs), len(inputs))
-        inputs = tuple(_integer(j, f"inputs[{k}]", 0, 2 * MAX_NODES) for k, j in enumerate(inputs))
-        _freeze(self, inputs=inputs, ops=tuple(_one_of(op, f"ops[{k}]", OPERATIONS) for k, op in enumerate(ops)))
-        _one_of(self.combine, "combine", COMBINATIONS)
+        _freeze(self, inputs=inputs, ops=tuple(_one_of(f"ops[{k}]", op, OPERATIONS) for k, op in enumerate(ops)))
+        _one_of("combine", self.combine, COMBINATIONS)
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,12 @@ class Cell:
     n_inputs: int = 2
 
     def __post_init__(self):
-        _integer(self.n_inputs, "n_inputs", 1, 2)
-        nodes = _sequence(self.nodes, "nodes", 1, MAX_NODES)
-        for i, node in enumerate(nodes):
-            _require(isinstance(node, Node), f"nodes[{i}]", node, "a Node")
-            for k, j in enumerate(node.inputs):  # a node reads only states that exist already
-                _integer(j, f"nodes[{i}].inputs[{k}]", 0, self.n_inputs + i - 1)
-        concat = _sequence(self.concat, "concat", 1, self.n_inputs + len(nodes))
-        for k, j in enumerate(concat):
-            _integer(j, f"concat[{k}]", 0, self.n_inputs + len(nodes) - 1)
-        _require(len(set(concat)) == len(concat), "concat", list(concat), "each state at most once")
-        _freeze(self, nodes=nodes, concat=concat)
+        _whole("n_inputs", self.n_inputs, 1, 2)
+        nodes = _instances(self.nodes, "nodes", Node)
+        for i, node in enumerate(nodes):  # a node reads only states that exist already
+            _indices(node.inputs, f"nodes[{i}].inputs", (1, MAX_NODES), 0, self.n_inputs + i - 1)
+        states = self.n_inputs + len(nodes)
+        _freeze(self, nodes=nodes, concat=_indices(self.concat, "concat", (1, states), 0, states - 1, "state"))
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,9 @@ class ChainLayer:
 
     def __post_init__(self):
         for name, high in (("filter", 99), ("stride", 9)):
-            pair = _sequence(getattr(self, name), name, 2, 2)
-            _freeze(self, **{name: tuple(_integer(v, f"{name}[{k}]", 1, high) for k, v in enumerate(pair))})
-        _integer(self.filters, "filters", 1, 4096)
-        inputs = _sequence(self.inputs, "inputs", 0, MAX_NODES)
-        _freeze(self, inputs=tuple(_integer(v, f"inputs[{k}]", 1, MAX_NODES) for k, v in enumerate(inputs)))
-        _require(len(set(inputs)) == len(inputs), "inputs", list(inputs), "each layer at most once")
+            _freeze(self, **{name: _indices(getattr(self, name), name, (2, 2), 1, high)})
+        _whole("filters", self.filters, 1, 4096)
+        _freeze(self, inputs=_indices(self.inputs, "inputs", (0, MAX_NODES), 1, MAX_NODES, "layer"))
 
 
 @dataclass(frozen=True)
@@ -138,9 +135,8 @@ class ChainGenotype:
     layers: tuple[ChainLayer, ...]
 
     def __post_init__(self):
-        _freeze(self, layers=_sequence(self.layers, "layers", 1, MAX_NODES))
+        _freeze(self, layers=_instances(self.layers, "layers", ChainLayer))
         for i, layer in enumerate(self.layers):
-            _require(isinstance(layer, ChainLayer), f"layers[{i}]", layer, "a ChainLayer")
             for k, j in enumerate(layer.inputs):
                 _require(j <= i, f"layers[{i}].inputs[{k}]", j, f"an earlier layer, 1 to {i}" if i else "none")
 
@@ -153,10 +149,8 @@ class MacroLayer:
     skips: tuple[int, ...] = ()
 
     def __post_init__(self):
-        _one_of(self.op, "op", OPERATIONS)
-        skips = _sequence(self.skips, "skips", 0, MAX_NODES)
-        _freeze(self, skips=tuple(_integer(v, f"skips[{k}]", 0, MAX_NODES) for k, v in enumerate(skips)))
-        _require(len(set(skips)) == len(skips), "skips", list(skips), "each layer at most once")
+        _one_of("op", self.op, OPERATIONS)
+        _freeze(self, skips=_indices(self.skips, "skips", (0, MAX_NODES), 0, MAX_NODES, "layer"))
 
 
 @dataclass(frozen=True)
@@ -166,9 +160,8 @@ class MacroGenotype:
     layers: tuple[MacroLayer, ...]
 
     def __post_init__(self):
-        _freeze(self, layers=_sequence(self.layers, "layers", 1, MAX_NODES))
+        _freeze(self, layers=_instances(self.layers, "layers", MacroLayer))
         for i, layer in enumerate(self.layers):
-            _require(isinstance(layer, MacroLayer), f"layers[{i}]", layer, "a MacroLayer")
             for k, j in enumerate(layer.skips):
                 allowed = f"0 to {i - 1}: the stem or a layer before the direct predecessor" if i else "none"
                 _require(j < i, f"layers[{i}].skips[{k}]", j, allowed)
@@ -185,11 +178,9 @@ class RecurrentGenotype:
         nodes = []
         for i, node in enumerate(_sequence(self.nodes, "nodes", 1, MAX_NODES)):
             source, activation = _sequence(node, f"nodes[{i}]", 2, 2)
-            activation = _one_of(activation, f"nodes[{i}][1]", ACTIVATIONS)
-            nodes.append((_integer(source, f"nodes[{i}][0]", -1, i - 1), activation))
-        concat = _sequence(self.concat, "concat", 1, len(nodes))
-        concat = tuple(_integer(j, f"concat[{k}]", 0, len(nodes) - 1) for k, j in enumerate(concat))
-        _require(len(set(concat)) == len(concat), "concat", list(concat), "each node at most once")
+            activation = _one_of(f"nodes[{i}][1]", activation, ACTIVATIONS)
+            nodes.append((_whole(f"nodes[{i}][0]", source, -1, i - 1), activation))
+        concat = _indices(self.concat, "concat", (1, len(nodes)), 0, len(nodes) - 1, "node")
         _freeze(self, nodes=tuple(nodes), concat=concat)
 
 
@@ -205,17 +196,17 @@ class RecurrentTree:
     c_in: int
 
     def __post_init__(self):
-        count = 2 * _integer(self.base, "base", 1, MAX_NODES // 2) - 1
+        count = 2 * _whole("base", self.base, 1, MAX_NODES // 2) - 1
         tree = _sequence(self.tree, "tree", count, count)
         _freeze(self, tree=tuple(self._block(block, f"tree[{i}]") for i, block in enumerate(tree)))
         _freeze(self, inject=self._block(self.inject, "inject"))
-        _integer(self.c_out, "c_out", 0, count - 1)
-        _integer(self.c_in, "c_in", 0, count - 1)
+        _whole("c_out", self.c_out, 0, count - 1)
+        _whole("c_in", self.c_in, 0, count - 1)
 
     @staticmethod
     def _block(block, field: str) -> tuple[str, str]:
         combination, activation = _sequence(block, field, 2, 2)
-        return _one_of(combination, f"{field}[0]", TREE_COMBINATIONS), _one_of(activation, f"{field}[1]", ACTIVATIONS)
+        return _one_of(f"{field}[0]", combination, TREE_COMBINATIONS), _one_of(f"{field}[1]", activation, ACTIVATIONS)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree
@@ -251,48 +242,40 @@ def from_json(text: str) -> Genotype:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise GenotypeError(f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'") from None
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
-    fields = dict(data)
-    cls = KINDS[_one_of(fields.pop("kind", None), "kind", tuple(KINDS))]
-    return _build(cls, fields, "")
+    return _build(KINDS[_one_of("kind", data.pop("kind", None), KINDS)], data, "")
 
 
-# Fields that hold values of our own types: for each, the type, and whether it is a list of them.
+# Fields that hold values of our own types: a Cell, or a list of the others.
 _NESTED = {
-    (CellGenotype, "normal"): (Cell, False),
-    (CellGenotype, "reduce"): (Cell, False),
-    (Cell, "nodes"): (Node, True),
-    (ChainGenotype, "layers"): (ChainLayer, True),
-    (MacroGenotype, "layers"): (MacroLayer, True),
+    CellGenotype: {"normal": Cell, "reduce": Cell},
+    Cell: {"nodes": Node},
+    ChainGenotype: {"layers": ChainLayer},
+    MacroGenotype: {"layers": MacroLayer},
 }
 
 
 def _build(cls, data, path: str):
     """Build `cls` from a JSON object; errors name the field by its whole path (`normal.nodes[1].inputs[0]`)."""
-    _require(isinstance(data, dict), path or "the file", data, f"an object with {', '.join(_names(cls))}")
+    names = [field.name for field in dataclasses.fields(cls)]
+    _require(isinstance(data, dict), path, data, f"an object with {', '.join(names)}")
     prefix = f"{path}." if path else ""
-    unknown = [name for name in data if name not in _names(cls)]
-    _require(
-        not unknown, f"{prefix}{str(unknown[0])[:40]}" if unknown else "", "an unknown field", ", ".join(_names(cls))
-    )
-    missing = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in data]
-    _require(not missing, f"{prefix}{missing[0]}" if missing else "", "nothing", "this field is required")
-    values = {}
-    for name, value in data.items():
-        nested, many = _NESTED.get((cls, name), (None, False))
-        if nested and many:
-            items = _sequence(value, f"{prefix}{name}", 1, MAX_NODES)
-            value = tuple(_build(nested, item, f"{prefix}{name}[{i}]") for i, item in enumerate(items))
-        elif nested and value is not None:
-            value = _build(nested, value, f"{prefix}{name}")
-        values[name] = value
+    for name in data:
+        _require(name in names, f"{prefix}{name[:40]}", "an unknown field", ", ".join(names))
+    for field in dataclasses.fields(cls):
+        given = field.name in data or field.default is not dataclasses.MISSING
+        _require(given, f"{prefix}{field.name}", "nothing", "this field is required")
+    values = dict(data)
+    for name, nested in _NESTED.get(cls, {}).items():
+        value, field = values.get(name), f"{prefix}{name}"
+        if nested is not Cell:
+            items = enumerate(_sequence(value, field, 1, MAX_NODES))
+            values[name] = tuple(_build(nested, item, f"{field}[{i}]") for i, item in items)
+        elif value is not None:
+            values[name] = _build(nested, value, field)
     try:
         return cls(**values)
     except GenotypeError as error:
         raise GenotypeError(f"{prefix}{error}") from None
-
-
-def _names(cls) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]
 
 
 # --- canonical form -------------------------------------------------------------------------------------------------
@@ -336,11 +319,8 @@ def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
     n, placed = cell.n_inputs, {}
     for _ in cell.nodes:
         colours = _refine(cell, labels, placed)
-        ready = [
-            i
-            for i, node in enumerate(cell.nodes)
-            if n + i not in placed and all(j < n or j in placed for j in node.inputs)
-        ]
+        open_nodes = [i for i in range(len(cell.nodes)) if n + i not in placed]
+        ready = [i for i in open_nodes if all(j < n or j in placed for j in cell.nodes[i].inputs)]
         placed[n + min(ready, key=lambda i: (colours[n + i], i))] = len(placed)
     return [j - n for j in placed]
 
@@ -357,7 +337,6 @@ def _refine(cell: Cell, labels: list[str], placed: dict[int, int]) -> list[int]:
         if len(ranks) == count:  # no class was split: stable
             return colours
         count = len(ranks)
-        into = [sorted((colours[j], op) for j, op, i in edges if i == v) for v in range(len(keys))]
-        out = [sorted((colours[i], op) for j, op, i in edges if j == v) for v in range(len(keys))]
-        keys = [(colours[v], into[v], out[v]) for v in range(len(keys))]
-        keys = [(c, tuple(a), tuple(b)) for c, a, b in keys]
+        into = [tuple(sorted((colours[j], op) for j, op, i in edges if i == v)) for v in range(len(keys))]
+        out = [tuple(sorted((colours[i], op) for j, op, i in edges if j == v)) for v in range(len(keys))]
+        keys = list(zip(colours, into, out))
