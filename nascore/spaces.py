@@ -8,13 +8,13 @@ method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with 
 import inspect
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from random import Random
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, look_up, shorten
 from nascore.genotypes import COMBINATIONS, MAX_NODES, OPERATIONS, Cell, CellGenotype, GenotypeError, Node
 
 DARTS_PRIMITIVES = (
@@ -45,20 +45,19 @@ class Token:
 
 class CellSpace:
     """A space of cells in which the number of options depends on the position alone. Decisions list the cells in the
-    order of `cell_types`; subclasses turn one cell's decisions into a `Cell` and back."""
+    order of `cell_types`. Subclasses say what one cell's decisions are (`_layout`), which `Cell` they mean (`_cell`)
+    and which of them mean a `Node` (`_decisions`)."""
 
     n_inputs = 2
 
     def __init__(self, name: str, skeleton: str, primitives: Sequence[str], nodes: int, cell_types: tuple[str, ...]):
-        good = isinstance(nodes, int) and 1 <= nodes <= MAX_NODES
-        if not good:
+        if not isinstance(nodes, int) or not 1 <= nodes <= MAX_NODES:
             raise UserError(f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}")
         self.name, self.skeleton, self.nodes, self.cell_types = name, skeleton, nodes, cell_types
         self.primitives = tuple(primitives)
-        unknown = [op for op in self.primitives if op not in OPERATIONS]
-        if unknown or len(set(self.primitives)) < len(self.primitives):
-            found = unknown[0] if unknown else self.primitives
-            raise UserError(f"space {name}: primitives {shorten(found)}, allowed: each once of {sorted(OPERATIONS)}")
+        for op in self.primitives:
+            if op not in OPERATIONS or self.primitives.count(op) > 1:
+                raise UserError(f"space {name}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}")
         layout = self._layout()  # one cell's (token, number of options), position by position
         self._length = len(layout)
         self._choices = tuple(count for _ in cell_types for _, count in layout)
@@ -101,34 +100,24 @@ class CellSpace:
         """Decisions that mean this network. Raises `GenotypeError` where the space does not hold it."""
         if not isinstance(genotype, CellGenotype):
             self._refuse("kind", type(genotype).__name__, "CellGenotype")
-        cells = {"normal": genotype.normal, "reduce": genotype.reduce}
+        if (genotype.reduce is None) == ("reduce" in self.cell_types):
+            self._refuse("reduce", genotype.reduce, "null: this space has one cell" if genotype.reduce else "a cell")
         decisions = []
-        for name, cell in cells.items():
-            if (cell is None) == (name in self.cell_types):
-                self._refuse(name, cell, "null: this space has one cell" if cell else "a cell")
-            if cell is not None:
-                if cell.n_inputs != self.n_inputs or len(cell.nodes) != self.nodes:
-                    found = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
-                    self._refuse(name, found, f"{self.nodes} nodes, {self.n_inputs} inputs")
-                for i, node in enumerate(cell.nodes):
-                    decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
-                if set(cell.concat) != set(self._concat(cell.nodes)):
-                    self._refuse(f"{name}.concat", list(cell.concat), f"{list(self._concat(cell.nodes))}, {self._rule}")
+        for name in self.cell_types:
+            cell = getattr(genotype, name)
+            if cell.n_inputs != self.n_inputs or len(cell.nodes) != self.nodes:
+                found = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
+                self._refuse(name, found, f"{self.nodes} nodes, {self.n_inputs} inputs")
+            for i, node in enumerate(cell.nodes):
+                decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
+            if set(cell.concat) != set(self._concat(cell.nodes)):
+                self._refuse(f"{name}.concat", list(cell.concat), f"{list(self._concat(cell.nodes))}, {self._rule}")
         return decisions
 
     _rule = "all nodes"
 
     def _concat(self, nodes: Sequence[Node]) -> tuple[int, ...]:
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
-
-    def _layout(self) -> list[tuple[Token, int]]:
-        raise NotImplementedError
-
-    def _cell(self, decisions: Sequence[int]) -> Cell:
-        raise NotImplementedError
-
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
-        raise NotImplementedError
 
     def _checked(self, decisions: Sequence[int]) -> tuple[int, ...]:
         decisions = tuple(map(operator.index, decisions))
@@ -163,11 +152,9 @@ class Pairs(CellSpace):
         return [choice for i in range(self.nodes) for choice in ((Token("pair"), math.comb(i + 2, 2)), op, op)]
 
     def _cell(self, decisions):
-        nodes = [
-            Node(self._pairs[pair], (self._ops[first], self._ops[second]))
-            for pair, first, second in zip(decisions[::3], decisions[1::3], decisions[2::3])
-        ]
-        return Cell(tuple(nodes), self._concat(nodes))
+        choices = zip(decisions[::3], decisions[1::3], decisions[2::3])
+        nodes = tuple(Node(self._pairs[pair], (self._ops[op_1], self._ops[op_2])) for pair, op_1, op_2 in choices)
+        return Cell(nodes, self._concat(nodes))
 
     def _decisions(self, node, i, field):
         pair = tuple(sorted(node.inputs))
@@ -208,8 +195,8 @@ class Blocks(CellSpace):
             block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
             for kind, decision in zip(self.order, decisions[at:]):
                 block[kind].append(decision)
-            ops = tuple(self.primitives[op] for op in block["op"])
-            nodes.append(Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])]))
+            ops = [self.primitives[op] for op in block["op"]]
+            nodes.append(Node(block["input"], ops, COMBINATIONS[sum(block["combine"])]))
         return Cell(tuple(nodes), self._concat(nodes))
 
     def _concat(self, nodes):
@@ -293,21 +280,14 @@ def nasbench201() -> Edges:
     return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
 
 
-SPACES: dict[str, Callable] = {
-    "darts": darts,
-    "nasnet": nasnet,
-    "pnas": pnas,
-    "enas-micro": enas_micro,
-    "nasbench201": nasbench201,
-}
+SPACES = {"darts": darts, "nasnet": nasnet, "pnas": pnas, "enas-micro": enas_micro, "nasbench201": nasbench201}
 
 
 def get(name: str, **sizes) -> CellSpace:
     """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown name or size."""
-    if name not in SPACES:
-        raise UserError(f"unknown space {shorten(name)}; allowed: {', '.join(SPACES)}")
-    known = inspect.signature(SPACES[name]).parameters
+    make = look_up(SPACES, name, "space")
+    known = inspect.signature(make).parameters
     for size in sizes:
         if size not in known:
             raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}")
-    return SPACES[name](**sizes)
+    return make(**sizes)
