@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nascore import genotypes
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, one_of, require
 from nascore.nets.depthwise import DepthwiseConv
 
 Constructor = Callable[..., nn.Module]
@@ -19,59 +19,9 @@ Constructor = Callable[..., nn.Module]
 class ReLUConvBN(nn.Sequential):
     """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's full dilated one."""
 
-    def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        kernel: int = 1,
-        stride: int = 1,
-        padding: int = 0,
-        affine: bool = True,
-        dilation: int = 1,
-    ):
-        super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=False),
-            nn.BatchNorm2d(channels_out, affine=affine),
-        )
-
-
-def _depthwise(channels_in: int, channels_out: int, kernel: int, stride: int, dilation: int, affine: bool) -> list:
-    """ReLU, one kernel a channel, 1x1 across channels, batch norm; the map keeps its size at stride 1."""
-    return [
-        nn.ReLU(),
-        DepthwiseConv(channels_in, kernel, stride, dilation),
-        nn.Conv2d(channels_in, channels_out, 1, bias=False),
-        nn.BatchNorm2d(channels_out, affine=affine),
-    ]
-
-
-class SepConv(nn.Sequential):
-    """Depthwise-separable convolution, applied twice, the stride in the first (NASNet, A.4)."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
-        first = _depthwise(channels_in, channels_in, kernel, stride, 1, affine)
-        super().__init__(*first, *_depthwise(channels_in, channels_out, kernel, 1, 1, affine))
-
-
-class DilConv(nn.Sequential):
-    """Depthwise-separable convolution with dilation 2, applied once."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
-        super().__init__(*_depthwise(channels_in, channels_out, kernel, stride, 2, affine))
-
-
-class FactorizedConv(nn.Sequential):
-    """ReLU, 1 x kernel, kernel x 1, one batch norm at the end."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, affine: bool = True):
-        pad = kernel // 2
-        super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, pad), bias=False),
-            nn.Conv2d(channels_out, channels_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
-            nn.BatchNorm2d(channels_out, affine=affine),
-        )
+    def __init__(self, channels_in, channels_out, kernel=1, stride=1, padding=0, affine=True, dilation=1):
+        convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=False)
+        super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
 
 class FactorizedReduce(nn.Module):
@@ -128,9 +78,8 @@ def _pool(kind: type[nn.Module], kernel: int, **options) -> Constructor:
         pool = kind(kernel, stride, kernel // 2, **options)
         if channels_in == channels_out:
             return pool
-        return nn.Sequential(
-            pool, nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out, affine=affine)
-        )
+        convolution = nn.Conv2d(channels_in, channels_out, 1, bias=False)
+        return nn.Sequential(pool, convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
     return construct
 
@@ -140,8 +89,30 @@ def _conv(kernel: int, dilation: int = 1) -> Constructor:
     return lambda c_in, c_out, stride, affine: ReLUConvBN(c_in, c_out, kernel, stride, padding, affine, dilation)
 
 
-def _sized(kind: type[nn.Module], kernel: int) -> Constructor:
-    return lambda c_in, c_out, stride, affine: kind(c_in, c_out, kernel, stride, affine)
+def _depthwise(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
+    """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times` over with the stride in
+    the first (NASNet, A.4: twice); the map keeps its size at stride 1."""
+
+    def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
+        layers = []
+        for k in range(times):
+            width = channels_out if k == times - 1 else channels_in
+            layers += [nn.ReLU(), DepthwiseConv(channels_in, kernel, 1 if k else stride, dilation)]
+            layers += [nn.Conv2d(channels_in, width, 1, bias=False), nn.BatchNorm2d(width, affine=affine)]
+        return nn.Sequential(*layers)
+
+    return construct
+
+
+def _factorized(kernel: int) -> Constructor:
+    """ReLU, 1 x kernel, kernel x 1, one batch norm at the end."""
+    pad = kernel // 2
+    return lambda c_in, c_out, stride, affine: nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(c_in, c_out, (1, kernel), (1, stride), (0, pad), bias=False),
+        nn.Conv2d(c_out, c_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
+        nn.BatchNorm2d(c_out, affine=affine),
+    )
 
 
 _CONSTRUCTORS: dict[str, Constructor] = {
@@ -149,9 +120,9 @@ _CONSTRUCTORS: dict[str, Constructor] = {
     "skip_connect": _skip,
     "avg_pool_3x3": _pool(nn.AvgPool2d, 3, count_include_pad=False),
     **{f"max_pool_{k}x{k}": _pool(nn.MaxPool2d, k) for k in (3, 5, 7)},
-    **{f"sep_conv_{k}x{k}": _sized(SepConv, k) for k in (3, 5, 7)},
-    **{f"dil_conv_{k}x{k}": _sized(DilConv, k) for k in (3, 5)},
-    **{f"conv_{k}x1_1x{k}": _sized(FactorizedConv, k) for k in (3, 7)},
+    **{f"sep_conv_{k}x{k}": _depthwise(k, times=2) for k in (3, 5, 7)},
+    **{f"dil_conv_{k}x{k}": _depthwise(k, dilation=2) for k in (3, 5)},
+    **{f"conv_{k}x1_1x{k}": _factorized(k) for k in (3, 7)},
     **{f"conv_{k}x{k}": _conv(k) for k in (1, 3, 5)},
     **{f"nor_conv_{k}x{k}": _conv(k) for k in (1, 3)},
     "full_dil_conv_3x3": _conv(3, dilation=2),
@@ -161,14 +132,13 @@ _CONSTRUCTORS: dict[str, Constructor] = {
 def register(name: str, constructor: Constructor) -> None:
     """Make an operation of your own usable in genotypes and networks: `constructor(channels_in, channels_out, stride,
     affine)` returns its module. Registering a name again replaces it."""
-    if not isinstance(name, str) or not name.isidentifier():
-        raise UserError(f"operation name: found {shorten(name)}, allowed: letters, digits and underscores")
+    good = isinstance(name, str) and name.isidentifier()
+    require(good, "operation name", name, "letters, digits and underscores")
     genotypes.OPERATIONS.add(name)
     _CONSTRUCTORS[name] = constructor
 
 
 def build(name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True) -> nn.Module:
     """The module of an operation; at stride 2 it halves the map."""
-    if name not in _CONSTRUCTORS:
-        raise UserError(f"operation: found {shorten(name)}, allowed: {', '.join(sorted(_CONSTRUCTORS))}")
+    one_of("operation", name, sorted(_CONSTRUCTORS))
     return _CONSTRUCTORS[name](channels_in, channels_out, stride, affine)
