@@ -42,7 +42,7 @@ def run_nascore(words, errors=None, limit=None):
     sys.exit(cli.main(words))
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=300):
     end = time.monotonic() + seconds
     while not condition() and process.is_alive() and time.monotonic() < end:
         time.sleep(0.002)
@@ -165,7 +165,7 @@ def test_ctrl_c_says_how_to_resume_and_that_works(tmp_path, capsys):
     command = [sys.executable, "-m", "nascore", *text.split(), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     history = out / "history.jsonl"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < end and not (history.exists() and history.stat().st_size):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
