@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nascore import genotypes, published
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, one_of, whole
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN, ResidualBlock, build
 
@@ -54,14 +54,11 @@ class Cell(nn.Module):
         for node in cell.nodes:
             strides = [stride if j < cell.n_inputs else 1 for j in node.inputs]
             self.nodes.append(nn.ModuleList(build(op, channels, channels, s) for op, s in zip(node.ops, strides)))
-        self.projections = nn.ModuleDict()  # what a concat node puts out, back to the cell's width
-        for i, node in enumerate(cell.nodes):
-            if node.combine == "concat":
-                self.projections[str(i)] = ReLUConvBN(len(node.inputs) * channels, channels)
-        self.skips = nn.ModuleDict()  # cell inputs that are put out
-        for j in cell.concat:
-            if j < cell.n_inputs:
-                self.skips[str(j)] = build("skip_connect", channels, channels, stride)
+        joined = {str(i): len(node.inputs) for i, node in enumerate(cell.nodes) if node.combine == "concat"}
+        # What a concat node puts out, back to the cell's width; and the cell inputs that are put out.
+        self.projections = nn.ModuleDict({i: ReLUConvBN(n * channels, channels) for i, n in joined.items()})
+        put_out = [str(j) for j in cell.concat if j < cell.n_inputs]
+        self.skips = nn.ModuleDict({j: build("skip_connect", channels, channels, stride) for j in put_out})
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
         inputs = (before_previous, previous)[-self.cell.n_inputs :]
@@ -74,10 +71,7 @@ class Cell(nn.Module):
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
             else:
-                state = terms[0]
-                for term in terms[1:]:
-                    state = state + term
-                states.append(state)
+                states.append(sum(terms[1:], terms[0]))
         out = [self.skips[str(j)](states[j]) if str(j) in self.skips else states[j] for j in self.cell.concat]
         return out[0] if len(out) == 1 else torch.cat(out, 1)
 
@@ -101,23 +95,16 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         stride, norm = (3, nn.BatchNorm2d(768)) if stem == "cifar" else (2, nn.Identity())
         self.sides = range(5 + stride, 5 + 2 * stride)  # pooled to 2 x 2
-        self.features = nn.Sequential(
-            nn.ReLU(),
-            nn.AvgPool2d(5, stride),
-            nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
-            norm,
-            nn.ReLU(),
-            nn.Flatten(),
-        )
+        first = [nn.ReLU(), nn.AvgPool2d(5, stride), nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128)]
+        second = [nn.ReLU(), nn.Conv2d(128, 768, 2, bias=False), norm]
+        self.features = nn.Sequential(*first, *second, nn.ReLU(), nn.Flatten())
         self.classifier = nn.Linear(768, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] not in self.sides or x.shape[3] not in self.sides:
+        height, width = x.shape[2:]
+        if height not in self.sides or width not in self.sides:
             sides = f"maps of {self.sides[0]} to {self.sides[-1]} pixels a side"
-            raise UserError(f"auxiliary head: found {x.shape[2]} x {x.shape[3]} at its place, allowed: {sides}")
+            raise UserError(f"auxiliary head: found {height} x {width} at its place, allowed: {sides}")
         return self.classifier(self.features(x))
 
 
@@ -135,24 +122,11 @@ class Layout:
 
 
 def _conv_bn(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-    return [conv, nn.BatchNorm2d(channels_out)]
+    return [nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False), nn.BatchNorm2d(channels_out)]
 
 
 def _head(channels: int, classes: int) -> list[nn.Module]:
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
-
-
-def allowed(field: str, found, names: Sequence) -> None:
-    """Refuse a value that is not one of `names`."""
-    if found not in names:
-        raise UserError(f"{field}: found {shorten(found)}, allowed: {', '.join(map(str, names))}")
-
-
-def whole(field: str, found) -> None:
-    """Refuse a size that is not a whole number from 1 to its limit."""
-    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= LIMITS[field]:
-        raise UserError(f"{field}: found {shorten(found)}, allowed: a whole number from 1 to {LIMITS[field]}")
 
 
 def _cells_of(genotype: Genotype, skeleton: str) -> CellGenotype:
@@ -171,7 +145,7 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
     genotype = _cells_of(genotype, "darts")
     if genotype.reduce is None:
         raise UserError("reduce: found null, allowed in the skeleton darts: a cell")
-    allowed("stem", stem, ("cifar", "imagenet"))
+    one_of("stem", stem, ("cifar", "imagenet"))
     if stem == "cifar":
         width = 3 * channels
         stems = [nn.Sequential(*_conv_bn(in_channels, width))]
@@ -200,8 +174,8 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
 def nasbench201(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
     """NAS-Bench-201's network: one cell everywhere, residual blocks as reductions."""
     genotype = _cells_of(genotype, "nasbench201")
-    allowed("stem", stem, ("cifar",))
-    allowed("auxiliary", auxiliary, (False,))
+    one_of("stem", stem, ("cifar",))
+    one_of("auxiliary", auxiliary, (False,))
     cell = genotype.normal
     if genotype.reduce is not None or cell.n_inputs != 1 or len(cell.concat) != 1:
         reduce = "null" if genotype.reduce is None else "a cell"
@@ -238,10 +212,10 @@ class Network(nn.Module):
         auxiliary: bool = False,
     ):
         super().__init__()
-        allowed("skeleton", skeleton, tuple(SKELETONS))
+        one_of("skeleton", skeleton, SKELETONS)
         sizes = {"channels": channels, "cells": cells, "classes": classes, "in_channels": in_channels}
         for field, found in sizes.items():
-            whole(field, found)
+            whole(field, found, 1, LIMITS[field])
         layout = SKELETONS[skeleton](genotype, channels, cells, classes, in_channels, stem, auxiliary)
         self.genotype, self.in_channels, self.factor = genotype, in_channels, layout.factor
         self.stems, self.cells = nn.ModuleList(layout.stems), nn.ModuleList(layout.cells)
@@ -251,7 +225,10 @@ class Network(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        self._check(tuple(images.shape))
+        channels, *sides = images.shape[1:] if images.dim() == 4 else (0,)
+        if channels != self.in_channels or any(side < 1 or side % self.factor for side in sides):
+            wanted = f"(batch, {self.in_channels}, height, width) with sides divisible by {self.factor}"
+            raise UserError(f"images: found {tuple(images.shape)}, allowed: {wanted}")
         drop = None
         if self.training and self.drop_path > 0:
             drop = partial(drop_path, probability=self.drop_path, generator=self.generator)
@@ -266,12 +243,6 @@ class Network(nn.Module):
         logits = self.head(previous)
         return logits if auxiliary is None else (logits, auxiliary)
 
-    def _check(self, shape: tuple[int, ...]) -> None:
-        sides = shape[2:]
-        if len(shape) != 4 or shape[1] != self.in_channels or any(s < 1 or s % self.factor for s in sides):
-            wanted = f"(batch, {self.in_channels}, height, width) with sides divisible by {self.factor}"
-            raise UserError(f"images: found {shape}, allowed: {wanted}")
-
 
 def home(genotype: Genotype | str, skeleton: str | None = None) -> dict:
     """The sizes of the network that a genotype, or a published name, belongs in: an entry of `NETWORKS`. What is not
@@ -281,5 +252,5 @@ def home(genotype: Genotype | str, skeleton: str | None = None) -> dict:
     elif skeleton is None:
         single = isinstance(genotype, CellGenotype) and genotype.reduce is None and genotype.normal.n_inputs == 1
         skeleton = "nasbench201" if single else "darts"
-    allowed("skeleton", skeleton, tuple(SKELETONS))
+    one_of("skeleton", skeleton, SKELETONS)
     return dict(next(sizes for sizes in NETWORKS.values() if sizes["skeleton"] == skeleton))

@@ -7,8 +7,9 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from nascore import genotypes, published
+from nascore.errors import one_of, whole
 from nascore.genotypes import Genotype
-from nascore.nets import convolutional
+from nascore.nets.convolutional import LIMITS, NETWORKS, Network, home
 
 _WEIGHTED = ("Convolution", "Addmm", "Mm")  # autograd's names for convolutions and linear layers
 
@@ -58,30 +59,20 @@ def _longest(root: Node) -> int:
 def describe(genotype: Genotype | str, network: str | None = None, skeleton: str | None = None, **sizes) -> dict:
     """Sizes of the network of a genotype or a published name, as `nascore describe --json` prints them.
 
-    `network` (a key of `convolutional.NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes` (stem,
+    `network` (a key of `NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes` (stem,
     channels, cells, classes, input, in_channels, auxiliary) that are not None override it."""
-    if network is not None:
-        convolutional.allowed("network", network, tuple(convolutional.NETWORKS))
-        base = dict(convolutional.NETWORKS[network])
+    if network is None:
+        base = home(genotype, skeleton)
     else:
-        base = convolutional.home(genotype, skeleton)
-    if skeleton is not None:
-        base["skeleton"] = skeleton
-    base["in_channels"] = 3
+        base = NETWORKS[one_of("network", network, NETWORKS)]
+    base = base | {"skeleton": skeleton or base["skeleton"], "in_channels": 3}
     for name in sizes:
-        convolutional.allowed("size", name, tuple(base))
+        one_of("size", name, base)
     sizes = base | {name: value for name, value in sizes.items() if value is not None}
-    side = sizes.pop("input")
-    convolutional.whole("input", side)
+    side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     genotype = published.get(genotype).genotype if isinstance(genotype, str) else genotype
     with torch.device("meta"):
-        built = convolutional.Network(genotype, **sizes)
+        built = Network(genotype, **sizes)
     total, logits = _trace(built, (1, sizes["in_channels"], side, side))
-    return {
-        "kind": genotypes.kind(genotype),
-        **sizes,
-        "input": side,
-        "parameters": parameters(built),
-        "multiply_adds": total,
-        "depth": _longest(logits),
-    }
+    counts = {"parameters": parameters(built), "multiply_adds": total, "depth": _longest(logits)}
+    return {"kind": genotypes.kind(genotype), **sizes, "input": side, **counts}
