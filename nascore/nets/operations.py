@@ -19,7 +19,7 @@ Constructor = Callable[..., nn.Module]
 class ReLUConvBN(nn.Sequential):
     """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's full dilated one."""
 
-    def __init__(self, channels_in, channels_out, kernel=1, stride=1, padding=0, affine=True, dilation=1):
+    def __init__(self, channels_in: int, channels_out: int, kernel=1, stride=1, padding=0, affine=True, dilation=1):
         convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=False)
         super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
