@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nascore import spaces
 from nascore.data import Images
@@ -38,16 +37,13 @@ class Estimate:
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
     """Ask any estimator. A reward that is not a finite number counts as 0, with an error that says so."""
-    answers = list(estimate(genotypes))
+    answers = [a if isinstance(a, Estimate) else Estimate(float(a)) for a in estimate(genotypes)]
     if len(answers) != len(genotypes):
         raise UserError(f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
-    return [_finite(a if isinstance(a, Estimate) else Estimate(float(a))) for a in answers]
-
-
-def _finite(answer: Estimate) -> Estimate:
-    if math.isfinite(answer.reward):
-        return answer
-    return replace(answer, reward=0.0, error=answer.error or f"the reward was {answer.reward}")
+    for k, a in enumerate(answers):
+        if not math.isfinite(a.reward):
+            answers[k] = replace(a, reward=0.0, error=a.error or f"the reward was {a.reward}")
+    return answers
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -100,13 +96,11 @@ class Table:
         return {name: column[code].item() for name, column in self.columns.items()}
 
     def __call__(self, genotypes: Sequence[CellGenotype]) -> list[Estimate]:
-        return [self._estimates.get(genotype) or self._look_up(genotype) for genotype in genotypes]
-
-    def _look_up(self, genotype: CellGenotype) -> Estimate:
-        row = self.row(genotype)
-        estimate = Estimate(row.pop(self.signal) / 100, details=row)
-        self._estimates[genotype] = estimate
-        return estimate
+        for genotype in genotypes:
+            if genotype not in self._estimates:
+                row = self.row(genotype)
+                self._estimates[genotype] = Estimate(row.pop(self.signal) / 100, details=row)
+        return [self._estimates[genotype] for genotype in genotypes]
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -114,23 +108,15 @@ class Table:
 
 class TrainChildren:
     """Trains every genotype from scratch, one after another, on a part of the training images; the reward is the
-    accuracy on the rest (a fifth, or `validation`) of them, so that the test images stay unseen. Every child has the
-    same seed, so what came before it changes nothing. One that diverges or cannot be built gets 0, and its error."""
+    accuracy on the rest (a fifth) of them, so that the test images stay unseen. Every child has the same seed, so what
+    came before it changes nothing. One that diverges or cannot be built gets 0, and its error."""
 
     def __init__(
-        self,
-        images: Images,
-        recipe: Recipe,
-        channels: int,
-        cells: int,
-        skeleton: str = "darts",
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        validation: float = 0.2,
+        self, images: Images, recipe: Recipe, channels: int, cells: int, skeleton="darts", seed=0, device="cpu"
     ):
         if skeleton not in SKELETONS:
             raise UserError(f"no child can be built: skeleton {shorten(skeleton)}, allowed: {', '.join(SKELETONS)}")
-        self.images = images.to(device).validation_split(validation)
+        self.images = images.to(device).validation_split(0.2)
         self.recipe, self.seed = recipe, seed
         self.sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         self.sizes |= {"classes": len(images.classes), "in_channels": images.channels}
