@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore.data import Batches, Images
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, look_up, whole
 from nascore.loop import Progress
 from nascore.seeding import generator
 
@@ -43,15 +43,12 @@ RECIPES = {
 
 
 def recipe_named(name: str, **sizes) -> Recipe:
-    """The recipe `name` with the given fields replaced (those that are not None). Raises `UserError`."""
-    if name not in RECIPES:
-        raise UserError(f"unknown recipe {shorten(name)}; allowed: {', '.join(RECIPES)}")
-    sizes = {key: value for key, value in sizes.items() if value is not None}
-    for key in ("channels", "cells", "epochs", "batch_size"):
-        lowest = 2 if key == "batch_size" else 1  # one image alone has no batch statistics
-        if not lowest <= sizes.get(key, lowest) <= 100_000:
-            raise UserError(f"{key}: found {sizes[key]}, allowed: a whole number from {lowest} to 100000")
-    return replace(RECIPES[name], **sizes)
+    """The recipe `name` with the given sizes (channels, cells, epochs, batch_size) where they are not None. Raises
+    `UserError`."""
+    recipe, sizes = look_up(RECIPES, name, "recipe"), {key: v for key, v in sizes.items() if v is not None}
+    for key, value in sizes.items():
+        whole(key, value, 2 if key == "batch_size" else 1, 100_000)  # one image alone has no batch statistics
+    return replace(recipe, **sizes)
 
 
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
@@ -68,13 +65,8 @@ class Training:
         self.device = images.train.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
-        self.optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            foreach=True,
-        )
+        decay = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+        self.optimizer = torch.optim.SGD(network.parameters(), lr=recipe.learning_rate, **decay, foreach=True)
         self.steps, self.history = 0, []
         self.loss, self.correct, self.seen = torch.zeros(3, device=self.device, dtype=torch.float64).unbind()
 
@@ -110,12 +102,10 @@ class Training:
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         output = self.network(images)
-        if isinstance(output, tuple):
-            logits, auxiliary = output
-            return logits, F.cross_entropy(logits, labels) + self.recipe.auxiliary_weight * F.cross_entropy(
-                auxiliary, labels
-            )
-        return output, F.cross_entropy(output, labels)
+        if not isinstance(output, tuple):
+            return output, F.cross_entropy(output, labels)
+        losses = [F.cross_entropy(logits, labels) for logits in output]
+        return output[0], losses[0] + self.recipe.auxiliary_weight * losses[1]
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
         metrics = {"epoch": epoch + 1, "loss": (self.loss / self.seen).item()}
