@@ -17,7 +17,7 @@ from pathlib import Path
 import graphviz
 
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, RecurrentGenotype
+from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, RecurrentGenotype, kind
 from nascore.genotypes import RecurrentTree as Tree
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
@@ -95,9 +95,6 @@ class Drawing:
             raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
         return path
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
-
     def _repr_svg_(self) -> str:
         return self.svg
 
@@ -113,19 +110,10 @@ def draw(genotype: Genotype) -> Drawing:
         node_attr=FONT | dict(shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"),
         edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
     )
-    match genotype:
-        case CellGenotype():
-            words = _cells(graph, genotype)
-        case ChainGenotype():
-            words = _chain(graph, genotype)
-        case MacroGenotype():
-            words = _macro(graph, genotype)
-        case RecurrentGenotype():
-            words = _recurrent(graph, genotype)
-        case Tree():
-            words = _tree(graph, genotype)
-        case _:
-            raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
+    drawn = {"cell": _cells, "chain": _chain, "macro": _macro, "recurrent": _recurrent, "recurrent-tree": _tree}
+    if not isinstance(genotype, Genotype):
+        raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
+    words = drawn[kind(genotype)](graph, genotype)
     edges = sum("->" in line for line in graph.body)
     if edges > MAX_EDGES:
         raise UserError(f"draw: found a picture of {edges:,} lines, allowed: at most {MAX_EDGES:,}")
@@ -136,9 +124,8 @@ def draw(genotype: Genotype) -> Drawing:
 
 
 def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
-    cells = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
-    if genotype.reduce is None:
-        cells = {"cell": genotype.normal}
+    both = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
+    cells = both if genotype.reduce else {"cell": genotype.normal}
     beside = sum(_depth(cell) for cell in cells.values()) <= 8
     # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our order (sortv).
     graph.attr(pack="20", packmode="array_ur1" if beside else "array_u2")

@@ -5,7 +5,6 @@ come out the same to the byte each time (no date, a fixed salt)."""
 import io
 import re
 from collections.abc import Mapping, Sequence
-from functools import wraps
 
 import matplotlib
 import numpy as np
@@ -27,12 +26,10 @@ STYLE = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     **{"font.size": 10, "axes.titlesize": 11, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25},
-    **{
-        "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=DASHES),
-        "axes.axisbelow": True,
-        "axes.formatter.useoffset": False,
-    },
-    **{"svg.fonttype": "none", "svg.hashsalt": "nascore", "figure.dpi": 100, "lines.linewidth": 1.8},
+    **{"axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES), "axes.axisbelow": True},
+    **dict.fromkeys(("xtick.bottom", "ytick.left"), False),  # the grid shows where they are
+    **{"axes.formatter.useoffset": False, "figure.dpi": 100, "lines.linewidth": 1.8},
+    **{"svg.fonttype": "none", "svg.hashsalt": "nascore"},
     **{"font.family": "sans-serif", "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"]},
 }
 
@@ -62,6 +59,7 @@ class Chart(Figure):
         with matplotlib.rc_context(STYLE):
             self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         short = re.sub(r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue())
+        short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -71,15 +69,7 @@ class Chart(Figure):
         return self.words
 
 
-def _styled(draw):
-    """Run a function of this file in the course's style, whatever the notebook has set."""
-
-    @wraps(draw)
-    def styled(*args, **options):
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **options)
-
-    return styled
+_styled = matplotlib.rc_context(STYLE)  # a decorator: the course's style, whatever the notebook has set
 
 
 def _chart(columns: int = 1, height: float = 3.0, width: float = 9.0, **options):
@@ -121,12 +111,8 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
     counts = [skip_connections(row["genotype"]) for row in history]
     for name in counts[-1] if counts else ():
-        skips.step(
-            [row["step"] for row in history],
-            [count[name] for count in counts],
-            where="post",
-            label=f"{CELLS[name]} cell",
-        )
+        steps, values = [row["step"] for row in history], [count[name] for count in counts]
+        skips.step(steps, values, where="post", label=f"{CELLS[name]} cell")
         words.append(f"skip connections in the {CELLS[name]} cell from {counts[0][name]} to {counts[-1][name]}")
     titles = ("loss", "accuracy", "entropy of $\\alpha$ (nats)", "skip connections")
     for axes, title in zip((loss, accuracy, entropy, skips), titles):
@@ -152,9 +138,8 @@ def strengths(history: Sequence[Mapping]) -> Chart:
         areas = axes.stackplot(steps, values, colors=[look(name)[1] for name in names])
         for name, area, top, share in zip(names, areas, values[:, -1].cumsum(), values[:, -1]):
             area.set(edgecolor=look(name)[0], linewidth=1)
-            axes.annotate(
-                name, (steps[-1], top - share / 2), (4, 0), textcoords="offset points", va="center", fontsize=8
-            )
+            place = (steps[-1], top - share / 2)
+            axes.annotate(name, place, (4, 0), textcoords="offset points", va="center", fontsize=8)
         axes.set(title=f"{CELLS[cell]} cell", xlabel="step", ylim=(0, 1))
         axes.margins(x=0)
         order = np.argsort(-values[:, -1])
@@ -203,10 +188,8 @@ def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 6
     axes.set(xlabel=label, ylabel="architectures")
     low, median, high = np.percentile(values, (5, 50, 95))
     named = "".join(f"; {name} {value:.2f}" for name, value in marks.items())
-    chart.words = (
-        f"Histogram of {len(values):,} values, {label}: median {median:.2f}, 5% below {low:.2f}, "
-        f"5% above {high:.2f}, best {values.max():.2f}{named}."
-    )
+    spread = f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
+    chart.words = f"Histogram of {len(values):,} values, {label}: {spread}{named}."
     return chart
 
 
@@ -226,12 +209,10 @@ def anytime(curves: Mapping[str, Sequence], label: str, best: float | None = Non
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
     if best is not None:
         axes.axhline(best, color=GREY, linestyle=":", linewidth=1.2, label=f"best there is: {best:.2f}")
-    lowest = [
-        float(line.get_ydata()[min(4, len(line.get_ydata()) - 1)]) for line in axes.lines
-    ]  # the first few are luck
+    low, high = min(float(line.get_ydata()[:5][-1]) for line in axes.lines), max(tops)  # the first few are luck
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(1, None))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(min(lowest) - 0.1 * (max(tops) - min(lowest)), max(tops) + 0.05 * (max(tops) - min(lowest)))
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
     axes.legend(loc="lower right")
     chart.words = f"{label}, after {len(queries):,} queries: {'; '.join(words)}."
     return chart
