@@ -43,7 +43,7 @@ def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
 
 
 def reference_steps(folder: str, batch: int, channels: int, cells: int, device: str) -> list[Step]:
-    """The same steps by the code in FOLDER/cnn, unmodified but for shims that change this process: use one of its own."""
+    """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give it one of its own."""
     if device == "cpu":
         torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self
     for name in ("add_", "sub_", "sub"):  # x.add_(scalar, tensor) is gone from PyTorch
