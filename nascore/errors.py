@@ -16,21 +16,26 @@ def shorten(value, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def refuse(field: str, found, allowed: str, error: type[UserError] = UserError):
+    raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
+
+
 def require(condition: bool, field: str, found, allowed: str, error: type[UserError] = UserError) -> None:
     if not condition:
-        raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
+        refuse(field, found, allowed, error)
 
 
 def one_of(field: str, found, names: Iterable, error: type[UserError] = UserError):
     """`found`, which must be one of `names`."""
-    require(found in list(names), field, found, ", ".join(map(str, names)), error)
+    if found not in list(names):
+        refuse(field, found, ", ".join(map(str, names)), error)
     return found
 
 
 def whole(field: str, found, low: int, high: int, error: type[UserError] = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
-    good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
-    require(good, field, found, f"a whole number from {low} to {high}", error)
+    if not isinstance(found, int) or isinstance(found, bool) or not low <= found <= high:
+        refuse(field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
