@@ -20,7 +20,7 @@ import torch
 from nascore import methods, spaces
 from nascore.data import Images
 from nascore.data import load as load_images
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, look_up, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
 from nascore.genotypes import Genotype, to_json
 from nascore.loop import Progress, drive, memory_errors, write_json
@@ -48,12 +48,10 @@ class Budget:
     @classmethod
     def preset(cls, name: str, **fields) -> "Budget":
         """The preset `name` with some fields replaced. Raises `UserError`, one line, for anything unknown."""
-        if name not in cls.PRESETS:
-            raise UserError(f"unknown budget {shorten(name)}; allowed: {', '.join(cls.PRESETS)}")
-        known = [f.name for f in dataclasses.fields(cls)]
+        preset, known = look_up(cls.PRESETS, name, "budget"), [f.name for f in dataclasses.fields(cls)]
         for unknown in set(fields) - set(known):
             raise UserError(f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}")
-        return cls(**{**cls.PRESETS[name], **fields})
+        return cls(**{**preset, **fields})
 
 
 def check_field(f: dataclasses.Field, value):
@@ -66,8 +64,7 @@ def check_field(f: dataclasses.Field, value):
         good = not isinstance(value, bool) and (f.type is str or float(value) == exact)
     except (TypeError, ValueError, OverflowError):
         exact, good = value, False
-    if not good or (choices and exact not in choices) or not (choices or low <= exact <= high):
-        raise UserError(f"{f.name}: found {shorten(exact)}, allowed: {kind}{allowed}")
+    require(good and (exact in choices if choices else low <= exact <= high), f.name, exact, f"{kind}{allowed}")
     return exact
 
 
@@ -136,24 +133,22 @@ def methods_by_name() -> dict[str, Method]:
 
 
 def get(name: str) -> Method:
-    known = methods_by_name()
-    if name not in known:
-        raise UserError(f"unknown method {shorten(name)}; allowed: {', '.join(known)}")
-    return known[name]
+    return look_up(methods_by_name(), name, "method")
 
 
 def choose_device(name: str | torch.device) -> torch.device:
     """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
     if str(name) == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if str(name).split(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
-    if str(name).startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu")
     try:
-        return torch.device(name)
+        device = torch.device(str(name))
     except RuntimeError:
-        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu")
+    return device
 
 
 def run(
@@ -180,33 +175,24 @@ def run(
     the search can be stopped, killed and resumed: on the CPU it ends in the same bits. Raises `UserError`.
     """
     entry = get(method)
-    budget = (
-        dataclasses.replace(budget, **fields) if isinstance(budget, Budget) else entry.budget.preset(budget, **fields)
-    )
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise UserError(f"seed: found {shorten(seed)}, allowed: a whole number from 0 to {2**32 - 1}")
+    if isinstance(budget, Budget):
+        budget = dataclasses.replace(budget, **fields)
+    else:
+        budget = entry.budget.preset(budget, **fields)
     device = choose_device(device)
+    whole("seed", seed, 0, 2**32 - 1)
     config = {"method": method, "space": _name(space), "data": _name(data), "seed": seed, "device": device.type}
     config |= {"budget": dataclasses.asdict(budget)}
+    how = {"resume": resume, "progress": progress, "stop": stop, "checkpoint_seconds": checkpoint_seconds}
     with memory_errors():
         search = _build(entry, space, data, estimate, budget, seed, device)
         began = time.monotonic()
-        finished = drive(
-            search,
-            directory=directory,
-            config=config,
-            resume=resume,
-            progress=progress,
-            stop=stop,
-            checkpoint_seconds=checkpoint_seconds,
-        )
+        finished = drive(search, directory=directory, config=config, **how)
     if not search.history:
         raise UserError("the search was stopped before its first step: nothing was found")
-    best = search.best
-    if directory is not None:
-        write_json(Path(directory) / "genotype.json", json.loads(to_json(best.genotype)))
-    directory = directory and Path(directory)
-    seconds = time.monotonic() - began
+    best, seconds, directory = search.best, time.monotonic() - began, directory and Path(directory)
+    if directory:
+        write_json(directory / "genotype.json", json.loads(to_json(best.genotype)))
     return Result(best.genotype, best.reward, best.details, search.history, seconds, directory, finished)
 
 
@@ -221,19 +207,16 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     table = isinstance(data, str) and data == "nasbench201"
     if entry.one_shot:
         if table:
-            raise UserError(
-                f"{entry.name} trains on images and 'nasbench201' is a table; its space is --space nasbench201, "
-                "with --data digits, cifar10 or a folder of images"
-            )
+            instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder of images"
+            raise UserError(f"{entry.name} trains on images and 'nasbench201' is a table; {instead}")
         if estimate is not None:
             raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
         return entry.build(_space(space or entry.space), _images(data, device), budget, seed, device)
     if estimate is None and table:
         estimate = Table()
         if space is not None and _name(space) != estimate.space:
-            raise UserError(
-                f"space {_name(space)!r} was asked for, but the table holds cells of {estimate.space!r} only"
-            )
+            held = f"the table holds cells of {estimate.space!r} only"
+            raise UserError(f"space {_name(space)!r} was asked for, but {held}")
         space = estimate.space
     space = _space(space or entry.space)
     if estimate is None:
