@@ -47,14 +47,7 @@ class SearchPanel(ipywidgets.VBox):
     """
 
     def __init__(
-        self,
-        method: str,
-        data="digits",
-        budget: str = "smoke",
-        fields: Sequence[str] | None = None,
-        *,
-        seed: int = 0,
-        **run_kwargs,
+        self, method: str, data="digits", budget="smoke", fields: Sequence[str] | None = None, *, seed=0, **run_kwargs
     ):
         self.method, self.data, self.run_kwargs = method, data, run_kwargs
         self.result: Result | None = None
@@ -68,26 +61,16 @@ class SearchPanel(ipywidgets.VBox):
         start = self.entry.budget.preset(budget, **{k: v for k, v in run_kwargs.items() if k in known})
         shown = known if fields is None else {name: known[name] for name in fields}
         self.controls = {name: control(field, getattr(start, name)) for name, field in shown.items()}
-        self.preset = ipywidgets.Dropdown(
-            options=list(self.entry.budget.PRESETS),
-            value=budget,
-            description="budget",
-            tooltip="smoke: seconds; reduced: up to three minutes; full: the paper's own",
-            **WIDE,
+        about = dict(
+            description="budget", tooltip="smoke: seconds; reduced: up to three minutes; full: the paper's own"
         )
-        self.seed = ipywidgets.BoundedIntText(
-            value=seed, min=0, max=2**32 - 1, description="seed", tooltip="the same seed, the same search", **WIDE
-        )
-        named = isinstance(data, (str, Path))
+        self.preset = ipywidgets.Dropdown(options=list(self.entry.budget.PRESETS), value=budget, **about, **WIDE)
+        about = dict(description="seed", tooltip="the same seed, the same search")
+        self.seed = ipywidgets.BoundedIntText(value=seed, min=0, max=2**32 - 1, **about, **WIDE)
+        about = dict(description="data", tooltip="a name, or a folder of images")
+        about["disabled"] = not isinstance(data, str | Path)
         names = ("digits", *TORCHVISION) if self.entry.one_shot else ("digits", "nasbench201", *TORCHVISION)
-        self.source = ipywidgets.Combobox(
-            value=str(data) if named else search._name(data),
-            options=names,
-            description="data",
-            tooltip="a name, or a folder of images",
-            disabled=not named,
-            **WIDE,
-        )
+        self.source = ipywidgets.Combobox(value=search._name(data), options=names, **about, **WIDE)
         self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
@@ -98,10 +81,8 @@ class SearchPanel(ipywidgets.VBox):
         self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
-        knobs = ipywidgets.Box(
-            [self.preset, self.seed, self.source, *self.controls.values()],
-            layout={"display": "flex", "flex_flow": "row wrap"},
-        )
+        knobs = [self.preset, self.seed, self.source, *self.controls.values()]
+        knobs = ipywidgets.Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
         buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.bar, self.status])
         super().__init__([knobs, buttons, self.curves, self.cell])
 
