@@ -28,14 +28,12 @@ class EvolutionBudget(TrialBudget):
         "reduced": _PRESETS["reduced"],
         "full": {**_PRESETS["full"], "population_size": 100, "sample_size": 25},
     }
-    population_size: int = knob(
-        10, "population", "the latest architectures, which may have children", low=1, high=10_000
-    )
+    population_size: int = knob(10, "population", "the latest architectures: they have children", low=1, high=10_000)
     sample_size: int = knob(10, "sample", "candidates drawn, with replacement, to be the parent", low=1, high=10_000)
 
 
 class Baseline:
-    """Evaluates one architecture a step: `propose()` says which."""
+    """Evaluates one architecture a step: a subclass's `propose()` says which."""
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
         self.space, self.estimate, self.budget = space, estimate, budget
@@ -48,9 +46,6 @@ class Baseline:
     @property
     def done(self) -> bool:
         return len(self.history) >= self.budget.trials
-
-    def propose(self) -> tuple[int, ...]:
-        raise NotImplementedError
 
     def step(self) -> Progress:
         """Evaluate one architecture; the metrics hold the best reward so far."""
