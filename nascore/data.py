@@ -18,6 +18,7 @@ from nascore.errors import UserError, shorten
 from nascore.loop import load_checkpoint, save_checkpoint
 from nascore.seeding import generator
 
+TENSORS = ("train", "train_labels", "test", "test_labels")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE = ".nascore-cache.pt"
 # Mean and standard deviation of CIFAR-10 to the digits of the DARTS code; other sets are measured when they are loaded.
@@ -52,8 +53,7 @@ class Images:
         return self.train.shape[-1]
 
     def to(self, device: torch.device | str) -> "Images":
-        names = ("train", "train_labels", "test", "test_labels")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
 
     def validation_split(self, portion: float) -> "Images":
         """The training images alone, as a set whose `test` is the last `portion` of them: for a search, which must
@@ -63,12 +63,11 @@ class Images:
             found = f"{len(self.train)} training images"
             raise UserError(f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: at least 8")
         parts = (self.train[:cut], self.train_labels[:cut], self.train[cut:], self.train_labels[cut:])
-        return replace(self, **dict(zip(("train", "train_labels", "test", "test_labels"), parts)))
+        return replace(self, **dict(zip(TENSORS, parts)))
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
-        shape = (1, -1, 1, 1)
-        mean, std = (torch.tensor(v, device=batch.device).view(shape) for v in (self.mean, self.std))
+        mean, std = (torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
         return ((batch.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -156,8 +155,7 @@ def _digits() -> Images:
     pixels = (pixels.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     parts = train_test_split(pixels, labels, test_size=360, stratify=labels, random_state=0)
     train, test, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
-    classes = tuple("0123456789")
-    return _images("digits", (train, train_labels, test, test_labels), classes, padding=1, flip=False)
+    return _images("digits", (train, train_labels, test, test_labels), tuple("0123456789"), padding=1, flip=False)
 
 
 def _images(name: str, tensors: tuple, classes: tuple, padding: int, flip: bool, statistics=None) -> Images:
@@ -199,10 +197,8 @@ def _torchvision(name: str) -> Images:
             pixels = pixels.unsqueeze(1)
         elif pixels.shape[-1] == 3:
             pixels = pixels.permute(0, 3, 1, 2)
-        tensors += [
-            pixels.contiguous(),
-            torch.as_tensor(getattr(part, "targets", getattr(part, "labels", None))).long(),
-        ]
+        labels = part.labels if name == "svhn" else part.targets
+        tensors += [pixels.contiguous(), torch.as_tensor(labels).long()]
     classes = tuple(map(str, getattr(sets[0], "classes", range(10))))
     statistics = CIFAR10_STATISTICS if name == "cifar10" else None
     return _images(name, tuple(tensors), classes, tensors[0].shape[-1] // 8, flip, statistics)
@@ -271,9 +267,8 @@ def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple
     for part in ("train", "test"):
         chosen = [k for k, (p, _, _) in enumerate(files) if p == part]
         if part == "train":  # files lie class by class; every later split is a cut, so the order is made random here
-            chosen = [
-                chosen[k] for k in torch.randperm(len(chosen), generator=generator("folder", len(chosen))).tolist()
-            ]
+            order = torch.randperm(len(chosen), generator=generator("folder", len(chosen)))
+            chosen = [chosen[k] for k in order.tolist()]
         tensors.append(torch.from_numpy(np.stack([pixels[k] for k in chosen]).transpose(0, 3, 1, 2).copy()))
         tensors.append(torch.tensor([files[k][1] for k in chosen]))
     return tuple(tensors)
