@@ -13,7 +13,6 @@ from nascore import __version__, genotypes, published
 from nascore.errors import UserError, shorten
 from nascore.genotypes import Genotype
 
-DRAWN = "genotype.svg"
 FLAGS = ("--resume", "--quiet")  # options of a search that take no value
 
 
@@ -39,17 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be written, a full disk
-        print(
-            f"nascore: {error.filename2 or error.filename or 'cannot write'}: {error.strerror or error}",
-            file=sys.stderr,
-        )
+        where = error.filename2 or error.filename or "cannot write"
+        print(f"nascore: {where}: {error.strerror or error}", file=sys.stderr)
         return 2
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="nascore", description="Neural Architecture Search: five papers, each complete.", allow_abbrev=False
-    )
+    about = "Neural Architecture Search: five papers, each complete."
+    parser = Parser(prog="nascore", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nascore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for add in (_add_search, _add_train, _add_describe, _add_draw, _add_bench):
@@ -57,32 +53,37 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, run, help: str, **more) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
+def _command(commands, run) -> argparse.ArgumentParser:
+    """A command is a function: its name, and its docstring as the help."""
+    parser = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False)
     parser.set_defaults(run=run)
     return parser
 
 
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
+def _add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
     parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help="images (default: digits)")
     parser.add_argument("--seed", type=int, default=0, help="whatever is random follows from it (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="directory for what is found and for the checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    text = f"time between checkpoints (default: {seconds:.0f})"
+    parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
+
+
+def _how_to_run(options: argparse.Namespace) -> dict:
+    how = {"directory": options.out, "resume": options.resume, "progress": not options.quiet}
+    return how | {"checkpoint_seconds": options.checkpoint_seconds}
 
 
 # --- search ---------------------------------------------------------------------------------------------------------
 
 
 def _add_search(commands, arguments: list[str]) -> None:
-    parser = _command(
-        commands, "search", search, "Search for an architecture. METHOD --help lists the method's fields."
-    )
-    _add_run_options(parser)
+    parser = _command(commands, search)
+    _add_run_options(parser, seconds=10.0)
     parser.add_argument("--budget", default="reduced", help="smoke, reduced or full (default: reduced)")
     parser.add_argument("--space", metavar="NAME", help="search space (default: the method's own)")
-    parser.add_argument("--checkpoint-seconds", type=float, default=10.0, help="time between checkpoints (default: 10)")
     if arguments[:1] != ["search"]:  # only a search needs the methods, and with them PyTorch
         return
     from nascore.search import methods_by_name
@@ -110,29 +111,20 @@ def _add_search(commands, arguments: list[str]) -> None:
 
 
 def search(options: argparse.Namespace) -> int:
+    """Search for an architecture. METHOD --help lists the method's fields."""
     from nascore.search import get, run
 
-    fields = [field.name for field in dataclasses.fields(get(options.method).budget)]
-    result = run(
-        options.method,
-        space=options.space,
-        data=options.data,
-        budget=options.budget,
-        seed=options.seed,
-        directory=options.out,
-        resume=options.resume,
-        device=options.device,
-        progress=not options.quiet,
-        checkpoint_seconds=options.checkpoint_seconds,
-        **{name: value for name in fields if (value := getattr(options, name)) is not None},
-    )
+    names = [field.name for field in dataclasses.fields(get(options.method).budget)]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given |= {name: getattr(options, name) for name in ("space", "data", "budget", "seed", "device")}
+    result = run(options.method, **given, **_how_to_run(options))
     if not result.finished:
         return _interrupted(options, len(result.history))
     if options.out:
         from nascore.show.drawing import draw
 
-        draw(result.genotype).save(Path(options.out) / DRAWN)
-        print(f"found in {result.seconds:.1f} s: {options.out}/genotype.json, drawn in {options.out}/{DRAWN}")
+        draw(result.genotype).save(Path(options.out) / "genotype.svg")
+        print(f"found in {result.seconds:.1f} s: {options.out}/genotype.json, drawn in {options.out}/genotype.svg")
     else:
         print(genotypes.to_json(result.genotype))
     for name, value in result.details.items():
@@ -153,20 +145,21 @@ def _interrupted(options: argparse.Namespace, steps: int) -> int:
 
 
 def _add_train(commands, arguments: list[str]) -> None:
-    parser = _command(commands, "train", train, "Train a genotype's network from scratch and report its test accuracy.")
+    parser = _command(commands, train)
     _add_genotype(parser)
-    _add_run_options(parser)
+    _add_run_options(parser, seconds=30.0)
     parser.add_argument("--recipe", default="small", help="darts-cifar (the paper's), small or child (default: small)")
     parser.add_argument("--skeleton", help="how cells are stacked (default: the genotype's home)")
     for name in ("channels", "cells", "epochs", "batch-size"):
         parser.add_argument(f"--{name}", type=int, help="replaces the recipe's")
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (default: 30)")
 
 
 def train(options: argparse.Namespace) -> int:
+    """Train a genotype's network from scratch and report its test accuracy."""
     from nascore import data, training
     from nascore.loop import drive, memory_errors, write_json
     from nascore.nets.convolutional import Network, home
+    from nascore.nets.measure import parameters
     from nascore.search import choose_device
     from nascore.seeding import seeded
 
@@ -175,37 +168,19 @@ def train(options: argparse.Namespace) -> int:
     genotype = read_genotype(options.genotype)
     skeleton = home(_home(options.genotype), options.skeleton)["skeleton"]
     images = data.load(options.data, choose_device(options.device))
+    sizes = {"channels": recipe.channels, "cells": recipe.cells, "auxiliary": recipe.auxiliary_weight > 0}
+    sizes |= {"classes": len(images.classes), "in_channels": images.channels, "skeleton": skeleton}
     with seeded(options.seed, "network"):
-        network = Network(
-            genotype,
-            channels=recipe.channels,
-            cells=recipe.cells,
-            classes=len(images.classes),
-            in_channels=images.channels,
-            skeleton=skeleton,
-            auxiliary=recipe.auxiliary_weight > 0,
-        )
+        network = Network(genotype, **sizes)
     config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": options.seed}
     config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
     with memory_errors():
         loop = training.Training(network, images, recipe, options.seed)
-        finished = drive(
-            loop,
-            directory=options.out,
-            config=config,
-            resume=options.resume,
-            progress=not options.quiet,
-            checkpoint_seconds=options.checkpoint_seconds,
-        )
-        if not finished:
+        if not drive(loop, config=config, **_how_to_run(options)):
             return _interrupted(options, loop.steps)
         loss, accuracy = training.evaluate(network, images)
     if options.out:
-        result = {
-            "test_accuracy": accuracy,
-            "test_loss": loss,
-            "parameters": sum(p.numel() for p in network.parameters()),
-        }
+        result = {"test_accuracy": accuracy, "test_loss": loss, "parameters": parameters(network)}
         write_json(Path(options.out) / "result.json", result)
     print(f"test accuracy: {accuracy:.4f}")
     return 0
@@ -242,23 +217,20 @@ def _home(name: str) -> Genotype | str:
 
 
 def _add_describe(commands, arguments: list[str]) -> None:
-    parser = _command(commands, "describe", describe, "Count a network's parameters and multiply-adds, and its depth.")
+    parser = _command(commands, describe)
     _add_genotype(parser)
     parser.add_argument("--network", help="sets all sizes at once: darts-cifar, darts-imagenet")
     parser.add_argument("--skeleton", help="how cells are stacked: darts, nasbench201")
     parser.add_argument("--stem", help="cifar or imagenet")
-    for name, text in (
-        ("channels", "width"),
-        ("cells", "depth"),
-        ("classes", "classes"),
-        ("input", "image side, pixels"),
-    ):
+    sizes = {"channels": "width", "cells": "depth", "classes": "classes", "input": "image side, pixels"}
+    for name, text in sizes.items():
         parser.add_argument(f"--{name}", type=int, help=text)
     parser.add_argument("--auxiliary", action="store_const", const=True, help="with the auxiliary head")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def describe(options: argparse.Namespace) -> int:
+    """Count a network's parameters and multiply-adds, and its depth."""
     from nascore.nets import measure
 
     names = ("network", "skeleton", "stem", "channels", "cells", "classes", "input", "auxiliary")
@@ -272,12 +244,13 @@ def describe(options: argparse.Namespace) -> int:
 
 
 def _add_draw(commands, arguments: list[str]) -> None:
-    parser = _command(commands, "draw", draw, "Draw a genotype as a graph.")
+    parser = _command(commands, draw)
     _add_genotype(parser)
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="cell.svg, .png, .pdf or .dot")
 
 
 def draw(options: argparse.Namespace) -> int:
+    """Draw a genotype as a graph."""
     from nascore.show import drawing
 
     drawing.draw(read_genotype(options.genotype)).save(options.out)
@@ -285,21 +258,16 @@ def draw(options: argparse.Namespace) -> int:
 
 
 def _add_bench(commands, arguments: list[str]) -> None:
-    parser = _command(
-        commands,
-        "bench",
-        bench,
-        "Time the steps of DARTS. With --against this RUNS the code in that checkout of quark0/darts.",
-    )
-    parser.add_argument(
-        "--against", metavar="FOLDER", help="a checkout of quark0/darts; its code is run, in turn with ours"
-    )
+    parser = _command(commands, bench)
+    text = "a checkout of quark0/darts; its code is run, in turn with ours"
+    parser.add_argument("--against", metavar="FOLDER", help=text)
     parser.add_argument("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
 def bench(options: argparse.Namespace) -> int:
+    """Time the steps of DARTS. With --against this RUNS the code in that checkout of quark0/darts."""
     from nascore import bench
 
     result = bench.benchmark(options.against, batch=options.batch, rounds=options.rounds)
