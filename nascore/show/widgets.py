@@ -181,12 +181,9 @@ class _View:
         if genotype is None or genotype == self.drawn:
             return
         self.drawn = genotype
-        self.panel.cell.value = f'<div style="height:{CELL_HEIGHT}px">{_fit(draw(genotype).svg)}</div>'
-
-
-def _fit(svg: str) -> str:
-    fitted = 'max-width:100%;max-height:100%" preserveAspectRatio="xMidYMin meet'
-    return svg.replace("max-width:100%;height:auto", fitted, 1)
+        fitted = 'max-width:100%;max-height:100%" preserveAspectRatio="xMidYMin meet'
+        svg = draw(genotype).svg.replace("max-width:100%;height:auto", fitted, 1)
+        self.panel.cell.value = f'<div style="height:{CELL_HEIGHT}px">{svg}</div>'
 
 
 def curve(values: Sequence[float], label: str, colour: str, width: int = 260, height: int = CURVES_HEIGHT) -> str:
