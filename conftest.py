@@ -1,6 +1,10 @@
 """Two test workers share the machine's cores: one thread each, in this process and in what it starts (notebook kernels,
-commands). More threads than cores make PyTorch wait for itself."""
+commands). More threads than cores make PyTorch wait for itself; and no example of hypothesis fails for being slow."""
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
