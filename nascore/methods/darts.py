@@ -128,35 +128,16 @@ class DARTSBudget(Budget):
     batch_size: int = knob(64, "batch size", "images in a minibatch, of each half", unit="images", low=2, high=4096)
     channels: int = knob(16, "channels", "width of the supernet's first cell", low=2, high=256)
     cells: int = knob(8, "cells", "depth of the supernet, reduction cells included", low=3, high=40)
-    order: int = knob(
-        2,
-        "order",
-        "1: gradient at the current weights (xi = 0); 2: at weights one step ahead (equation 7). The published cell is "
-        "of order 2; the authors' code does 1 unless it is started with --unrolled",
-        choices=(1, 2),
-    )
-    hessian: str = knob(
-        "finite-difference",
-        "second term",
-        "order 2 only: the paper's finite difference (equation 8), or the exact product by double backward",
-        choices=("finite-difference", "exact"),
-    )
+    order: int = knob(2, "order", "1: xi = 0; 2: equation 7, as published (the code's default: 1)", choices=(1, 2))
+    hessian: str = knob("finite-difference", "second term", "of order 2: equation 8, or exact", choices=tuple(PRODUCTS))
     learning_rate: float = knob(0.025, "weight learning rate", "SGD at the start of the cosine", low=0.0, high=10.0)
-    final_learning_rate: float = knob(
-        0.001, "last learning rate", "SGD at the end: 0.001 in the authors' code, 0 in the text", low=0.0, high=10.0
-    )
+    final_learning_rate: float = knob(0.001, "last learning rate", "0.001 in the code, text: 0", low=0.0, high=10.0)
     momentum: float = knob(0.9, "momentum", "of the weights' SGD", low=0.0, high=0.999)
     weight_decay: float = knob(3e-4, "weight decay", "of the weights", low=0.0, high=1.0)
     clip: float = knob(5.0, "clip", "largest norm of the weights' gradient", low=1e-6, high=1e6)
     alpha_learning_rate: float = knob(3e-4, "alpha learning rate", "Adam on the alphas", low=0.0, high=10.0)
     alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
-    alpha_scale: float = knob(
-        1e-3,
-        "alpha scale",
-        "standard deviation of the first alphas: 0.001 in the code, 0 in the text",
-        low=0.0,
-        high=10.0,
-    )
+    alpha_scale: float = knob(1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0)
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(epochs=2, channels=4, cells=3, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
         "reduced": dict(epochs=10, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
