@@ -129,13 +129,14 @@ def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
     beside = sum(_depth(cell) for cell in cells.values()) <= 8
     # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our order (sortv).
     graph.attr(pack="20", packmode="array_ur1" if beside else "array_u2")
-    words = [_cell(graph, title, cell, order) for order, (title, cell) in enumerate(cells.items(), 1)]
+    stacked = list(cells.items())[:: 1 if beside else -1]  # one above the other, the first is the lowest
+    words = [_cell(graph, title, cell, order) for order, (title, cell) in enumerate(stacked, 1)]
     used = {op for cell in cells.values() for node in cell.nodes for op in node.ops}
     concat = any(node.combine == "concat" for cell in cells.values() for node in cell.nodes)
     legend = ["a node adds its inputs" + (" (or concatenates them, where it says so)" if concat else "")]
     legend += ["thin grey: concatenated into c_{k}"] + ["dotted: no connection"] * ("none" in used)
     graph.attr(label=";  ".join(legend), labelloc="b", fontsize="11")
-    return " ".join(words)
+    return " ".join(words if beside else words[::-1])
 
 
 def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
