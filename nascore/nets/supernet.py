@@ -3,6 +3,13 @@
 Equations 1 and 2 read x_j = sum over i < j of sum over o of p_o o(x_i), with p = softmax(alpha) of that edge. Here the
 sum runs in another order: all edges that leave one state x_i run together (`Edges`), their channels side by side,
 edge-major.
+
+What each trick buys on a CPU: how many times longer a step takes without it, for weights and for alphas (first order;
+16 channels, 8 cells, batch 16, one thread, CPU seconds, medians of 3 to 5 rounds in turn; on a busy machine single
+rounds spread by 0.3, so a tenth is hardly a gain): edges together 1.8, 1.55; `nets.depthwise` 1.3, 1.1 (its weight
+gradient alone 1.1 to 1.3, its input gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1. No gain:
+sums in place, and pools weighted edge by edge in place of one 1x1 convolution. Not done: a fast 5x5 weight gradient at
+stride 2 (by its timing alone about 1 % of a weights step).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +28,8 @@ Activation = Callable[[Tensor], Tensor]
 def batch_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, shift, training=True)
-    if (
-        y.requires_grad
-    ):  # on a CPU the backward pass is ten times slower when its gradient is a slice of a larger tensor
+    if y.requires_grad:
+        # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger tensor.
         y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
     return y
 
