@@ -186,8 +186,10 @@ def benchmark(
             raise UserError(f"{name}: found {value}, allowed: a whole number of at least {low}")
     sizes = (batch, channels, cells, device)
     folders = [None] if against is None else [None, str(Path(against).resolve())]
-    sides = [Side(folder, sizes) for folder in folders]
+    sides: list[Side] = []
     try:
+        for folder in folders:
+            sides.append(Side(folder, sizes))
         memory = {side.name: [side("time", k)[2] for k in range(3)] for side in sides}  # this is the warm-up
         operations = {side.name: [side("operations", k) for k in range(3)] for side in sides}
         seconds = {}
@@ -202,6 +204,7 @@ def benchmark(
     finally:
         for side in sides:
             side.process.terminate()
+            side.process.join()
     setting = dict(batch=batch, channels=channels, cells=cells, rounds=rounds, device=device, torch=torch.__version__)
     result = dict(setting=setting, steps=list(STEPS), seconds=seconds, peak_memory_mib=memory, operations=operations)
     if against is not None:
