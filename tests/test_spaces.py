@@ -1,6 +1,7 @@
 """Decisions and genotypes: exact sizes, round trips, the papers' own architectures, uniform samples."""
 
 import dataclasses
+import math
 from collections import Counter
 from itertools import product
 from math import comb
@@ -16,6 +17,7 @@ from nascore.genotypes import Cell, CellGenotype, GenotypeError, Node, canonical
 from nascore.published import GENOTYPES
 
 SIZES = {  # as the papers' files derive them
+    "nas-rl": 2**195,
     "darts": 1_076_746_950_455_072_400,
     "nasnet": 5_229_943_396_058_757_337_940_161_399_357_440_000,
     "pnas": 556_627_761_561_600,
@@ -40,7 +42,7 @@ def cells_up_to_renaming(space, lists):
     return {canonical(CellGenotype(space.decode([*one, *rest]).normal)) for one in lists}
 
 
-def test_there_are_five_spaces_of_the_published_sizes():
+def test_the_spaces_have_the_published_sizes():
     assert {name: spaces.get(name).size() for name in spaces.SPACES} == SIZES
 
 
@@ -53,6 +55,8 @@ def test_sizes_follow_the_formulas_for_every_number_of_nodes(n):
         return value
 
     assert spaces.get("darts", nodes=n).size() == formula(lambda k: comb(k, 2) * 7**2) ** 2
+    assert spaces.get("nas-rl", layers=n).size() == 64**n * 2 ** comb(n, 2)
+    assert spaces.get("nas-rl", layers=n, strides=True).size() == (64 * 9) ** n * 2 ** comb(n, 2)
     assert spaces.get("nasnet", blocks=n).size() == formula(lambda k: k**2 * 13**2 * 2) ** 2
     assert spaces.get("pnas", blocks=n).size() == formula(lambda k: k**2 * 8**2)
     assert spaces.get("enas-micro", nodes=n).size() == formula(lambda k: (5 * k) ** 2) ** 2
@@ -61,13 +65,18 @@ def test_sizes_follow_the_formulas_for_every_number_of_nodes(n):
 @pytest.mark.parametrize(
     "space",
     [
+        spaces.get("nas-rl", layers=1),
+        spaces.get("nas-rl", layers=2, sides=(1, 3), filters=(24, 36)),
+        spaces.get("nas-rl", layers=3, sides=(3,), filters=(24,)),
+        spaces.get("nas-rl", layers=1, strides=True),
+        spaces.get("nasnet", blocks=1, primitives=("skip_connect", "sep_conv_3x3")),
         spaces.get("darts", nodes=1),
         spaces.get("darts", nodes=2, primitives=TWO_OPS),
         spaces.get("pnas", blocks=1),
         spaces.get("enas-micro", nodes=1),
         spaces.get("nasbench201"),
     ],
-    ids=lambda space: f"{space.name}-{space.nodes}",
+    ids=lambda space: f"{space.name}-{space.size()}",
 )
 def test_size_counts_what_choices_at_lets_through_and_each_list_means_another_genotype(space):
     genotypes = [space.decode(decisions) for decisions in complete(space)]
@@ -127,6 +136,59 @@ def test_a_darts_node_may_list_its_inputs_in_any_order(seed):
 
     other = CellGenotype(turned(genotype.normal), turned(genotype.reduce))
     assert space.decode(space.encode(other)) == genotype
+
+
+def test_sizes_printed_in_the_papers_files():
+    chains = [
+        spaces.get("nas-rl", layers=n, strides=s).size() for n, s in ((2, False), (3, False), (2, True), (3, True))
+    ]
+    assert chains == [8192, 2097152, 663552, 1528823808]
+    assert spaces.get("nas-rl", layers=6).size() == 2251799813685248
+    assert spaces.get("nas-rl", layers=2, sides=(1, 3), filters=(24, 36)).size() == 128
+    cells = [math.isqrt(spaces.get("nasnet", blocks=n).size()) for n in (1, 2, 5)]
+    assert cells == [1352, 4112784, 2286906949584691200]
+
+
+def test_the_first_layers_of_a_chain_are_a_chain():
+    space, short = spaces.get("nas-rl", layers=20), spaces.get("nas-rl", layers=6)
+    assert space.levels[5] == len(short.choices) == 6 * 3 + 15
+    decisions = space.sample(Random(0))
+    assert space.decode(decisions[: space.levels[5]]) == short.decode(decisions[: space.levels[5]])
+    assert space.decode(decisions).layers[:6] == short.decode(decisions[: space.levels[5]]).layers
+
+
+def test_a_chain_lists_height_width_strides_filters_and_then_its_skips():
+    space = spaces.get("nas-rl", layers=3, strides=True)
+    kinds = [space.token_at(i).kind for i in range(len(space.choices))]
+    layer = ["filter height", "filter width", "stride height", "stride width", "filters"]
+    assert kinds == [*layer, *layer, "skip", *layer, "skip", "skip"]
+    assert [space.token_at(i).refers_to for i in (10, 16, 17)] == [(4,), (4,), (9,)]  # where layers 1, 1, 2 are written
+    chain = space.decode([0, 3, 0, 2, 1, *(1, 2, 1, 0, 3), 0, *(3, 0, 0, 0, 0), 0, 1])
+    assert [(x.filter, x.stride, x.filters, x.inputs) for x in chain.layers] == [
+        ((1, 7), (1, 3), 36, ()),
+        ((3, 5), (2, 1), 64, ()),
+        ((7, 1), (1, 1), 24, (2,)),
+    ]
+
+
+def test_the_published_chain_lies_in_its_space_and_others_are_told_why_they_do_not():
+    space, chain = spaces.get("nas-rl"), GENOTYPES["nas-rl-15"]
+    decisions = space.encode(chain)
+    assert space.decode(decisions) == chain
+    skips = [d for i, d in enumerate(decisions) if space.token_at(i).kind == "skip"]
+    assert (sum(skips), len(skips)) == (65, 105)
+    with pytest.raises(GenotypeError, match=r"layers: found 15, allowed: 6 layers"):
+        spaces.get("nas-rl", layers=6).encode(chain)
+    with pytest.raises(GenotypeError, match=r"layers\[1\], filters: found 48, allowed: 6, 12, 24, 36"):
+        spaces.get("nas-rl", filters=(6, 12, 24, 36)).encode(chain)
+    strided = dataclasses.replace(
+        chain, layers=(dataclasses.replace(chain.layers[0], stride=(2, 2)), *chain.layers[1:])
+    )
+    with pytest.raises(GenotypeError, match=r"layers\[0\].stride: found \(2, 2\)"):
+        space.encode(strided)
+    assert spaces.get("nas-rl", strides=True).decode(spaces.get("nas-rl", strides=True).encode(strided)) == strided
+    with pytest.raises(GenotypeError, match="kind: found 'CellGenotype', allowed: ChainGenotype"):
+        space.encode(GENOTYPES["darts-v1"])
 
 
 def test_published_cells_lie_in_their_spaces():
@@ -234,7 +296,7 @@ def test_tokens_name_the_kind_and_the_last_decision_of_every_block_that_may_be_r
     assert kinds == ["input", "input", "op", "op", "combine"] * 10
     assert space.token_at(11).refers_to == (4, 9)  # block 2 may read blocks 0 and 1
     assert space.token_at(36).refers_to == (29, 34)  # and so may that of the reduction cell, in its own cell
-    for name in SIZES:
+    for name in set(SIZES) - {"nas-rl"}:
         space, options = spaces.get(name), {}
         decisions = space.sample(Random(0))
         for i in range(len(decisions)):
@@ -256,7 +318,10 @@ def test_one_shot_methods_find_what_they_need():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: spaces.get("dart"), "unknown space 'dart'; allowed: darts, nasnet, pnas, enas-micro, nasbench201"),
+        (
+            lambda: spaces.get("dart"),
+            "unknown space 'dart'; allowed: nas-rl, nasnet, pnas, enas-micro, darts, nasbench201",
+        ),
         (lambda: spaces.get("darts", blocks=3), "unknown size 'blocks' of the space darts; allowed: nodes, primitives"),
         (lambda: spaces.get("nasbench201", nodes=3), "unknown size 'nodes' of the space nasbench201; allowed: none"),
         (lambda: spaces.get("pnas", blocks=0), "space pnas: size 0, allowed: a whole number from 1 to 100"),

@@ -1,105 +1,45 @@
-"""Search spaces: decisions <-> genotype.
+"""Spaces of cells: DARTS's pairs of edges, the blocks of NASNet and its kin, NAS-Bench-201's complete graph."""
 
-A space says how many options each decision has and what network the decisions mean, and no more; who decides is a
-method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with `choices_at`, `decode`, `encode`,
-`size`, `sample` and `mutate` is a space; `token_at` and `levels` are optional.
-"""
-
-import inspect
 import math
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from random import Random
 
-from nascore.errors import UserError, look_up, shorten
-from nascore.genotypes import COMBINATIONS, MAX_NODES, OPERATIONS, Cell, CellGenotype, GenotypeError, Node
-
-DARTS_PRIMITIVES = (
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
-    "dil_conv_5x5",
-)  # fmt: skip
-NASNET_PRIMITIVES = (
-    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
-    "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
-)  # fmt: skip
-PNAS_PRIMITIVES = (
-    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
-    "full_dil_conv_3x3",
-)  # fmt: skip
-ENAS_PRIMITIVES = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")
-NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+from nascore.errors import UserError, shorten
+from nascore.genotypes import COMBINATIONS, MAX_NODES, OPERATIONS, Cell, CellGenotype, Node
+from nascore.spaces.space import Space, Token
 
 
-@dataclass(frozen=True)
-class Token:
-    """What a decision is about. Decisions of one `kind` share a policy's head and embedding; `refers_to` lists the
-    earlier positions that the last `len(refers_to)` options point to (the options before them are the cell's inputs).
-    """
-
-    kind: str
-    refers_to: tuple[int, ...] = ()
-
-
-class CellSpace:
-    """A space of cells in which the number of options depends on the position alone. Decisions list the cells in the
-    order of `cell_types`. Subclasses say what one cell's decisions are (`_layout`), which `Cell` they mean (`_cell`)
-    and which of them mean a `Node` (`_decisions`)."""
+class CellSpace(Space):
+    """A space of cells. Decisions list the cells in the order of `cell_types`. Subclasses say what one cell's decisions
+    are (`_layout`), which `Cell` they mean (`_cell`) and which of them mean a `Node` (`_decisions`)."""
 
     n_inputs = 2
 
     def __init__(self, name: str, skeleton: str, primitives: Sequence[str], nodes: int, cell_types: tuple[str, ...]):
         if not isinstance(nodes, int) or not 1 <= nodes <= MAX_NODES:
             raise UserError(f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}")
-        self.name, self.skeleton, self.nodes, self.cell_types = name, skeleton, nodes, cell_types
-        self.primitives = tuple(primitives)
+        self.nodes, self.cell_types, self.primitives = nodes, cell_types, tuple(primitives)
         for op in self.primitives:
             if op not in OPERATIONS or self.primitives.count(op) > 1:
                 raise UserError(f"space {name}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}")
-        layout = self._layout()  # one cell's (token, number of options), position by position
+        self.name, layout = name, self._layout()  # one cell's (token, number of options), position by position
         self._length = len(layout)
-        self._choices = tuple(count for _ in cell_types for _, count in layout)
-        self._tokens = tuple(
-            Token(token.kind, tuple(cell * len(layout) + p for p in token.refers_to))
+        places = [
+            (Token(token.kind, tuple(cell * len(layout) + p for p in token.refers_to)), count)
             for cell in range(len(cell_types))
-            for token, _ in layout
+            for token, count in layout
+        ]
+        super().__init__(name, skeleton, places)
+
+    def _genotype(self, decisions: tuple[int, ...]) -> CellGenotype:
+        return CellGenotype(
+            *(self._cell(decisions[i : i + self._length]) for i in range(0, len(decisions), self._length))
         )
-        self._open = [p for p, count in enumerate(self._choices) if count > 1]
-
-    def choices_at(self, prefix: Sequence[int]) -> int:
-        """How many options the decision after `prefix` has; 0 when the architecture is complete."""
-        return self._choices[len(prefix)] if len(prefix) < len(self._choices) else 0
-
-    def token_at(self, position: int) -> Token:
-        return self._tokens[position]
-
-    def size(self) -> int:
-        """The number of complete decision lists."""
-        return math.prod(self._choices)
-
-    def sample(self, generator: Random) -> list[int]:
-        """Decisions of an architecture drawn uniformly."""
-        return [generator.randrange(count) for count in self._choices]
-
-    def mutate(self, decisions: Sequence[int], generator: Random) -> list[int]:
-        """`decisions` with exactly one of them, drawn uniformly among those that have alternatives, changed."""
-        mutated, position = list(decisions), generator.choice(self._open)
-        other = generator.randrange(self._choices[position] - 1)
-        mutated[position] = other + (other >= mutated[position])
-        return mutated
-
-    def decode(self, decisions: Sequence[int]) -> CellGenotype:
-        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of this space's."""
-        decisions = self._checked(decisions)
-        cells = [self._cell(decisions[i : i + self._length]) for i in range(0, len(decisions), self._length)]
-        return CellGenotype(*cells)
 
     def encode(self, genotype: CellGenotype) -> list[int]:
         """Decisions that mean this network. Raises `GenotypeError` where the space does not hold it."""
-        if not isinstance(genotype, CellGenotype):
-            self._refuse("kind", type(genotype).__name__, "CellGenotype")
+        self._require_kind(genotype, CellGenotype)
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
             self._refuse("reduce", genotype.reduce, "null: this space has one cell" if genotype.reduce else "a cell")
         decisions = []
@@ -118,25 +58,6 @@ class CellSpace:
 
     def _concat(self, nodes: Sequence[Node]) -> tuple[int, ...]:
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
-
-    def _checked(self, decisions: Sequence[int]) -> tuple[int, ...]:
-        decisions = tuple(map(operator.index, decisions))
-        lengths = getattr(self, "levels", (len(self._choices),))
-        if len(decisions) not in lengths:
-            allowed = " or ".join(map(str, lengths))
-            raise UserError(f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}")
-        for position, (decision, count) in enumerate(zip(decisions, self._choices)):
-            if not 0 <= decision < count:
-                raise UserError(f"space {self.name}: decision {position} is {decision}, allowed: 0 to {count - 1}")
-        return decisions
-
-    def _refuse(self, field: str, found, allowed: str):
-        raise GenotypeError(f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}")
-
-    def _op(self, op: str, field: str, names: Sequence[str]) -> int:
-        if op not in names:
-            self._refuse(field, op, ", ".join(names))
-        return names.index(op)
 
 
 class Pairs(CellSpace):
@@ -161,7 +82,7 @@ class Pairs(CellSpace):
         if node.combine != "add" or pair not in self._pairs:
             self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
         ops = [op for _, op in sorted(zip(node.inputs, node.ops))]
-        return [self._pairs.index(pair)] + [self._op(op, f"{field}.ops", self._ops) for op in ops]
+        return [self._pairs.index(pair)] + [self._option(op, f"{field}.ops", self._ops) for op in ops]
 
 
 class Blocks(CellSpace):
@@ -211,7 +132,7 @@ class Blocks(CellSpace):
             self._refuse(f"{field}.combine", node.combine, "add")
         block = {
             "input": list(node.inputs),
-            "op": [self._op(op, f"{field}.ops", self.primitives) for op in node.ops],
+            "op": [self._option(op, f"{field}.ops", self.primitives) for op in node.ops],
             "combine": [COMBINATIONS.index(node.combine)],
         }
         return [block[kind].pop(0) for kind in self.order]
@@ -251,43 +172,4 @@ class Edges(CellSpace):
         ops = dict(zip(node.inputs, node.ops))
         if node.combine != "add" or len(node.inputs) != i + 1 or len(ops) != i + 1:
             self._refuse(field, (node.combine, node.inputs), f"the sum of inputs 0 to {i}, each once")
-        return [self._op(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]
-
-
-BOTH = ("normal", "reduce")
-
-
-def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs:
-    return Pairs("darts", "darts", primitives, nodes, BOTH)
-
-
-def nasnet(blocks: int = 5) -> Blocks:
-    order = ("input", "input", "op", "op", "combine")
-    return Blocks("nasnet", "darts", NASNET_PRIMITIVES, blocks, BOTH, order, "unused")
-
-
-def pnas(blocks: int = 5) -> Blocks:
-    return Blocks("pnas", "pnasnet", PNAS_PRIMITIVES, blocks, ("normal",), ("input", "input", "op", "op"), "all")
-
-
-def enas_micro(nodes: int = 5) -> Blocks:
-    order = ("input", "op", "input", "op")
-    return Blocks("enas-micro", "darts", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
-
-
-@lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
-def nasbench201() -> Edges:
-    return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
-
-
-SPACES = {"darts": darts, "nasnet": nasnet, "pnas": pnas, "enas-micro": enas_micro, "nasbench201": nasbench201}
-
-
-def get(name: str, **sizes) -> CellSpace:
-    """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown name or size."""
-    make = look_up(SPACES, name, "space")
-    known = inspect.signature(make).parameters
-    for size in sizes:
-        if size not in known:
-            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}")
-    return make(**sizes)
+        return [self._option(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]

@@ -1,0 +1,82 @@
+"""Search spaces: decisions <-> genotype.
+
+A space says how many options each decision has and what network the decisions mean, and no more; who decides is a
+method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with `choices_at`, `decode`, `encode`,
+`size`, `sample` and `mutate` is a space; `token_at`, `choices` and `levels` are optional.
+"""
+
+import inspect
+from collections.abc import Sequence
+from functools import lru_cache
+
+from nascore.errors import UserError, look_up, shorten
+from nascore.spaces.cells import Blocks, Edges, Pairs
+from nascore.spaces.chains import Chains
+from nascore.spaces.space import Space, Token
+
+__all__ = ["SPACES", "Space", "Token", "get"]
+
+DARTS_PRIMITIVES = (
+    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
+    "dil_conv_5x5",
+)  # fmt: skip
+NASNET_PRIMITIVES = (
+    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
+    "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+)  # fmt: skip
+PNAS_PRIMITIVES = (
+    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
+    "full_dil_conv_3x3",
+)  # fmt: skip
+ENAS_PRIMITIVES = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")
+NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+BOTH = ("normal", "reduce")
+
+
+def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs:
+    return Pairs("darts", "darts", primitives, nodes, BOTH)
+
+
+def nas_rl(
+    layers: int = 15,
+    strides: bool = False,
+    filters: Sequence[int] = (24, 36, 48, 64),
+    sides: Sequence[int] = (1, 3, 5, 7),
+) -> Chains:
+    return Chains(layers, strides, filters, sides)
+
+
+def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Blocks:
+    order = ("input", "input", "op", "op", "combine")
+    return Blocks("nasnet", "darts", primitives, blocks, BOTH, order, "unused")
+
+
+def pnas(blocks: int = 5) -> Blocks:
+    return Blocks("pnas", "pnasnet", PNAS_PRIMITIVES, blocks, ("normal",), ("input", "input", "op", "op"), "all")
+
+
+def enas_micro(nodes: int = 5) -> Blocks:
+    order = ("input", "op", "input", "op")
+    return Blocks("enas-micro", "darts", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
+
+
+@lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
+def nasbench201() -> Edges:
+    return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
+
+
+SPACES = {
+    "nas-rl": nas_rl, "nasnet": nasnet, "pnas": pnas, "enas-micro": enas_micro, "darts": darts,
+    "nasbench201": nasbench201,
+}  # fmt: skip
+
+
+def get(name: str, **sizes) -> Space:
+    """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown name or size."""
+    make = look_up(SPACES, name, "space")
+    known = inspect.signature(make).parameters
+    for size in sizes:
+        if size not in known:
+            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}")
+    return make(**sizes)
