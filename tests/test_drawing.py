@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pygraphviz
 import pytest
@@ -15,7 +16,7 @@ from matplotlib import image as images
 
 from nascore import genotypes
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
+from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer, Node
 from nascore.published import GENOTYPES
 from nascore.show import drawing
 from nascore.show.drawing import FAMILIES, draw, look
@@ -73,6 +74,77 @@ def test_every_published_genotype_gives_one_well_formed_picture_with_alternative
     assert root.get("role") == "img" and root.get("aria-label") == repr(picture) == root[0].text
     assert root[0].tag.endswith("title") and len(root.findall(".//{*}title")) == 1
     assert "<!DOCTYPE" not in picture.svg and " id=" not in picture.svg
+
+
+CHAIN = GENOTYPES["nas-rl-15"]
+NETWORKS = {
+    "nas-rl-15": CHAIN,
+    "all on": ChainGenotype(tuple(replace(x, inputs=tuple(range(1, i + 1))) for i, x in enumerate(CHAIN.layers))),
+    "chain": ChainGenotype(tuple(replace(x, inputs=(i,) * (i > 0)) for i, x in enumerate(CHAIN.layers))),
+    "20 layers": ChainGenotype(tuple(ChainLayer((7, 1), (2, 3), 24, tuple(range(1, i, 2))) for i in range(20))),
+    "one layer": ChainGenotype((ChainLayer((99, 1), (9, 9), 4096),)),
+    "enas-macro": GENOTYPES["enas-macro"],
+}
+
+
+def circles(dot: str) -> dict[str, set[str]]:
+    """The row of each circle, and the numbers of its circles, by where Graphviz is told to put them."""
+    graph, rows, found = pygraphviz.AGraph(string=dot), {}, {}
+    for node in graph.nodes():
+        if node.attr["shape"] != "circle" and node.attr["label"] in (*map(str, range(100)), "out"):
+            rows[node.attr["pos"].split(",")[1]] = node.attr["label"]
+    for node in graph.nodes():
+        if node.attr["shape"] == "circle":
+            found.setdefault(rows[node.attr["pos"].split(",")[1]], set()).add(node.attr["label"])
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "enas-macro"])
+def test_a_circle_stands_wherever_a_layer_of_a_chain_reads(name):
+    layers = NETWORKS[name].layers
+    reads = {str(i): set(map(str, layer.inputs)) or {"0"} for i, layer in enumerate(layers, 1)}
+    unread = set(map(str, range(1, len(layers) + 1))).difference(*reads.values())
+    assert circles(draw(NETWORKS[name]).source) == reads | {"out": unread}
+
+
+def test_the_networks_have_as_many_skips_as_their_papers_say():
+    def count(name):
+        return sum(len(read - {"0"}) for row, read in circles(draw(NETWORKS[name]).source).items() if row != "out")
+
+    assert (count("nas-rl-15"), count("all on"), count("chain")) == (65, 105, 14)
+    macro = circles(draw(NETWORKS["enas-macro"]).source)
+    assert all(str(int(row) - 1) in read for row, read in macro.items() if row != "out")
+    assert sum(map(len, macro.values())) == 98 + 24 + 1  # skips, direct predecessors, the classifier
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_small_and_stays_on_its_canvas(name):
+    svg = draw(NETWORKS[name]).svg
+    root = ElementTree.fromstring(svg)
+    left, top, width, height = map(float, root.get("viewBox").split())
+    (group,) = root.findall("{*}g")
+    x, y = map(float, re.search(r"translate\(([-\d.]+) ([-\d.]+)\)", group.get("transform")).groups())
+    for text in root.findall(".//{*}text"):
+        half = 0.22 * float(text.get("font-size")) * len(text.text)  # Helvetica, half a line
+        assert left <= x + float(text.get("x")) - half and x + float(text.get("x")) + half <= left + width, text.text
+        assert top <= y + float(text.get("y")) - 8 and y + float(text.get("y")) <= top + height, text.text
+    assert int(root.get("width")) <= drawing.PAGE and int(root.get("height")) < 800 and len(svg) < 60_000
+
+
+def test_the_words_of_a_network_say_where_the_image_enters_and_what_the_classifier_reads():
+    layers = (ChainLayer((1, 3), (1, 1), 24), ChainLayer((5, 7), (2, 1), 36), ChainLayer((3, 3), (1, 1), 48, (1,)))
+    assert repr(draw(ChainGenotype(layers))) == (
+        "A network of 3 convolutions (filter height x width, filters): layer 1 (1x3, 24) reads the image; layer 2 "
+        "(5x7, 36, stride 2x1) reads the image; layer 3 (3x3, 48) reads 1; the classifier reads 2, 3."
+    )
+
+
+def test_a_filter_is_drawn_to_scale():
+    graph = pygraphviz.AGraph(string=draw(NETWORKS["nas-rl-15"]).source)
+    boxes = {str(node): node for node in graph.nodes() if str(node).endswith("filter")}
+    for i, layer in enumerate(CHAIN.layers, 1):
+        height, width = float(boxes[f"{i} filter"].attr["height"]), float(boxes[f"{i} filter"].attr["width"])
+        assert height / width == pytest.approx(layer.filter[0] / layer.filter[1], rel=0.02)
 
 
 def test_cells_lie_side_by_side_and_flow_from_left_to_right():

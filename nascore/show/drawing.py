@@ -68,11 +68,11 @@ class Drawing:
         """One self-contained <svg> element with a title and alternative text, without scripts or references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
         svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)  # the names of nodes in the DOT text
-        svg = re.sub(r' (id|xmlns:xlink)="[^"]*"', "", svg)  # ids would meet those of the page's next drawing
+        svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)  # ids would meet the next drawing's
         # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large as it says it is.
         width, height = map(float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
         scale = min(1.0, PAGE / width)
-        size = f'width="{width * scale:.0f}" height="{height * scale:.0f}"'
+        size = f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT["fontname"]}"'
         return accessible(re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words)
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -171,36 +171,59 @@ def _depth(cell: Cell) -> int:
 
 
 def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
-    _column(graph, "image")
-    graph.node("output", fillcolor=OUTPUT)
-    words, unread = [], set(range(1, len(genotype.layers) + 1))
+    scale = 28 / max(7, *(side for layer in genotype.layers for side in layer.filter))  # points to a pixel
+    rows, words, unread = [("image", INPUT, (), ())], [], set(range(1, len(genotype.layers) + 1))
     for i, layer in enumerate(genotype.layers, 1):
         text = "{}x{}".format(*layer.filter) + f", {layer.filters}"
         text += ", stride {}x{}".format(*layer.stride) * (layer.stride != (1, 1))
-        graph.node(str(i), f"{i}\n{text}", fillcolor=NODE)
-        sources = [str(j) for j in layer.inputs] or ["image"]
-        graph.edges((source, str(i)) for source in sources)
+        rows.append((text, NODE, layer.inputs or (0,), [side * scale for side in layer.filter]))
         unread.difference_update(layer.inputs)
-        words.append(f"layer {i} ({text}) reads {', '.join(sources)}")
-    graph.edges((str(i), "output") for i in sorted(unread))  # NAS-RL, section 3.3
-    return f"A network of {len(words)} convolutions (filter height x width, filters): {'; '.join(words)}."
+        words.append(f"layer {i} ({text}) reads {', '.join(map(str, layer.inputs)) or 'the image'}")
+    legend = "filter height x width (its shape beside it), filters\na row's circles: the outputs it concatenates"
+    _wires(graph, [*rows, ("classifier", OUTPUT, unread, ())], 34, legend)  # NAS-RL, section 3.3
+    words.append(f"the classifier reads {', '.join(map(str, sorted(unread)))}")
+    return f"A network of {len(rows) - 1} convolutions (filter height x width, filters): {'; '.join(words)}."
 
 
 def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
-    names = ["stem", *map(str, range(1, len(genotype.layers) + 1)), "output"]
-    _column(graph, "stem")
-    graph.node("output", fillcolor=OUTPUT)
-    words = []
+    rows, words = [("stem", INPUT, (), ())], []
     for i, layer in enumerate(genotype.layers, 1):
-        stroke, tint, _ = look(layer.op)
-        graph.node(names[i], graphviz.escape(f"{i}\n{_plain(layer.op)}"), fillcolor=tint, color=stroke)
-        for j in layer.skips:
-            graph.edge(names[j], names[i], style="dashed", color=look("skip")[0], **THIN)
-        skips = ", ".join(names[j] for j in layer.skips)
+        rows.append((_plain(layer.op), look(layer.op)[1], {*layer.skips, i - 1}, ()))
+        skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
         words.append(f"layer {i} {_plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
-    for pair in zip(names, names[1:]):
-        graph.edge(*pair, weight="9")  # keeps the trunk straight
+    _wires(graph, [*rows, ("classifier", OUTPUT, {len(words)}, ())], 26, "a row's circles: the outputs it reads")
     return f"A network of {len(words)} layers: {'; '.join(words)}."
+
+
+def _wires(graph: graphviz.Digraph, rows: list[tuple], pitch: int, legend: str) -> None:
+    """A network as a wiring diagram: its layers step down the diagonal, an output is a vertical line, and a circle with
+    the layer's number is where a later row reads it. A row is (text, tint, the rows it reads, height and width of the
+    filter or nothing). Places are in points, `pitch` from row to row; the layout engine nop2 keeps them."""
+    graph.attr(layout="nop2", splines="line", outputorder="edgesfirst", fontsize="11")
+    graph.attr(label=f"\n{legend};  pink: skip connections")
+    graph.attr("node", fontsize="12", margin="0")
+    step, names, ends = min(46.0, (PAGE - 190) / len(rows)), [*map(str, range(len(rows) - 1)), "out"], {}
+    dot = dict(shape="circle", fontsize="9", fixedsize="true")
+
+    def box(name: str, label: str, left: float, width: float, height: float, **options: str) -> None:
+        place = dict(pos=f"{left + width / 2:.1f},{-i * pitch}", width=f"{width / 72:.3f}", height=f"{height / 72:.3f}")
+        graph.node(name, graphviz.escape(label), **place, **options)
+
+    for i, (name, (text, tint, reads, size)) in enumerate(zip(names, rows)):
+        left, width = i * step - 10, 6.2 * len(text) + 12
+        box(name, name, left, 20, 18, fillcolor=tint)
+        box(f"{name} text", text, left + 21, width, 18, fillcolor=tint)
+        if size:
+            box(f"{name} filter", "", left + 26 + width, size[1], size[0], fillcolor=tint)
+        for j in sorted(reads):
+            ends[j] = f"{j}->{name}"  # its name counts as a line of the picture
+            skip = 0 < j < i - 1 and name != "out"
+            colours = dict(color=look("skip")[0], fillcolor=look("skip")[1]) if skip else dict(fillcolor=rows[j][1])
+            box(ends[j], names[j], j * step - 7, 14, 14, **dot, **colours)
+        if reads:
+            graph.edge(f"{min(reads)}->{name}", name, **THIN)
+    for j, end in ends.items():
+        graph.edge(names[j], end, arrowhead="none", **THIN)
 
 
 def _recurrent(graph: graphviz.Digraph, genotype: RecurrentGenotype) -> str:
