@@ -6,22 +6,38 @@ the NATS-Bench API as extracted in v-tao/nats-bench-landscape (no licence file).
 """
 
 import math
+import pickle
+import shutil
+import signal
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+import joblib
 import numpy as np
+import torch
+from torch import Tensor
 
 from nascore import spaces
-from nascore.data import Images
-from nascore.errors import UserError, shorten
-from nascore.genotypes import CellGenotype, Genotype
+from nascore.data import TENSORS, Images
+from nascore.errors import UserError, require, shorten, whole
+from nascore.genotypes import CellGenotype, Genotype, canonical
+from nascore.loop import Progress, memory_errors
+from nascore.nets import operations
 from nascore.nets.convolutional import SKELETONS, Network
 from nascore.seeding import seeded
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
+
+# loky replaces a worker whose memory grew, as it should, and need not tell.
+warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
 
 
 @dataclass(frozen=True)
@@ -106,36 +122,189 @@ class Table:
 # --- training -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Child:
+    """How one child is trained and scored; see `TrainChildren`."""
+
+    recipe: Recipe
+    sizes: dict
+    seed: int
+    last_epochs: int
+    patience: int | None
+    seconds: float | None
+
+    def train(self, genotype: Genotype, images: Images) -> Estimate:
+        """Whatever is wrong with a child becomes its error. One thread: the order of sums, and with it every bit, does
+        not depend on how many there are."""
+        began, threads = time.monotonic(), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with memory_errors():
+                reward, details = self._train(genotype, images, began)
+            return Estimate(reward, time.monotonic() - began, details)
+        except Exception as error:
+            return _failed(error, time.monotonic() - began)
+        finally:
+            torch.set_num_threads(threads)
+            if images.train.is_cuda:
+                torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
+
+    def _train(self, genotype: Genotype, images: Images, began: float) -> tuple[float, dict]:
+        with seeded(self.seed, "child"):
+            network = Network(genotype, **self.sizes)
+        training, accuracies = Training(network, images, self.recipe, self.seed), []
+        for epoch in range(self.recipe.epochs):
+            for _ in range(training.batches.per_epoch):
+                training.step()
+                if self.seconds is not None and time.monotonic() - began > self.seconds:
+                    raise TimeoutError(f"a child may take {self.seconds:g} seconds")
+            if self.patience is not None or epoch >= self.recipe.epochs - self.last_epochs:
+                loss, accuracy = evaluate_network(network, images)
+                accuracies.append(accuracy)
+            if self.patience is not None and epoch - accuracies.index(max(accuracies)) >= self.patience:
+                break
+        last = accuracies[-self.last_epochs :]
+        details = {"parameters": sum(p.numel() for p in network.parameters()), "loss": loss}
+        details["train_accuracy"] = training.history[-1]["train_accuracy"]
+        if self.patience is not None:
+            details["epochs"] = len(training.history)
+        if self.last_epochs > 1:
+            details["mean_accuracy"] = sum(last) / len(last)
+        return max(last), details
+
+
+def _failed(error: Exception, seconds: float = 0.0) -> Estimate:
+    reason = (str(error).splitlines() or [""])[0]
+    return Estimate(0.0, seconds, error=f"{type(error).__name__}: {reason}")
+
+
 class TrainChildren:
-    """Trains every genotype from scratch, one after another, on a part of the training images; the reward is the
-    accuracy on the rest (a fifth) of them, so that the test images stay unseen. Every child has the same seed, so what
-    came before it changes nothing. One that diverges or cannot be built gets 0, and its error."""
+    """Trains every genotype from scratch, `workers` of them at the same time; the reward is the best validation
+    accuracy of the last `last_epochs` epochs, on a fifth of the training images, so that the test images stay unseen.
+
+    `patience` stops a child when so many epochs brought no better accuracy; one that is not done after `seconds` gets
+    0. So does one that diverges, runs out of memory or cannot be built, and its error. Every child has the same seed
+    and is trained in its canonical form, so that on the CPU its bits depend on nothing that is trained beside or
+    before it; what was trained once is remembered. `progress` is called with a `Progress` as children finish.
+
+    Workers are processes of one thread each (default: one a core, at most 8), which end with the interpreter or after
+    a minute without work. With one worker, or for a single child, all happens in this process. On a GPU the workers
+    share the card, which fills the gaps of children too small to fill it; that was not measured.
+    """
 
     def __init__(
-        self, images: Images, recipe: Recipe, channels: int, cells: int, skeleton="darts", seed=0, device="cpu"
+        self,
+        images: Images,
+        recipe: Recipe,
+        channels: int,
+        cells: int,
+        skeleton: str = "darts",
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        *,
+        last_epochs: int = 1,
+        patience: int | None = None,
+        seconds: float | None = None,
+        workers: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ):
         if skeleton not in SKELETONS:
             raise UserError(f"no child can be built: skeleton {shorten(skeleton)}, allowed: {', '.join(SKELETONS)}")
-        self.images = images.to(device).validation_split(0.2)
-        self.recipe, self.seed = recipe, seed
-        self.sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
-        self.sizes |= {"classes": len(images.classes), "in_channels": images.channels}
+        whole("last_epochs", last_epochs, 1, recipe.epochs)
+        whole("patience", 1 if patience is None else patience, 1, 100_000)
+        require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
+        self.workers = whole("workers", min(joblib.effective_n_jobs(-1), 8) if workers is None else workers, 1, 1024)
+        self.at_once = 2 * self.workers  # how many genotypes a call should bring, so that no worker waits for long
+        self.images, self.device, self.progress = images.to(device).validation_split(0.2), device, progress
+        sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
+        sizes |= {"classes": len(images.classes), "in_channels": images.channels}
+        self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds)
+        self.cache: dict[Genotype, Estimate] = {}
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
-        return [self.train(genotype) for genotype in genotypes]
+        forms = [canonical(genotype) for genotype in genotypes]
+        new = [form for form in dict.fromkeys(forms) if form not in self.cache]
+        train = self._here if self.workers == 1 or len(new) < 2 else self._in_workers
+        for done, (form, estimate) in enumerate(train(new), 1):
+            self.cache[form] = estimate
+            if self.progress:
+                self.progress(Progress(done, len(new), form, estimate.reward))
+        answers = []
+        for form in forms:
+            answers.append(self.cache[form])
+            self.cache[form] = replace(answers[-1], seconds=0.0)  # from now on it costs nothing
+        return answers
 
-    def train(self, genotype: Genotype) -> Estimate:
-        began = time.monotonic()
-        try:
-            with seeded(self.seed, "child"):
-                network = Network(genotype, **self.sizes)
-            training = Training(network, self.images, self.recipe, self.seed)
-            while not training.done:
-                training.step()
-            loss, accuracy = evaluate_network(network, self.images)
-        except Exception as error:  # whatever is wrong with a child, the search goes on
-            reason = (str(error).splitlines() or [""])[0]
-            return Estimate(0.0, time.monotonic() - began, error=f"{type(error).__name__}: {reason}")
-        parameters = sum(p.numel() for p in network.parameters())
-        details = {"parameters": parameters, "loss": loss, "train_accuracy": training.history[-1]["train_accuracy"]}
-        return Estimate(accuracy, time.monotonic() - began, details)
+    def _here(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
+        for form in forms:
+            yield form, self.child.train(form, self.images)
+
+    def _in_workers(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
+        """Children as they finish. When a worker is killed, all that runs is lost: the rest goes one at a time until
+        the child is found that kills its worker again."""
+        without = replace(self.images, **dict.fromkeys(TENSORS))
+        job = (self.child, without, self._file, self.device, operations.REGISTERED)
+        left, alone = list(forms), False
+        how = {"return_as": "generator_unordered", "pre_dispatch": "all", "batch_size": 1}
+        while left:
+            try:
+                with joblib.Parallel(self.workers, backend="loky", idle_worker_timeout=60, **how) as parallel:
+                    with _deaf():
+                        answers = parallel(joblib.delayed(_work)(form, *job) for form in left[: 1 if alone else None])
+                    for form, estimate in answers:
+                        left.remove(form)
+                        yield form, estimate
+            except BrokenProcessPool as error:
+                if alone:
+                    yield left.pop(0), _failed(error)
+                alone = not alone
+            except pickle.PicklingError as error:
+                reason = f"a genotype or an operation of yours cannot be sent to another process ({error})"
+                raise UserError(f"{reason}: define it in a module of its own, or train with workers=1") from None
+
+    @cached_property
+    def _file(self) -> str:
+        """The images as a file, which all workers map into memory."""
+        folder = tempfile.mkdtemp(prefix="nascore-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        path = str(Path(folder, "images.pt"))
+        torch.save({name: getattr(self.images, name).cpu() for name in TENSORS}, path)
+        return path
+
+
+def train_children(
+    genotypes: Sequence[Genotype], images: Images, recipe: Recipe, *, channels: int, cells: int, **options
+) -> list[Estimate]:
+    """Train many genotypes at the same time: `TrainChildren`, asked once; `options` are its."""
+    return TrainChildren(images, recipe, channels, cells, **options)(genotypes)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes begun inside do not hear Ctrl-C: what it means is for this process to say, which lets a step finish."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- in a worker ----------------------------------------------------------------------------------------------------
+
+
+def _work(form: Genotype, child: Child, without: Images, file: str, device, registered: dict):
+    try:
+        for name, constructor in registered.items():
+            operations.register(name, constructor)
+        images = replace(without, **_tensors(file, device))
+    except Exception as error:
+        return form, _failed(error)
+    return form, child.train(form, images)
+
+
+@lru_cache(maxsize=1)
+def _tensors(file: str, device: torch.device | str) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in torch.load(file, mmap=True).items()}

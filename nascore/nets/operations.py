@@ -129,13 +129,16 @@ _CONSTRUCTORS: dict[str, Constructor] = {
 }
 
 
+REGISTERED: dict[str, Constructor] = {}  # the user's own, which worker processes must be told of
+
+
 def register(name: str, constructor: Constructor) -> None:
     """Make an operation of your own usable in genotypes and networks: `constructor(channels_in, channels_out, stride,
     affine)` returns its module. Registering a name again replaces it."""
     good = isinstance(name, str) and name.isidentifier()
     require(good, "operation name", name, "letters, digits and underscores")
     genotypes.OPERATIONS.add(name)
-    _CONSTRUCTORS[name] = constructor
+    _CONSTRUCTORS[name] = REGISTERED[name] = constructor
 
 
 def build(name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True) -> nn.Module:
