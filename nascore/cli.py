@@ -120,6 +120,9 @@ def search(options: argparse.Namespace) -> int:
     result = run(options.method, **given, **_how_to_run(options))
     if not result.finished:
         return _interrupted(options, len(result.history))
+    if all("error" in row for row in result.history):
+        failed, first = len(result.history), result.history[0]["error"]
+        raise UserError(f"nothing was found: all {failed} architectures failed, the first with: {first}")
     if options.out:
         from nascore.show.drawing import draw
 

@@ -26,7 +26,7 @@ from nascore.genotypes import Genotype, to_json
 from nascore.loop import Progress, drive, memory_errors, write_json
 from nascore.training import RECIPES
 
-__all__ = ["Budget", "Progress", "Result", "Trial", "TrialBudget", "knob", "method", "methods_by_name", "run"]
+__all__ = ["Budget", "Progress", "Result", "Trial", "knob", "method", "methods_by_name", "run"]
 
 
 def knob(default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()):
@@ -69,17 +69,6 @@ def check_field(f: dataclasses.Field, value):
 
 
 @dataclass(frozen=True)
-class TrialBudget(Budget):
-    """What every multi-trial method needs: how many architectures, and how each is trained when no table is asked."""
-
-    trials: int = knob(100, "trials", "architectures evaluated", low=1, high=1_000_000)
-    child_epochs: int = knob(10, "child epochs", "epochs each architecture is trained", unit="epochs", low=1, high=600)
-    channels: int = knob(8, "channels", "width of a child's first cell", low=2, high=256)
-    cells: int = knob(3, "cells", "depth of a child, reduction cells included", low=1, high=40)
-    batch_size: int = knob(64, "batch size", "images in a minibatch", unit="images", low=2, high=4096)
-
-
-@dataclass(frozen=True)
 class Trial:
     """An evaluated architecture; `reward` is an accuracy in [0, 1]."""
 
@@ -103,19 +92,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: how to build it, and what it needs."""
+    """A registered method: how to build it, and what it needs. `space` is the name of its own space, or makes it from
+    the budget."""
 
     name: str
     build: type
     budget: type[Budget]
-    space: str
+    space: str | Callable[[Budget], Any]
     one_shot: bool
 
 
 _METHODS: dict[str, Method] = {}
 
 
-def method(name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False) -> Callable[[type], type]:
+def method(
+    name: str, *, budget: type[Budget], space: str | Callable[[Budget], Any] = "darts", one_shot: bool = False
+) -> Callable[[type], type]:
     """Class decorator: register a search method under `name`."""
 
     def register(cls: type) -> type:
@@ -211,23 +203,26 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
             raise UserError(f"{entry.name} trains on images and 'nasbench201' is a table; {instead}")
         if estimate is not None:
             raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
-        return entry.build(_space(space or entry.space), _images(data, device), budget, seed, device)
+        return entry.build(_space(space or entry.space, budget), _images(data, device), budget, seed, device)
     if estimate is None and table:
         estimate = Table()
         if space is not None and _name(space) != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {_name(space)!r} was asked for, but {held}")
         space = estimate.space
-    space = _space(space or entry.space)
+    space = _space(space or entry.space, budget)
     if estimate is None:
-        recipe = dataclasses.replace(RECIPES["child"], epochs=budget.child_epochs, batch_size=budget.batch_size)
-        images = _images(data, device)
-        estimate = TrainChildren(images, recipe, budget.channels, budget.cells, space.skeleton, seed, device)
+        recipe = dataclasses.replace(RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size)
+        how = {"last_epochs": min(budget.last_epochs, recipe.epochs), "seconds": budget.child_seconds or None}
+        sizes = (recipe, budget.channels, budget.cells, space.skeleton)
+        estimate = TrainChildren(_images(data, device), *sizes, seed, device, **how)
     return entry.build(space, estimate, budget, seed)
 
 
-def _space(space):
-    return spaces.get(space) if isinstance(space, str) else space
+def _space(space, budget: Budget):
+    if isinstance(space, str):
+        return spaces.get(space)
+    return space(budget) if callable(space) else space
 
 
 def _images(data, device: torch.device) -> Images:

@@ -1,0 +1,225 @@
+"""The policy of NAS-RL and its heirs: an LSTM that writes an architecture decision by decision (NAS-RL, section 3.1).
+
+It asks a space for nothing but its decisions; `token_at` tells it which of them share a head and an embedding, and
+which point at earlier ones. Those are answered by attention (section 3.3) to the anchor h_j of an earlier decision: the
+state that reads it. All architectures of a batch are written together, one batch of tensor operations a decision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from random import Random
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore.errors import UserError
+from nascore.spaces import Token
+
+UNDECIDED = -1  # where an architecture was complete before others of its batch
+PROBES = 200  # random walks through a space that does not say how many options there are
+
+
+@dataclass(frozen=True)
+class Written:
+    """A batch of architectures: decisions (N, T), the log-probability of each decision and the entropy of what it was
+    drawn from, both (N, T) in nats. Where an architecture was complete before others, -1, 0 and 0 follow."""
+
+    decisions: Tensor
+    log_probs: Tensor
+    entropies: Tensor
+
+    def lists(self) -> list[list[int]]:
+        """The decisions as a space takes them."""
+        return [[d for d in row if d != UNDECIDED] for row in self.decisions.tolist()]
+
+
+# --- what answers a decision: (N, H) states and (N, J, H) anchors -> (N, decisions at once, options) logits ----------
+
+
+class Softmax(nn.Module):
+    """Decisions of one kind: a head, and an embedding of what was decided for the next step to read."""
+
+    def __init__(self, hidden: int, options: int):
+        super().__init__()
+        self.head, self.embedding = nn.Linear(hidden, options), nn.Embedding(options, hidden)
+
+    def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        return self.head(state)[:, None]
+
+    def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        return self.embedding(decisions[:, 0])
+
+
+class Attention(nn.Module):
+    """v . tanh(W_prev h_j + W_curr h_i) for the deciding state h_i and each anchor h_j; the weights are shared over all
+    i and j (NAS-RL, section 3.3)."""
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.prev, self.curr = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
+        self.v = nn.Linear(hidden, 1, bias=False)
+
+    def score(self, state: Tensor, anchors: Tensor) -> Tensor:
+        return self.v(torch.tanh(self.prev(anchors) + self.curr(state)[:, None])).squeeze(2)
+
+
+class Pointer(Attention):
+    """One of several: the first `inputs` options are there from the start (the inputs of a cell, with anchors that are
+    learned), the others are earlier decisions. The next step reads the anchor that was chosen, as in ENAS."""
+
+    def __init__(self, hidden: int, inputs: int):
+        super().__init__(hidden)
+        self.inputs = nn.Parameter(torch.empty(inputs, hidden))
+
+    def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        return self.score(state, self._all(anchors))[:, None]
+
+    def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        return self._all(anchors)[torch.arange(len(decisions)), decisions[:, 0]]
+
+    def _all(self, anchors: Tensor) -> Tensor:
+        return torch.cat([self.inputs.expand(len(anchors), -1, -1), anchors], 1)
+
+
+class Skips(Attention):
+    """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out and the score for in.
+    What the next step reads the paper leaves open: here the mean of the anchors that are in, as in ENAS."""
+
+    def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        score = self.score(state, anchors)
+        return torch.stack([torch.zeros_like(score), score], 2)
+
+    def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        chosen = decisions.to(anchors.dtype)[:, :, None]
+        return (chosen * anchors).sum(1) / chosen.sum(1).clamp(min=1)
+
+
+# --- the policy -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """One step of the LSTM: the positions decided from its state, and the earlier ones that they may point to."""
+
+    head: nn.Module
+    positions: list[int]
+    refers_to: list[int]
+
+
+class Controller(nn.Module):
+    """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every weight uniform in
+    (-scale, scale). The first step reads a learned start."""
+
+    def __init__(self, space, hidden: int = 35, layers: int = 2, scale: float = 0.08):
+        super().__init__()
+        self.space, self.counts = space, _counts(space)
+        self.start = nn.Parameter(torch.empty(hidden))
+        self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(layers))
+        token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
+        tokens = [token_at(position) for position in range(len(self.counts))]
+        kinds = list(dict.fromkeys(token.kind for token in tokens))
+        self.heads = nn.ModuleList(self._head(kind, tokens, hidden) for kind in kinds)
+        self.steps: list[Step] = []
+        for position, token in enumerate(tokens):
+            head, refers_to = self.heads[kinds.index(token.kind)], list(token.refers_to)
+            last = self.steps[-1] if self.steps else None
+            if last and last.head is head and isinstance(head, Skips) and refers_to[0] not in last.positions:
+                last.positions.append(position)
+                last.refers_to += refers_to
+            else:
+                self.steps.append(Step(head, [position], refers_to))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -scale, scale)
+
+    def _head(self, kind: str, tokens: Sequence[Token], hidden: int) -> nn.Module:
+        sizes = [(count, len(token.refers_to)) for count, token in zip(self.counts, tokens) if token.kind == kind]
+        if set(sizes) == {(2, 1)}:
+            return Skips(hidden)
+        if any(anchors for _, anchors in sizes):
+            return Pointer(hidden, max(count - anchors for count, anchors in sizes))
+        return Softmax(hidden, max(count for count, _ in sizes))
+
+    def forward(self, decisions: Tensor | Sequence[Sequence[int]]) -> Written:
+        """The log-probabilities of given architectures, with gradients (teacher forcing)."""
+        if not isinstance(decisions, Tensor):
+            rows = [torch.tensor(row, device=self.start.device) for row in decisions]
+            decisions = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=UNDECIDED)
+        return self._write(len(decisions), decisions.size(1), decisions, None)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
+        """Write `count` architectures, of `length` decisions where the space has `levels`. Their gradients come from
+        `forward`, which gives the same log-probabilities."""
+        return self._write(count, length or len(self.counts), None, generator)
+
+    def _write(self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None) -> Written:
+        x, read, states, anchors = self.start.expand(n, -1), [], [None] * len(self.lstm), {}
+        written: list[Written] = []
+        for step in self.steps:
+            if step.positions[0] >= length:
+                break
+            if step.positions[-1] >= length:  # some of a layer's skips
+                step = Step(
+                    step.head, *(part[: length - step.positions[0]] for part in (step.positions, step.refers_to))
+                )
+            allowed = self._allowed(step.positions[0], n, written)
+            if isinstance(allowed, Tensor) and not allowed.any():
+                break
+            for k, cell in enumerate(self.lstm):
+                states[k] = cell(x, states[k])
+                x = states[k][0]
+            anchors |= dict.fromkeys(read, x)  # the state that reads a decision is that decision's anchor
+            before = torch.stack([anchors[j] for j in step.refers_to], 1) if step.refers_to else x[:, None][:, :0]
+            logits = _only(step.head.logits(x, before), allowed)
+            one = _decide(logits, None if given is None else given[:, step.positions], generator, allowed)
+            written.append(one)
+            x, read = step.head.read(one.decisions.clamp(min=0), before), step.positions
+        return Written(*(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written)))
+
+    def _allowed(self, position: int, n: int, written: list[Written]) -> int | Tensor:
+        """How many options the decision has: one number where that depends on the position alone, else one (N,) for
+        each architecture, 0 for those that are complete."""
+        if hasattr(self.space, "choices"):
+            return self.counts[position]
+        prefixes = torch.cat([w.decisions for w in written], 1).tolist() if written else [[]] * n
+        allowed = [0 if UNDECIDED in prefix else self.space.choices_at(prefix) for prefix in prefixes]
+        known = self.counts[position] if position < len(self.counts) else 0
+        if max(allowed) > known:
+            found = f"found {max(allowed)} options for decision {position}, {known} in {PROBES} random walks"
+            raise UserError(f"space {type(self.space).__name__}: {found}; let its `choices` list the most there can be")
+        return torch.tensor(allowed, device=self.start.device)
+
+
+def _counts(space) -> tuple[int, ...]:
+    """The most options that each position can have."""
+    if hasattr(space, "choices"):
+        return tuple(space.choices)
+    counts, random = [], Random(0)
+    for _ in range(PROBES):
+        prefix: list[int] = []
+        while count := space.choices_at(prefix):
+            counts += [0] * (len(prefix) == len(counts))
+            counts[len(prefix)] = max(counts[len(prefix)], count)
+            prefix.append(random.randrange(count))
+    return tuple(counts)
+
+
+def _only(logits: Tensor, allowed: int | Tensor) -> Tensor:
+    """The logits of the options that there are: the others cut off, or as good as impossible."""
+    if isinstance(allowed, int):
+        return logits[:, :, :allowed]
+    option = torch.arange(logits.size(2), device=logits.device)
+    return logits.masked_fill(option >= allowed[:, None, None], -1e9)
+
+
+def _decide(logits: Tensor, given: Tensor | None, generator: torch.Generator | None, allowed: int | Tensor) -> Written:
+    log_p = F.log_softmax(logits, 2)
+    p = log_p.exp()
+    drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1) if given is None else given
+    log_probs = log_p.gather(2, drawn.clamp(min=0)[:, :, None]).squeeze(2)
+    entropies = -(p * log_p).sum(2)
+    if isinstance(allowed, int):
+        return Written(drawn, log_probs, entropies)
+    alive = (allowed > 0)[:, None]
+    return Written(torch.where(alive, drawn, UNDECIDED), log_probs * alive, entropies * alive)

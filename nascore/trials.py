@@ -1,0 +1,90 @@
+"""What multi-trial methods share: propose architectures, have them evaluated, learn from their rewards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import index
+
+from nascore.estimators import Estimate, evaluate
+from nascore.search import Budget, Progress, Trial, knob
+from nascore.training import RECIPES
+
+Decisions = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrialBudget(Budget):
+    """How many architectures, and how each is trained when no table is asked."""
+
+    trials: int = knob(100, "trials", "architectures evaluated", low=1, high=1_000_000)
+    children: int = knob(8, "children", "proposed together, and learned from together", low=1, high=10_000)
+    recipe: str = knob("child", "recipe", "how a child is trained", choices=tuple(RECIPES))
+    child_epochs: int = knob(10, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
+    last_epochs: int = knob(1, "last epochs", "the reward is the best validation accuracy of so many", low=1, high=600)
+    child_seconds: float = knob(0.0, "time limit", "of a child, 0: none", unit="seconds", low=0.0, high=1e6)
+    channels: int = knob(8, "channels", "width of a child's first cell", low=2, high=256)
+    cells: int = knob(3, "cells", "depth of a child, reduction cells included", low=1, high=40)
+    batch_size: int = knob(64, "batch size", "images in a minibatch", unit="images", low=2, high=4096)
+
+
+class MultiTrial:
+    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says which
+    architectures come next, and `learn` gets them with their rewards once all of them are in. A step asks for as many
+    children as the estimator takes `at_once` (1 if it does not say); a row of the history is a child."""
+
+    def __init__(self, space, estimate, budget: TrialBudget, seed: int):
+        self.space, self.estimate, self.budget, self.seed = space, estimate, budget, seed
+        self.decisions: list[Decisions] = []  # of everything proposed; the last may still wait for their rewards
+        self.rewards: list[float] = []
+        self.history: list[dict] = []
+        self.best: Trial | None = None
+        self.batch_start = 0  # of what was proposed together last
+
+    def propose(self, count: int) -> list[Decisions]:
+        raise NotImplementedError
+
+    def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there is needs nothing."""
+
+    def metrics(self) -> dict[str, float]:
+        """What the method says about the batch in hand, in each row of the history."""
+        return {}
+
+    @property
+    def done(self) -> bool:
+        return len(self.rewards) >= self.budget.trials
+
+    def step(self) -> Progress:
+        if len(self.rewards) == len(self.decisions):
+            self.batch_start = len(self.decisions)
+            count = min(self.budget.children, self.budget.trials - self.batch_start)
+            self.decisions += [tuple(map(index, decisions)) for decisions in self.propose(count)]
+        born, together = len(self.rewards), getattr(self.estimate, "at_once", 1)
+        genotypes = [self.space.decode(decisions) for decisions in self.decisions[born:][:together]]
+        for genotype, answer in zip(genotypes, evaluate(self.estimate, genotypes)):
+            progress = self._record(genotype, answer)
+        if len(self.rewards) == len(self.decisions):
+            self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
+        return progress
+
+    def _record(self, genotype, answer: Estimate) -> Progress:
+        error = {"error": answer.error} if answer.error else {}
+        if self.best is None or answer.reward > self.best.reward:
+            self.best = Trial(genotype, answer.reward, {**answer.details, **error})
+        self.rewards.append(answer.reward)
+        metrics = {"best": self.best.reward, **self.metrics(), **error}
+        progress = Progress(len(self.rewards), self.budget.trials, genotype, answer.reward, metrics)
+        self.history.append(progress.row())
+        return progress
+
+    def state_dict(self) -> dict:
+        best = self.best and {"at": self.rewards.index(self.best.reward), "details": self.best.details}
+        state = {"decisions": list(self.decisions), "history": list(self.history), "best": best}
+        return state | {"batch_start": self.batch_start}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.decisions, self.history = list(state["decisions"]), list(state["history"])
+        self.rewards = [row["reward"] for row in self.history]
+        self.batch_start = state["batch_start"]
+        if best := state["best"]:
+            at = best["at"]
+            self.best = Trial(self.space.decode(self.decisions[at]), self.rewards[at], best["details"])
