@@ -6,8 +6,9 @@ from torch import nn
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.nets.convolutional import NETWORKS, Network, drop_path, home, reductions
+from nascore.nets.convolutional import NETWORKS, Network, drop_path, home
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN
+from nascore.nets.skeletons import reductions
 from nascore.published import GENOTYPES
 
 DARTS = ("darts-v1", "darts-v2", "nasnet-a-darts", "amoebanet-a")
@@ -200,9 +201,12 @@ def test_the_same_seed_trains_to_the_same_bits_and_maps_stay_channels_last():
 
 
 def test_homes():
-    assert home("darts-v2") == home(GENOTYPES["nasnet-a"]) == NETWORKS["darts-cifar"]
+    assert home("darts-v2") == home(GENOTYPES["nasnet-a"]) == NETWORKS["darts-cifar"] | {"in_channels": 3}
     single = CellGenotype(Cell((Node((0,), ("none",)),), (1,), n_inputs=1))
-    assert home(single) == NETWORKS["nasbench201-cifar"] and home("darts-v1", "nasbench201")["cells"] == 17
+    assert home(single) == NETWORKS["nasbench201-cifar"] | {"in_channels": 3}
+    assert home("darts-v1", "nasbench201")["cells"] == 17 and home("nasnet-a")["skeleton"] == "nasnet"
+    assert home("nas-rl-15") == home(GENOTYPES["nas-rl-15"]) == NETWORKS["nas-rl-cifar"] | {"in_channels": 3}
+    assert home("darts-v1", "darts", "nasnet-mobile")["channels"] == 44  # the network's sizes, the skeleton asked for
     home("darts-v2")["cells"] = 1
     assert NETWORKS["darts-cifar"]["cells"] == 20  # a copy is handed out
 

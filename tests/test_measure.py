@@ -1,12 +1,14 @@
 """Sizes of the published networks, to the digit, as counted on the authors' own classes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
-from nascore.nets.convolutional import Network
+from nascore.genotypes import Cell, CellGenotype, ChainGenotype, MacroGenotype, MacroLayer, Node
+from nascore.nets.convolutional import NETWORKS, Network
 from nascore.nets.measure import depth, describe, multiply_adds, parameters
 from nascore.published import GENOTYPES
 
@@ -32,6 +34,7 @@ SMALL = {  # C=16, L=8: parameters, convolutional multiply-adds
 
 
 def size(name: str, **sizes) -> int:
+    sizes.pop("input", None)
     with torch.device("meta"):
         return parameters(Network(GENOTYPES[name], **sizes))
 
@@ -76,6 +79,49 @@ def test_parts_of_darts_v2_have_the_published_sizes():
     assert parameters(network.stems) == 3_132 and parameters(network.head) == 5_770
     cells = {index: parameters(network.cells[index]) for index in (0, 1, 6, 7, 13, 19)}
     assert cells == {0: 26_532, 1: 27_828, 6: 21_024, 7: 97_128, 13: 83_520, 19: 411_984}
+
+
+# NASNet, section 7.1 of its specification: parameters, auxiliary head, multiply-adds.
+NASNET = {
+    "nasnet-cifar": (3_346_538, 1_631_498, 544_333_312),
+    "nasnet-mobile": (5_289_978, 2_411_240, 563_638_816),
+    "nasnet-large": (88_753_150, 4_567_784, 23_783_414_658),
+}
+
+
+@pytest.mark.parametrize("network", NASNET)
+def test_nasnet_a_in_its_authors_skeleton_has_the_published_sizes(network):
+    count, auxiliary, total = NASNET[network]
+    found = describe("nasnet-a", network)
+    assert (found["parameters"], found["multiply_adds"], found["skeleton"]) == (count, total, "nasnet")
+    assert size("nasnet-a", **NETWORKS[network] | {"auxiliary": True}) == count + auxiliary
+
+
+def test_nasnet_a_of_other_depths_widths_and_classes_has_the_derived_sizes():
+    shapes = {(8, 32): 1_294_698, (8, 16): 363_194, (5, 8): 72_370}  # N = 2, 2 and 1
+    assert {shape: size("nasnet-a", skeleton="nasnet", cells=shape[0], channels=shape[1]) for shape in shapes} == shapes
+    assert size("nasnet-a", skeleton="nasnet", channels=32, classes=100) == 3_415_748
+    large, mobile = (NETWORKS[name] | {"classes": 1001} for name in ("nasnet-large", "nasnet-mobile"))
+    assert (size("nasnet-a", **large), size("nasnet-a", **mobile)) == (88_757_183, 5_291_035)
+    with torch.device("meta"):
+        buffers = Network(GENOTYPES["nasnet-a"], 32, skeleton="nasnet").buffers()
+    assert 3_346_538 + sum(b.numel() for b in buffers if b.dim()) == 3_383_786  # with the running statistics
+
+
+def nas_rl(inputs) -> ChainGenotype:
+    """The published chain with other skips: layer i (from 0) reads `inputs(i)`."""
+    layers = GENOTYPES["nas-rl-15"].layers
+    return ChainGenotype(tuple(replace(layer, inputs=tuple(inputs(i))) for i, layer in enumerate(layers)))
+
+
+def test_nas_rl_15_and_its_ablations_have_the_published_sizes():
+    found = describe("nas-rl-15")
+    assert (found["parameters"], found["multiply_adds"]) == (4_201_630, 4_300_664_832 + 480)
+    assert found["depth"] == 16 and found["kind"] == "chain"
+    assert not {"channels", "cells", "stem", "auxiliary"} & set(found)
+    assert describe(nas_rl(lambda i: range(1, i + 1)))["parameters"] == 6_630_910  # every skip
+    assert describe(nas_rl(lambda i: [i] if i else []))["parameters"] == 809_134  # no skip
+    assert describe("nas-rl-15", classes=100)["parameters"] == 4_201_630 + 90 * 49
 
 
 def nasbench201(*ops: str) -> CellGenotype:
@@ -137,15 +183,19 @@ def test_describe_takes_sizes_and_gives_them_back():
     ("arguments", "line"),
     [
         (("darts-v9",), "published genotype: found 'darts-v9', allowed: nas-rl-15"),
-        (("nasnet-a",), "skeleton: found 'nasnet', allowed: darts, nasbench201"),
-        (("pnasnet-5",), "skeleton: found 'pnasnet', allowed: darts, nasbench201"),
-        (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasbench201"),
+        (("pnasnet-5",), "skeleton: found 'pnasnet', allowed: darts, nasnet, nasbench201, nas-rl"),
+        (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasnet, nasbench201, nas-rl"),
         (("enas-rnn", None, "darts"), "kind: found 'recurrent', allowed in the skeleton darts: cell"),
         ((MacroGenotype((MacroLayer("none"),)),), "kind: found 'macro', allowed in the skeleton darts: cell"),
         (("darts-v2", "imagenet"), "network: found 'imagenet', allowed: darts-cifar, darts-imagenet"),
-        (("darts-v2", None, "resnet"), "skeleton: found 'resnet', allowed: darts, nasbench201"),
+        (("darts-v2", None, "resnet"), "skeleton: found 'resnet', allowed: darts, nasnet, nasbench201, nas-rl"),
         (("pnasnet-5", None, "darts"), "reduce: found null, allowed in the skeleton darts: a cell"),
         (("darts-v2", None, "nasbench201"), "found 2 inputs, 4 in concat, reduce a cell, allowed"),
+        (("enas-macro",), "skeleton: found 'enas-macro', allowed: darts, nasnet, nasbench201, nas-rl"),
+        (("nas-rl-15", None, "darts"), "kind: found 'chain', allowed in the skeleton darts: cell"),
+        (("nas-rl-15", "nasnet-mobile"), "kind: found 'chain', allowed in the skeleton nasnet: cell"),
+        (("darts-v2", None, "nas-rl"), "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
+        (("pnasnet-5", None, "nasnet"), "reduce: found null, allowed in the skeleton nasnet: a cell"),
     ],
 )
 def test_what_has_no_network_is_refused_in_one_line(arguments, line):
@@ -165,7 +215,7 @@ def test_what_has_no_network_is_refused_in_one_line(arguments, line):
         ({"input": 40, "stem": "imagenet"}, "sides divisible by 32"),
         ({"channels": 1, "stem": "imagenet"}, "channels: found 1, allowed with the imagenet stem: an even number"),
         ({"stem": "tiny"}, "stem: found 'tiny', allowed: cifar, imagenet"),
-        ({"colour": 3}, "size: found 'colour', allowed: skeleton, stem"),
+        ({"colour": 3}, "size in the skeleton darts: found 'colour', allowed: stem, channels"),
         ({"auxiliary": True, "skeleton": "nasbench201"}, "auxiliary: found True, allowed: False"),
     ],
 )

@@ -7,9 +7,9 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from nascore import genotypes, published
-from nascore.errors import one_of, whole
+from nascore.errors import whole
 from nascore.genotypes import Genotype
-from nascore.nets.convolutional import LIMITS, NETWORKS, Network, home
+from nascore.nets.convolutional import LIMITS, Network, home
 
 _WEIGHTED = ("Convolution", "Addmm", "Mm")  # autograd's names for convolutions and linear layers
 
@@ -61,14 +61,7 @@ def describe(genotype: Genotype | str, network: str | None = None, skeleton: str
 
     `network` (a key of `NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes` (stem,
     channels, cells, classes, input, in_channels, auxiliary) that are not None override it."""
-    if network is None:
-        base = home(genotype, skeleton)
-    else:
-        base = NETWORKS[one_of("network", network, NETWORKS)]
-    base = base | {"skeleton": skeleton or base["skeleton"], "in_channels": 3}
-    for name in sizes:
-        one_of("size", name, base)
-    sizes = base | {name: value for name, value in sizes.items() if value is not None}
+    sizes = home(genotype, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     genotype = published.get(genotype).genotype if isinstance(genotype, str) else genotype
     with torch.device("meta"):

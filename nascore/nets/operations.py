@@ -7,6 +7,7 @@ operations. Batch norm after a pool belongs to the search supernet, not to the o
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import genotypes
@@ -24,8 +25,13 @@ class ReLUConvBN(nn.Sequential):
         super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
 
+class Skip(ReLUConvBN):
+    """NASNet's identity where widths or sizes of maps differ, in a class of its own because drop path spares it too."""
+
+
 class FactorizedReduce(nn.Module):
-    """The stride-2 skip: half of the channels see the pixels at (even, even), the other half those at (odd, odd)."""
+    """The stride-2 skip: half of the channels see the pixels at (even, even), the other half those at (odd, odd). An
+    odd map is halved upwards, as if a row or column of zeros followed it."""
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
         super().__init__()
@@ -36,8 +42,8 @@ class FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] % 2 or x.shape[3] % 2:
-            raise UserError(f"a map of {x.shape[2]} x {x.shape[3]} cannot be halved, allowed: even sides")
+        if x.size(2) % 2 or x.size(3) % 2:
+            x = F.pad(x, (0, x.size(3) % 2, 0, x.size(2) % 2))
         # Taking the pixels first leaves ReLU and convolution a quarter of the map each.
         even, odd = x[:, :, ::2, ::2].relu(), x[:, :, 1::2, 1::2].relu()
         return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
@@ -90,15 +96,15 @@ def _conv(kernel: int, dilation: int = 1) -> Constructor:
 
 
 def _depthwise(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
-    """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times` over with the stride in
-    the first (NASNet, A.4: twice); the map keeps its size at stride 1."""
+    """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times` over with the stride
+    and the change of width in the first (NASNet, A.4: twice); the map keeps its size at stride 1."""
 
     def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
-        layers = []
+        layers, width = [], channels_in
         for k in range(times):
-            width = channels_out if k == times - 1 else channels_in
-            layers += [nn.ReLU(), DepthwiseConv(channels_in, kernel, 1 if k else stride, dilation)]
-            layers += [nn.Conv2d(channels_in, width, 1, bias=False), nn.BatchNorm2d(width, affine=affine)]
+            layers += [nn.ReLU(), DepthwiseConv(width, kernel, 1 if k else stride, dilation)]
+            layers += [nn.Conv2d(width, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out, affine=affine)]
+            width = channels_out
         return nn.Sequential(*layers)
 
     return construct

@@ -1,0 +1,144 @@
+"""What a network is stacked from: cells, chains with skips, a block that reduces, auxiliary heads."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore import genotypes
+from nascore.errors import UserError
+from nascore.nets import operations
+from nascore.nets.operations import ReLUConvBN, Skip
+
+Drop = Callable[[Tensor], Tensor] | None
+
+
+def conv_bn(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(channels_out)]
+
+
+class Cell(nn.Module):
+    """A genotype's cell at one place of a network. `preprocess` brings each input to `channels` (or to its entry of
+    `widths`); at stride 2 the edges that leave a cell input halve the map (DARTS, 2.1). `build` makes the operations.
+    Returns (B, width, H / stride, W / stride) with `width` = len(concat) * channels."""
+
+    def __init__(
+        self,
+        cell: genotypes.Cell,
+        preprocess: Sequence[nn.Module],
+        channels: int,
+        stride: int = 1,
+        widths: Sequence[int] | None = None,
+        build: Callable[..., nn.Module] = operations.build,
+    ):
+        super().__init__()
+        self.cell, self.width = cell, len(cell.concat) * channels
+        widths = [*(widths or [channels] * cell.n_inputs), *[channels] * len(cell.nodes)]
+        self.preprocess = nn.ModuleList(preprocess)
+        self.nodes = nn.ModuleList()
+        for node in cell.nodes:
+            strides = [stride if j < cell.n_inputs else 1 for j in node.inputs]
+            edges = zip(node.ops, node.inputs, strides)
+            self.nodes.append(nn.ModuleList(build(op, widths[j], channels, s) for op, j, s in edges))
+        joined = {str(i): len(node.inputs) for i, node in enumerate(cell.nodes) if node.combine == "concat"}
+        # What a concat node puts out, back to the cell's width; and the cell inputs that are put out.
+        self.projections = nn.ModuleDict({i: ReLUConvBN(n * channels, channels) for i, n in joined.items()})
+        self.skips = nn.ModuleDict()
+        for j in (j for j in cell.concat if j < cell.n_inputs):
+            fitted = widths[j] == channels
+            project = nn.Sequential(*conv_bn(widths[j], channels, 1, stride, 0)) if not fitted else None
+            self.skips[str(j)] = project or build("skip_connect", channels, channels, stride)
+
+    def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
+        inputs = (before_previous, previous)[-self.cell.n_inputs :]
+        states = [fit(x) for fit, x in zip(self.preprocess, inputs)]
+        for i, (node, ops) in enumerate(zip(self.cell.nodes, self.nodes)):
+            terms = []
+            for j, op in zip(node.inputs, ops):
+                term = op(states[j])
+                terms.append(drop(term) if drop and not isinstance(op, (nn.Identity, Skip)) else term)
+            if node.combine == "concat":
+                states.append(self.projections[str(i)](torch.cat(terms, 1)))
+            else:
+                states.append(sum(terms[1:], terms[0]))
+        out = [self.skips[str(j)](states[j]) if str(j) in self.skips else states[j] for j in self.cell.concat]
+        return out[0] if len(out) == 1 else torch.cat(out, 1)
+
+
+class Reduction(nn.Module):
+    """A block that only reads the previous cell, in a cell's place."""
+
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        self.block = block
+
+    def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
+        return self.block(previous)
+
+
+class SameConv(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, for filters of any size: ceil(side / stride) pixels come out, and
+    an odd padding has its larger part at the bottom and the right. No bias."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: tuple[int, int], stride: tuple[int, int]):
+        super().__init__(channels_in, channels_out, kernel, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides = zip(x.shape[2:], self.kernel_size, self.stride)
+        height, width = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side, kernel, stride in sides)
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
+        return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
+
+
+class Chain(nn.Module):
+    """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs that its genotype names,
+    in that order, or the image where it names none; what no layer reads is put out, `width` channels in all.
+    What is read together is concatenated, after zeros at the bottom and the right have made all maps as large as the
+    largest."""
+
+    def __init__(self, layers: Sequence[genotypes.ChainLayer], in_channels: int):
+        super().__init__()
+        widths = [in_channels, *(layer.filters for layer in layers)]
+        self.inputs = [layer.inputs or (0,) for layer in layers]
+        self.outputs = [k for k in range(1, len(widths)) if not any(k in inputs for inputs in self.inputs)]
+        self.width = sum(widths[k] for k in self.outputs)
+        self.layers = nn.ModuleList()
+        for layer, inputs in zip(layers, self.inputs):
+            conv = SameConv(sum(widths[j] for j in inputs), layer.filters, layer.filter, layer.stride)
+            self.layers.append(nn.Sequential(conv, nn.BatchNorm2d(layer.filters), nn.ReLU()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        states = [image]
+        for layer, inputs in zip(self.layers, self.inputs):
+            states.append(layer(_concatenate([states[j] for j in inputs])))
+        return _concatenate([states[k] for k in self.outputs])
+
+
+def _concatenate(maps: list[Tensor]) -> Tensor:
+    if len(maps) == 1:
+        return maps[0]
+    height, width = (max(x.size(side) for x in maps) for side in (2, 3))
+    missing = [(0, width - x.size(3), 0, height - x.size(2)) for x in maps]
+    return torch.cat([F.pad(x, pad) if any(pad) else x for x, pad in zip(maps, missing)], 1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x `kernel`: features
+    (B, 768), then logits (B, classes)."""
+
+    def __init__(self, channels: int, classes: int, kernel: int, stride: int = 3, norm: bool = True):
+        super().__init__()
+        self.sides = range(5 + stride * (kernel - 1), 5 + stride * kernel)
+        first = [nn.ReLU(), nn.AvgPool2d(5, stride), nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128)]
+        second = [nn.ReLU(), nn.Conv2d(128, 768, kernel, bias=False), nn.BatchNorm2d(768) if norm else nn.Identity()]
+        self.features = nn.Sequential(*first, *second, nn.ReLU(), nn.Flatten())
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if height not in self.sides or width not in self.sides:
+            sides = f"maps of {self.sides[0]} to {self.sides[-1]} pixels a side"
+            raise UserError(f"auxiliary head: found {height} x {width} at its place, allowed: {sides}")
+        return self.classifier(self.features(x))

@@ -1,0 +1,175 @@
+"""How a genotype is stacked: a skeleton is a function that returns the parts of a network, a `Layout`.
+
+`nets.convolutional.Network` runs any of them. A later paper adds its own here, and its sizes to `NETWORKS` there.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from torch import nn
+
+from nascore import genotypes
+from nascore.errors import UserError, one_of
+from nascore.genotypes import CellGenotype, Genotype
+from nascore.nets.blocks import AuxiliaryHead, Cell, Chain, Reduction, conv_bn
+from nascore.nets.operations import FactorizedReduce, ReLUConvBN, ResidualBlock, Skip, build
+
+
+@dataclass
+class Layout:
+    """The parts of a network. The image passes the stems, then the cells, each of which reads the last two outputs (the
+    only stem's twice), then the head. After a cell in `holds` the next one reads, as the output before the last, the
+    same as that cell did. Image sides are at least `smallest` and divisible by `factor`."""
+
+    stems: list[nn.Module]
+    cells: list[nn.Module]
+    head: nn.Module
+    factor: int = 1
+    smallest: int = 1
+    auxiliary: nn.Module | None = None
+    auxiliary_after: int | None = None
+    holds: Collection[int] = ()
+    drops_more_with_depth: bool = False
+
+
+def _head(channels: int, classes: int) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+
+
+def _of_kind(genotype: Genotype, kind: str, skeleton: str):
+    if genotypes.kind(genotype) != kind:
+        raise UserError(f"kind: found {genotypes.kind(genotype)!r}, allowed in the skeleton {skeleton}: {kind}")
+    return genotype
+
+
+def _two_cells(genotype: Genotype, skeleton: str) -> CellGenotype:
+    if _of_kind(genotype, "cell", skeleton).reduce is None:
+        raise UserError(f"reduce: found null, allowed in the skeleton {skeleton}: a cell")
+    return genotype
+
+
+def _divisible(channels: int, by: int, stem: str) -> None:
+    if channels % by:
+        allowed = "an even number" if by == 2 else f"a multiple of {by}"
+        raise UserError(f"channels: found {channels}, allowed with the {stem} stem: {allowed}")
+
+
+def reductions(cells: int) -> tuple[int, int]:
+    """Where a stack of cells halves its maps and doubles its channels; the same place twice where `cells` is 1."""
+    return cells // 3, 2 * cells // 3
+
+
+def _places(genotype: CellGenotype, channels: int, cells: int) -> list[tuple[genotypes.Cell, int, int]]:
+    """(cell, channels, stride) from the first cell of a stack to the last."""
+    places = []
+    for index in range(cells):
+        stride = 1 + (index in reductions(cells))
+        channels *= stride
+        places.append((genotype.reduce if stride == 2 else genotype.normal, channels, stride))
+    return places
+
+
+def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """DARTS's evaluation network (A.2.1; ImageNet: A.2.3). A cell with one input reads only the previous cell."""
+    genotype = _two_cells(genotype, "darts")
+    one_of("stem", stem, ("cifar", "imagenet"))
+    if stem == "cifar":
+        width = 3 * channels
+        stems = [nn.Sequential(*conv_bn(in_channels, width))]
+    else:
+        _divisible(channels, 2, stem)
+        width, half = channels, channels // 2
+        first = [*conv_bn(in_channels, half, stride=2), nn.ReLU(), *conv_bn(half, width, stride=2)]
+        stems = [nn.Sequential(*first), nn.Sequential(nn.ReLU(), *conv_bn(width, width, stride=2))]
+    before, previous, halved = width, width, stem == "imagenet"
+    places, stack, head, last = _places(genotype, channels, cells), [], None, reductions(cells)[-1]
+    for index, (cell, channels, stride) in enumerate(places):
+        # The input before the previous one is twice as large where the previous cell (or stem) halved its map.
+        fits = [(FactorizedReduce if halved else ReLUConvBN)(before, channels), ReLUConvBN(previous, channels)]
+        stack.append(Cell(cell, fits[-cell.n_inputs :], channels, stride))
+        before, previous, halved = previous, stack[-1].width, stride == 2
+        if auxiliary and index == last:
+            # On ImageNet without second batch norm: the authors keep a slip for the sake of their published numbers.
+            head = AuxiliaryHead(previous, classes, 2, *((3, True) if stem == "cifar" else (2, False)))
+    factor = (1 if stem == "cifar" else 8) * 2 ** len(set(reductions(cells)))
+    return Layout(stems, stack, nn.Sequential(*_head(previous, classes)), factor, 1, head, last)
+
+
+def _nasnet_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+    if name == "skip_connect" and (channels_in, 1) != (channels_out, stride):
+        return Skip(channels_in, channels_out, 1, stride)
+    return build(name, channels_in, channels_out, stride)
+
+
+def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """NASNet's network as its authors' code stacks it (section 2, appendix A.4; tensorflow/models, slim): on ImageNet
+    two more reduction cells come first. Odd maps are halved upwards. Paddings are symmetric: at stride 2 TensorFlow's
+    windows stand a pixel further down and right on even maps."""
+    genotype = _two_cells(genotype, "nasnet")
+    one_of("stem", stem, ("cifar", "imagenet", "imagenet-large"))
+    places, large = _places(genotype, channels, cells), stem == "imagenet-large"
+    auxiliary_after = max(0, reductions(cells)[-1] - 1)  # the last cell before the second reduction
+    if stem == "cifar":
+        width = 3 * channels
+        stems = [nn.Sequential(*conv_bn(in_channels, width))]
+    else:
+        _divisible(channels, 4, stem)
+        width = 96 if large else 32
+        stems = [nn.Sequential(*conv_bn(in_channels, width, stride=2, padding=0))]
+        places = [(genotype.reduce, channels // 4, 2), (genotype.reduce, channels // 2, 2), *places]
+        auxiliary_after += 2
+    before, previous, halved = width, width, False
+    stack, holds = [], []
+    for index, (cell, channels, stride) in enumerate(places):
+        raw = index == 0  # no cell came before the previous one: the stem stands in for it, unfitted
+        if halved:
+            fit = FactorizedReduce(before, channels)
+        else:
+            fit = nn.Identity() if raw or before == channels else ReLUConvBN(before, channels)
+        fits, widths = [fit, ReLUConvBN(previous, channels)], [before if raw else channels, channels]
+        n = cell.n_inputs
+        stack.append(Cell(cell, fits[-n:], channels, stride, widths[-n:], _nasnet_operation))
+        if large and stride == 2 and not halved:  # the large one's cell after a reduction never sees its input
+            holds.append(index)
+        else:
+            before = previous
+        previous, halved = stack[-1].width, stride == 2
+    head = None
+    if auxiliary:
+        head = AuxiliaryHead(stack[auxiliary_after].width, classes, 6 if large else 4)
+    classifier = nn.Sequential(nn.ReLU(), *_head(previous, classes))
+    return Layout(stems, stack, classifier, 1, 1 if stem == "cifar" else 3, head, auxiliary_after, holds, True)
+
+
+def nasbench201(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """NAS-Bench-201's network: one cell everywhere, residual blocks as reductions."""
+    genotype = _of_kind(genotype, "cell", "nasbench201")
+    one_of("stem", stem, ("cifar",))
+    one_of("auxiliary", auxiliary, (False,))
+    cell = genotype.normal
+    if genotype.reduce is not None or cell.n_inputs != 1 or len(cell.concat) != 1:
+        reduce = "null" if genotype.reduce is None else "a cell"
+        found = f"{cell.n_inputs} inputs, {len(cell.concat)} in concat, reduce {reduce}"
+        raise UserError(f"cell: found {found}, allowed in the skeleton nasbench201: 1 input, 1 in concat, reduce null")
+    stems, stack = [nn.Sequential(*conv_bn(in_channels, channels))], []
+    for _, width, stride in _places(genotype, channels, cells):
+        block = Cell(cell, [nn.Identity()], width) if stride == 1 else Reduction(ResidualBlock(width // 2, width))
+        stack.append(block)
+    head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), *_head(width, classes))
+    return Layout(stems, stack, head, 2 ** len(set(reductions(cells))))
+
+
+def nas_rl(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """NAS-RL's chain (section 3), which has its own layers and filters: `channels`, `cells` and `stem` say nothing."""
+    layers = _of_kind(genotype, "chain", "nas-rl").layers
+    one_of("auxiliary", auxiliary, (False,))
+    chain = Chain(layers, in_channels)
+    return Layout([chain], [], nn.Sequential(*_head(chain.width, classes)))
+
+
+SKELETONS: dict[str, Callable[..., Layout]] = {
+    "darts": darts,
+    "nasnet": nasnet,
+    "nasbench201": nasbench201,
+    "nas-rl": nas_rl,
+}
