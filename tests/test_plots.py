@@ -23,14 +23,29 @@ HISTORY = [
     }
     for step in range(1, 11)
 ]
+TRIALS = [  # a search with a controller: a child that failed, a baseline from the second batch on
+    {"step": k, "reward": 0.0 if k == 7 else k / 100, "best": k / 100, "layers": 2 + k // 30}
+    | ({"baseline": k / 200, "entropy": 9.0 - k / 50} if k > 5 else {})
+    for k in range(1, 61)
+]
+DECISIONS = [
+    ("filter height", ("1", "3", "5", "7"), (0.1, 0.2, 0.3, 0.4), 3),
+    ("inputs of layer 3", ("layer 1", "layer 2"), (0.9, 0.7), [0, 1]),
+    ("inputs of layer 4", ("layer 1", "layer 2", "layer 3"), (0.4, 0.5, 0.1), []),
+]
 RUNS = np.arange(60.0).reshape(3, 20)
 FIGURES = {
     "search_curves": lambda: plots.search_curves(HISTORY),
+    "policy_curves": lambda: plots.policy_curves(TRIALS),
+    "decision_probabilities": lambda: plots.decision_probabilities(DECISIONS * 2),
+    "ppo_clip": lambda: plots.ppo_clip(0.2),
+    "estimates": lambda: plots.estimates({"plain": RUNS[0], "baseline": RUNS[1]}, 12.0, "a component"),
     "strengths": lambda: plots.strengths(HISTORY),
     "heat_map": lambda: plots.heat_map(np.eye(2), ("a", "b"), ("c", "d"), "shares"),
     "operation_worth": lambda: plots.operation_worth([[0, 1], [1, 0], [2, 2]], [1, 2, 3], OPERATIONS, ("e", "f")),
     "histogram": lambda: plots.histogram(range(100), "accuracy (%)", {"ours": 90.0}),
     "anytime": lambda: plots.anytime({"random": RUNS, "evolution": RUNS + 1}, "accuracy (%)", best=70.0),
+    "six anytime curves": lambda: plots.anytime({f"method {k}": np.tile(RUNS, 50) - k for k in range(6)}, "accuracy"),
     "compare": lambda: plots.compare({"searched": [1, 2, 3], "random": [4.0]}, "accuracy (%)"),
     "scatter": lambda: plots.scatter(range(2000), range(2000), "valid", "test", {"best": 1999}),
 }
@@ -66,6 +81,49 @@ def test_the_running_mean_of_a_constant_is_the_constant():
     assert np.allclose(plots._smooth(np.arange(5.0)), np.arange(5.0))  # a short run is shown as it is
 
 
+def test_a_search_with_a_controller_is_told_by_its_best_baseline_entropy_and_depth():
+    words = plots.policy_curves(TRIALS).words
+    assert words == (
+        "A search over 60 architectures: best from 0.01 to 0.6; baseline from 0.03 to 0.3; "
+        "entropy from 8.88 to 7.82; layers from 2 to 4."  # the entropy is smoothed over 3 steps of 0.02
+    )
+    rows = [{name: row[name] for name in ("step", "reward", "best")} for row in TRIALS]
+    chart = plots.policy_curves(rows)  # random search has no policy
+    assert len(chart.axes) == 1 and chart.words == "A search over 60 architectures: best from 0.01 to 0.6."
+
+
+def test_a_child_that_failed_does_not_flatten_the_others():
+    rows = [{"step": k, "reward": 0.0 if k == 7 else 0.8 + k / 1000, "best": 0.9} for k in range(1, 61)]
+    low, high = plots.policy_curves(rows).axes[0].get_ylim()
+    assert 0.7 < low < 0.801 and 0.86 < high < 0.95
+
+
+def test_decisions_say_what_was_chosen_and_how_likely_it_was():
+    assert plots.decision_probabilities(DECISIONS).words == (
+        "Decisions of the controller, with the probability of what was chosen: 1. filter height: 7 (0.40) of 4; "
+        "2. inputs of layer 3: layer 1 (0.90) and layer 2 (0.70) of 2; 3. inputs of layer 4: none of 3."
+    )
+
+
+@pytest.mark.parametrize("epsilon", (0.1, 0.2, 0.3))
+def test_the_clipped_objective_is_drawn_as_its_formula_and_marked_where_it_is_flat(epsilon):
+    ratio = np.linspace(0, 2, 41)
+    for axes, advantage in zip(plots.ppo_clip(epsilon).axes, (1, -1)):
+        _, objective, flat, _ = axes.lines
+        expected = [min(r * advantage, min(max(r, 1 - epsilon), 1 + epsilon) * advantage) for r in ratio]
+        assert np.allclose(np.interp(ratio, *objective.get_data()), expected)
+        assert list(flat.get_xdata()) == ([1 + epsilon, 2] if advantage > 0 else [0, 1 - epsilon])
+        assert np.ptp(flat.get_ydata()) == 0
+
+
+def test_estimates_say_mean_and_spread_beside_the_exact_number():
+    words = plots.estimates({"plain": [0.0, 2.0, 4.0], "baseline": [1.0, 2.0, 3.0]}, 2.0, "a component").words
+    assert words == (
+        "Estimates of a component, exactly 2; plain: mean 2, standard deviation 2 of 3; "
+        "baseline: mean 2, standard deviation 1 of 3."
+    )
+
+
 def test_an_operation_is_worth_the_mean_over_all_architectures_that_have_it():
     decisions = [[a, b] for a in range(3) for b in range(3)]
     accuracies = [10 * a + b for a, b in decisions]
@@ -76,6 +134,14 @@ def test_an_operation_is_worth_the_mean_over_all_architectures_that_have_it():
 def test_an_anytime_curve_is_the_mean_over_seeds_with_its_band():
     words = plots.anytime({"random": RUNS}, "accuracy").words
     assert words == "accuracy, after 20 queries: random 39.00 (middle 90%: 21.00 to 57.00)."
+
+
+def test_anytime_curves_may_be_thinned_and_are_named_from_the_best_down():
+    chart = plots.anytime({"a": RUNS, "c": RUNS + 2, "b": RUNS + 1}, "accuracy", queries=range(50, 1050, 50), bands="c")
+    assert chart.words.startswith("accuracy, after 1,000 queries: a 39.00")
+    (axes,) = chart.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"{name} (3 seeds)" for name in "cba"]
+    assert len(axes.collections) == 1 and list(axes.lines[0].get_xdata()) == list(range(50, 1050, 50))
 
 
 def test_a_comparison_says_mean_spread_and_number_of_runs():

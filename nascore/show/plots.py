@@ -1,81 +1,14 @@
-"""The course's figures. Each function takes plain data and returns a `Chart`, a matplotlib Figure that says in words
-what it shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read on light and dark pages, and
-come out the same to the byte each time (no date, a fixed salt)."""
+"""The course's figures: each function takes plain data and returns a `Chart`."""
 
-import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-import matplotlib
 import numpy as np
-from cycler import cycler
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from nascore.show.drawing import FAMILIES, GREY, accessible, look
+from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, panels, style, styled  # noqa: F401 (style)
+from nascore.show.drawing import look
 
-COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool", "dil_conv")]
-DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1))]  # never colour alone
 CELLS = {"normal": "normal", "reduce": "reduction"}
-MARKERS = "os^DvP"
-_DIGITS = re.compile(r"(?<=\.\d\d)\d+")  # hundredths of a point are enough for a path, and half the size
-SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
-STYLE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY),
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **{"font.size": 10, "axes.titlesize": 11, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25},
-    **{"axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES), "axes.axisbelow": True},
-    **dict.fromkeys(("xtick.bottom", "ytick.left"), False),  # the grid shows where they are
-    **{"axes.formatter.useoffset": False, "figure.dpi": 100, "lines.linewidth": 1.8},
-    **{"svg.fonttype": "none", "svg.hashsalt": "nascore"},
-    **{"font.family": "sans-serif", "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"]},
-}
-
-
-def style() -> None:
-    """Give a notebook's own matplotlib figures the course's look: SVG, transparent, without a date."""
-    matplotlib.rcParams.update(STYLE)
-    try:
-        from IPython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
-    if get_ipython() is not None:
-        set_matplotlib_formats("svg", metadata={"Date": None})
-        formatter = get_ipython().display_formatter.formatters["image/svg+xml"]
-        formatter.for_type(Chart, lambda chart: chart.svg)  # else IPython's own for Figure wins, which has no words
-
-
-class Chart(Figure):
-    """A figure that shows itself in a notebook as SVG, with `words` as its alternative text."""
-
-    words = ""
-
-    @property
-    def svg(self) -> str:
-        file = io.StringIO()
-        with matplotlib.rc_context(STYLE):
-            self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-        short = re.sub(r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue())
-        short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
-        return accessible(short, self.words)
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
-
-    def __repr__(self) -> str:
-        return self.words
-
-
-_styled = matplotlib.rc_context(STYLE)  # a decorator: the course's style, whatever the notebook has set
-
-
-def _chart(columns: int = 1, height: float = 3.0, width: float = 9.0, **options):
-    """A new figure and its axes side by side; `width` and `height` in inches (9 inches fill a notebook)."""
-    chart = Chart(figsize=(width, height), layout="constrained")
-    return chart, chart.subplots(1, columns, squeeze=False, **options)[0]
 
 
 def _steps(history: Sequence[Mapping], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -96,40 +29,139 @@ def skip_connections(genotype: Mapping) -> dict[str, int]:
     return {name: sum(node["ops"].count("skip_connect") for node in cell["nodes"]) for name, cell in cells.items()}
 
 
-@_styled
-def search_curves(history: Sequence[Mapping]) -> Chart:
-    """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip connections."""
-    chart, (loss, accuracy, entropy, skips) = _chart(4, 2.6)
-    lines = [(loss, "loss", "training"), (loss, "valid_loss", "validation"), (accuracy, "reward", "validation")]
-    lines += [(entropy, "entropy_normal", "normal cell"), (entropy, "entropy_reduce", "reduction cell")]
+def _curves(axes, title: str, history: Sequence[Mapping], names: Mapping[str, str], smooth=True, **line) -> list[str]:
+    """One panel of a search: those columns of its history that exist, named for the legend. Returns their words."""
     words = []
-    for axes, name, label in lines:
+    for name, label in names.items():
         steps, values = _steps(history, name)
         if len(values):
-            values = _smooth(values)
-            axes.plot(steps, values, label=label)
+            values = _smooth(values) if smooth else values
+            axes.plot(steps, values, label=label, **line)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
+    axes.set(title=title, xlabel="step")
+    if len(axes.lines) > 1:
+        axes.legend(fontsize=8)
+    return words
+
+
+@styled
+def search_curves(history: Sequence[Mapping]) -> Chart:
+    """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip connections."""
+    chart, (loss, accuracy, entropy, skips) = panels(4, 2.6)
+    words = _curves(loss, "loss", history, {"loss": "training", "valid_loss": "validation"})
+    words += _curves(accuracy, "accuracy", history, {"reward": "validation"})
+    names = {"entropy_normal": "normal cell", "entropy_reduce": "reduction cell"}
+    words += _curves(entropy, "entropy of $\\alpha$ (nats)", history, names)
+    names = {f"skip connections in the {cell} cell": f"{cell} cell" for cell in CELLS.values()}
     counts = [skip_connections(row["genotype"]) for row in history]
-    for name in counts[-1] if counts else ():
-        steps, values = [row["step"] for row in history], [count[name] for count in counts]
-        skips.step(steps, values, where="post", label=f"{CELLS[name]} cell")
-        words.append(f"skip connections in the {CELLS[name]} cell from {counts[0][name]} to {counts[-1][name]}")
-    titles = ("loss", "accuracy", "entropy of $\\alpha$ (nats)", "skip connections")
-    for axes, title in zip((loss, accuracy, entropy, skips), titles):
-        axes.set(title=title, xlabel="step")
-        if len(axes.lines) > 1:
-            axes.legend(fontsize=8)
+    rows = [{"step": row["step"], **dict(zip(names, count.values()))} for row, count in zip(history, counts)]
+    words += _curves(skips, "skip connections", rows, names, smooth=False, drawstyle="steps-post")
     skips.set_ylim(bottom=-0.2)
     skips.yaxis.get_major_locator().set_params(integer=True)
     chart.words = f"Search curves over {len(history)} steps: {'; '.join(words)}."
     return chart
 
 
-@_styled
+@styled
+def policy_curves(history: Sequence[Mapping]) -> Chart:
+    """A multi-trial search from its history, a row a child: each reward a dot, the best so far and the baseline lines;
+    beside it the entropy of the policy and the depth of the children, where a method has them. The worst twentieth of
+    the rewards may lie below the picture."""
+    beside = {"entropy": "entropy of the policy (nats)", "layers": "layers of a child"}
+    beside = {name: title for name, title in beside.items() if any(name in row for row in history)}
+    chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
+    steps, values = _steps(history, "reward")
+    dots = dict(markersize=3, alpha=0.35, color=GREY, rasterized=len(values) > 100)
+    rewards.plot(steps, values, ".", label="a child", **dots)
+    words = _curves(rewards, "reward", history, {"best": "best so far", "baseline": "baseline"}, smooth=False)
+    low, high = np.percentile(values, 5), values.max()
+    margin = 0.1 * (high - low) + 1e-6
+    rewards.set_ylim(low - margin, high + margin)
+    for axes, (name, title) in zip(others, beside.items()):
+        words += _curves(axes, title, history, {name: title}, smooth=name == "entropy")
+    for axes in (rewards, *others):
+        axes.set_xlabel("architectures evaluated")
+    chart.words = f"A search over {len(values):,} architectures: {'; '.join(words)}."
+    return chart
+
+
+@styled
+def decision_probabilities(steps: Sequence[tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]]) -> Chart:
+    """Decisions of a controller in the order in which it makes them, each (title, options, their probabilities, the
+    index of the one chosen): a panel of bars each, to its own scale. A set of options has several indices, or none."""
+    columns = min(5, len(steps))
+    most = [max(len(options) for _, options, *_ in steps[k : k + columns]) for k in range(0, len(steps), columns)]
+    heights = [0.4 + 0.2 * options for options in most]  # inches
+    chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
+    every, words = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights), []
+    for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
+        bars = axes.barh(range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0])
+        labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+        chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
+        for i in chosen:
+            bars[i].set(facecolor=COLOURS[1], edgecolor=COLOURS[1])
+            labels[i].set(fontweight="bold", color=COLOURS[1])
+        axes.set_yticks(range(len(options)), options, fontsize=8)
+        axes.set(xlim=(0, 1.4 * max(probabilities)), ylim=(most[k // columns] - 0.5, -0.5))
+        axes.set_title(f"{k + 1}. {title}", fontsize=9)
+        names = " and ".join(f"{options[i]} ({probabilities[i]:.2f})" for i in chosen)
+        words.append(f"{k + 1}. {title}: {names or 'none'} of {len(options)}")
+    for axes in every.flat:
+        axes.grid(False)
+        axes.xaxis.set_visible(False)
+        axes.spines[:].set_visible(False)
+    for axes in every.flat[len(steps) :]:
+        axes.set_visible(False)
+    chart.words = f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
+    return chart
+
+
+@styled
+def ppo_clip(epsilon: float = 0.2) -> Chart:
+    """PPO's clipped objective of one decision, min(r A, clip(r, 1 - epsilon, 1 + epsilon) A), against the ratio r of
+    its new and old probability: one panel for a good architecture (A > 0), one for a bad."""
+    chart, both = panels(2, 2.8)
+    ratio = np.array([0, 1 - epsilon, 1, 1 + epsilon, 2])
+    for axes, sign, flat in zip(both, (1, -1), (slice(3, None), slice(0, 2))):
+        value = np.minimum(ratio * sign, ratio.clip(1 - epsilon, 1 + epsilon) * sign)
+        axes.plot(ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped")
+        axes.plot(ratio, value, color=COLOURS[0], linestyle="-", label="the smaller of the two")
+        axes.plot(ratio[flat], value[flat], color=COLOURS[1], linestyle="--", linewidth=4, label="flat: no gradient")
+        axes.plot(1, sign, "o", color=GREY)
+        axes.set_xticks(ratio, ["0", "$1-\\epsilon$", "1", "$1+\\epsilon$", "2"])
+        axes.set(title=f"A {'>' if sign > 0 else '<'} 0", xlabel="r, new probability / old", ylabel="objective / |A|")
+        axes.legend(fontsize=8, loc="upper left" if sign > 0 else "lower left")
+    chart.words = (
+        f"The clipped objective against the ratio r, epsilon = {epsilon:g}: with A > 0 it rises with r up to "
+        f"{1 + epsilon:g} and is flat above; with A < 0 it is flat below {1 - epsilon:g} and falls from there on."
+    )
+    return chart
+
+
+@styled
+def estimates(samples: Mapping[str, Sequence[float]], exact: float, label: str) -> Chart:
+    """How estimates of one number are distributed, for each estimator by its name, around the exact number."""
+    chart, (axes,) = panels(1, 2.8)
+    samples = {name: np.asarray(values, dtype=float) for name, values in samples.items()}
+    bins = np.histogram_bin_edges(np.concatenate(list(samples.values())), 60)
+    words = []
+    for (name, values), colour in zip(samples.items(), COLOURS):
+        spread = f"{name}: mean {values.mean():.3g}, standard deviation {values.std(ddof=1):.2g}"
+        area = dict(histtype="stepfilled", edgecolor=colour, facecolor=f"{colour}70", label=spread)
+        axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), **area)
+        words.append(f"{spread} of {len(values):,}")
+    axes.axvline(exact, color=GREY, linestyle="--", linewidth=1.2, label=f"exact: {exact:.3g}")
+    axes.set(xlabel=label, ylabel="share of the estimates")
+    axes.legend(fontsize=8)
+    chart.words = f"Estimates of {label}, exactly {exact:.3g}; {'; '.join(words)}."
+    return chart
+
+
+@styled
 def strengths(history: Sequence[Mapping]) -> Chart:
     """The mean over edges of softmax(alpha), operation by operation, as a search goes on: one area a cell."""
     cells = list(history[-1]["strengths"])
-    chart, every = _chart(len(cells), 3.4, sharey=True)
+    chart, every = panels(len(cells), 3.4, sharey=True)
     words = []
     for axes, cell in zip(every, cells):
         names = list(history[-1]["strengths"][cell])
@@ -149,11 +181,11 @@ def strengths(history: Sequence[Mapping]) -> Chart:
     return chart
 
 
-@_styled
+@styled
 def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
     """A matrix (rows, columns) as shades, each field with its number; `label` says what the numbers are."""
     values = np.asarray(values, dtype=float)
-    chart, (axes,) = _chart(1, 0.9 + 0.3 * len(rows), min(9.0, 2.0 + 0.95 * len(columns)))
+    chart, (axes,) = panels(1, 0.9 + 0.3 * len(rows), min(9.0, 2.0 + 0.95 * len(columns)))
     axes.imshow(values, cmap=SHADES, aspect="auto")
     axes.grid(False)
     middle = (values.min() + values.max()) / 2
@@ -175,11 +207,11 @@ def operation_worth(decisions, accuracies, operations: Sequence[str], edges: Seq
     return heat_map(means, edges, operations, "mean accuracy (%) with this operation on this edge", 1)
 
 
-@_styled
+@styled
 def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 60) -> Chart:  # noqa: B006 (not changed)
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
-    chart, (axes,) = _chart(1, 2.8)
+    chart, (axes,) = panels(1, 2.8)
     axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
     for k, (name, value) in enumerate(marks.items(), 1):
         axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
@@ -193,35 +225,48 @@ def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 6
     return chart
 
 
-@_styled
-def anytime(curves: Mapping[str, Sequence], label: str, best: float | None = None) -> Chart:
-    """What each method has found after so many queries: `curves[name]` is (seeds, queries). The line is the mean over
-    seeds, the band holds the middle 90% of them, `best` is what nobody can beat."""
-    chart, (axes,) = _chart(1, 3.4)
-    words, tops = [], [] if best is None else [best]
+@styled
+def anytime(
+    curves: Mapping[str, Sequence],
+    label: str,
+    best: float | None = None,
+    queries: Sequence[int] | None = None,
+    bands: Collection[str] | None = None,
+) -> Chart:
+    """What each method has found after so many queries: `curves[name]` is (seeds, queries), `queries` are their
+    numbers (1, 2, 3 ... without). The line is the mean over seeds, the band holds the middle 90% of them (`bands` names
+    the methods that get one, or all do), `best` is what nobody can beat."""
+    chart, (axes,) = panels(1, 3.4)
+    words, tops, lines = [], [] if best is None else [best], {}
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
-        queries = np.arange(1, runs.shape[1] + 1)
+        asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
+        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
         low, high = np.percentile(runs, (5, 95), axis=0)
-        axes.plot(queries, runs.mean(0), label=f"{name} ({len(runs)} seeds)")
-        axes.fill_between(queries, low, high, color=COLOURS[k % 6], alpha=0.18, linewidth=0)
-        tops.append(high.max())
+        (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
+        if bands is None or name in bands:
+            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
+            tops.append(high.max())
+        tops.append(runs.mean(0).max())
+        lines[runs[:, -1].mean(), -k] = line
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
     if best is not None:
-        axes.axhline(best, color=GREY, linestyle=":", linewidth=1.2, label=f"best there is: {best:.2f}")
+        lines[best, 1] = axes.axhline(
+            best, color=GREY, linestyle=":", linewidth=1.2, label=f"best there is: {best:.2f}"
+        )
     low, high = min(float(line.get_ydata()[:5][-1]) for line in axes.lines), max(tops)  # the first few are luck
-    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(1, None))
+    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
-    axes.legend(loc="lower right")
-    chart.words = f"{label}, after {len(queries):,} queries: {'; '.join(words)}."
+    axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
+    chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
 
-@_styled
+@styled
 def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
     """Every value of every group as a point, over a box of its quartiles: a difference beside its spread."""
-    chart, (axes,) = _chart(1, 0.9 + 0.55 * len(groups))
+    chart, (axes,) = panels(1, 0.9 + 0.55 * len(groups))
     names, values = list(groups), [np.asarray(list(group), dtype=float) for group in groups.values()]
     lines = {part: dict(color=GREY, linewidth=1.2) for part in ("boxprops", "medianprops", "whiskerprops", "capprops")}
     axes.boxplot(values, orientation="horizontal", widths=0.55, showfliers=False, **lines)
@@ -239,11 +284,11 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
     return chart
 
 
-@_styled
+@styled
 def scatter(x, y, xlabel: str, ylabel: str, marks: Mapping[str, int] = {}) -> Chart:  # noqa: B006 (not changed)
     """One measurement against another over all architectures; `marks` names single ones by their index."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    chart, (axes,) = _chart(1, 4.2, 7.0)
+    chart, (axes,) = panels(1, 4.2, 7.0)
     axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(x[i], y[i], MARKERS[k % 6], color=COLOURS[k % 6], label=f"{name}: {x[i]:.2f}, {y[i]:.2f}")
