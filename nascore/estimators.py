@@ -6,10 +6,12 @@ the NATS-Bench API as extracted in v-tao/nats-bench-landscape (no licence file).
 """
 
 import math
+import os
 import pickle
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import warnings
 import weakref
@@ -18,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import joblib
@@ -245,10 +248,11 @@ class TrainChildren:
         without = replace(self.images, **dict.fromkeys(TENSORS))
         job = (self.child, without, self._file, self.device, operations.REGISTERED)
         left, alone = list(forms), False
-        how = {"return_as": "generator_unordered", "pre_dispatch": "all", "batch_size": 1}
+        how = {"backend": "loky", "idle_worker_timeout": 60, "batch_size": 1}
+        how |= {"initializer": _begin_worker, "initargs": (os.getpid(),)}
         while left:
             try:
-                with joblib.Parallel(self.workers, backend="loky", idle_worker_timeout=60, **how) as parallel:
+                with joblib.Parallel(self.workers, return_as="generator_unordered", **how) as parallel:
                     with _deaf():
                         answers = parallel(joblib.delayed(_work)(form, *job) for form in left[: 1 if alone else None])
                     for form, estimate in answers:
@@ -281,10 +285,12 @@ def train_children(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes begun inside do not hear Ctrl-C: what it means is for this process to say, which lets a step finish."""
+    """Workers begun inside do not hear Ctrl-C, not even while they start: this process says what it means, and a search
+    lets its step finish."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # it would take the block away while it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -293,6 +299,18 @@ def _deaf() -> Iterator[None]:
 
 
 # --- in a worker ----------------------------------------------------------------------------------------------------
+
+
+def _begin_worker(parent: int) -> None:
+    """A worker leaves Ctrl-C to its parent, and ends when that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow():
+        while os.getppid() == parent or os.name != "posix":
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _work(form: Genotype, child: Child, without: Images, file: str, device, registered: dict):
