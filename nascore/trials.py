@@ -1,11 +1,16 @@
-"""What multi-trial methods share: propose architectures, have them evaluated, learn from their rewards."""
+"""What multi-trial methods share: propose architectures, have them evaluated, learn from their rewards; and what those
+share whose architectures a controller writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 
+import torch
+
+from nascore.controllers import Controller
 from nascore.estimators import Estimate, evaluate
 from nascore.search import Budget, Progress, Trial, knob
+from nascore.seeding import generator, seeded
 from nascore.training import RECIPES
 
 Decisions = tuple[int, ...]
@@ -88,3 +93,58 @@ class MultiTrial:
         if best := state["best"]:
             at = best["at"]
             self.best = Trial(self.space.decode(self.decisions[at]), self.rewards[at], best["details"])
+
+
+def moving_average(average: float | None, values: Sequence[float], decay: float) -> float:
+    """The exponential moving average, after `values` one by one; the first value of all begins it."""
+    for value in values:
+        average = value if average is None else decay * average + (1 - decay) * value
+    return average
+
+
+class PolicySearch(MultiTrial):
+    """A controller writes the architectures; a subclass's `improve` moves it towards those with more reward than the
+    baseline, the moving average of the rewards that came before."""
+
+    def __init__(self, space, estimate, budget, seed: int, layers: int, scale: float):
+        super().__init__(space, estimate, budget, seed)
+        with seeded(seed, "controller"):
+            self.controller = Controller(space, budget.hidden, layers, scale)
+        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=budget.learning_rate)
+        self.baseline: float | None = None
+        self.entropy = 0.0  # of the policy that wrote the batch in hand, in nats
+
+    def propose(self, count: int, length: int | None = None) -> list[Decisions]:
+        written = self.controller.sample(count, generator(self.seed, "architectures", len(self.decisions)), length)
+        self.entropy = written.entropies.sum(1).mean().item()
+        return written.lists()
+
+    def metrics(self) -> dict[str, float]:
+        return {"baseline": self.baseline or 0.0, "entropy": self.entropy}
+
+    def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        seen = self.signal(torch.tensor(rewards))
+        # Before there is an average, the batch's own mean stands in: Adam would long remember a gradient so large.
+        baseline = seen.mean().item() if self.baseline is None else self.baseline
+        self.improve(decisions, seen - baseline)
+        self.baseline = moving_average(self.baseline, seen.tolist(), self.budget.decay)  # after its use, so no bias
+
+    def signal(self, rewards: torch.Tensor) -> torch.Tensor:
+        """What the controller is shown of the rewards."""
+        return rewards
+
+    def ascend(self, objective: torch.Tensor) -> None:
+        """One step of the controller's optimizer towards more of `objective`."""
+        self.optimizer.zero_grad()
+        (-objective).backward()
+        self.optimizer.step()
+
+    def state_dict(self) -> dict:
+        policy = {"controller": self.controller.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return super().state_dict() | policy | {"baseline": self.baseline, "entropy": self.entropy}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        self.controller.load_state_dict(state["controller"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.baseline, self.entropy = state["baseline"], state["entropy"]

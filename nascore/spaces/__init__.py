@@ -14,7 +14,7 @@ from nascore.spaces.cells import Blocks, Edges, Pairs
 from nascore.spaces.chains import Chains
 from nascore.spaces.space import Space, Token
 
-__all__ = ["SPACES", "Space", "Token", "get"]
+__all__ = ["SPACES", "Chains", "Space", "Token", "get"]
 
 DARTS_PRIMITIVES = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
