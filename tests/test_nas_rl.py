@@ -34,12 +34,7 @@ def estimates():
     norms = (p * scores.square().sum(1)).sum()
     best = (p * REWARDS * scores.square().sum(1)).sum() / norms
     baselines = {"none": 0.0, "mean": (p * REWARDS).sum(), "best": best}
-    singles = {
-        name: torch.stack(
-            [flat_gradient(reinforce(of([a]).log_probs, REWARDS[k : k + 1] - b), of) for k, a in enumerate(ALL)]
-        )
-        for name, b in baselines.items()
-    }
+    singles = {name: scores * (REWARDS - b)[:, None] for name, b in baselines.items()}
     return of, flat_gradient(expected_reward(of), of), p, singles
 
 
@@ -139,7 +134,7 @@ def test_the_expected_accuracy_of_the_policy_rises_on_the_table(method):
 
 
 @pytest.mark.parametrize("method", ["nas-rl", "nasnet"])
-@pytest.mark.parametrize("at_once", [1, 3, 100])
+@pytest.mark.parametrize("at_once", [3, 100])
 def test_a_search_stopped_within_a_batch_goes_on_to_the_same_bits(tmp_path, method, at_once):
     class Count:
         def __init__(self):
@@ -150,18 +145,18 @@ def test_a_search_stopped_within_a_batch_goes_on_to_the_same_bits(tmp_path, meth
             return [Estimate(len(str(g)) % 7 / 7) for g in genotypes]
 
     def run(**options):
-        return nascore.run(method, estimate=estimate, trials=23, children=5, progress=False, seed=3, **options)
+        return nascore.run(method, estimate=estimate, trials=13, children=5, progress=False, seed=3, **options)
 
     estimate = Count()
     whole = run()
     assert max(estimate.calls) == min(at_once, 5)
     estimate = Count()
-    run(directory=tmp_path, stop=lambda: sum(estimate.calls) >= 12)
-    assert sum(estimate.calls) < 23
+    run(directory=tmp_path, stop=lambda: sum(estimate.calls) >= 7)
+    assert sum(estimate.calls) < 13
     resumed = run(directory=tmp_path, resume=True)
     assert resumed.history == whole.history and resumed.genotype == whole.genotype
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == whole.history and len(lines) == 23
+    assert [json.loads(line) for line in lines] == whole.history and len(lines) == 13
 
 
 def test_a_child_that_fails_earns_nothing_and_the_controller_learns_that():

@@ -62,7 +62,7 @@ def test_each_pass_is_held_near_the_policy_that_wrote_the_batch():
         search.improve(decisions, advantages)
         return (search.controller(decisions).log_probs.detach() - old).exp().max().item()
 
-    assert largest_ratio(epsilon=0.2) < 1.7 < 1.8 < largest_ratio(epsilon=10.0)
+    assert 1.2 < largest_ratio(epsilon=0.2) < largest_ratio(epsilon=10.0) / 2
 
 
 def test_one_pass_takes_one_step_of_adam_on_objective_and_entropy():
