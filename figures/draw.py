@@ -1,8 +1,11 @@
-"""Draw every picture of the README and the course from the real runs in notebooks/runs.
+"""Draw the pictures of the README and the course, those of runs from the real ones in notebooks/runs.
 
-python figures/draw.py
+python figures/draw.py [NAME ...]   all of them, or those named
 """
 
+import json
+import sys
+from math import dist
 from pathlib import Path
 
 import graphviz
@@ -12,14 +15,14 @@ from nascore import search, spaces
 from nascore.estimators import Table
 from nascore.genotypes import from_json
 from nascore.show import plots
-from nascore.show.drawing import FONT, GREY, INPUT, NODE, Drawing, draw, look
+from nascore.show.drawing import FONT, GREY, INPUT, NODE, OUTPUT, Drawing, draw, look
 
-FIGURES = Path(__file__).parent
-RUNS = FIGURES.parent / "notebooks" / "runs"
+FOLDER = Path(__file__).parent
+RUNS = FOLDER.parent / "notebooks" / "runs"
 IDEA = ("max_pool_3x3", "sep_conv_3x3", "skip_connect")
 
 
-def idea() -> Drawing:
+def darts_idea() -> Drawing:
     """Figure 1 of DARTS in our own drawing: unknown operations, a mixture of all, what is left."""
     graph = graphviz.Digraph(
         graph_attr=FONT | dict(bgcolor="transparent", fontcolor=GREY, nodesep="0.45", ranksep="0.6"),
@@ -54,29 +57,171 @@ def found_cell() -> Drawing:
     return draw(from_json((RUNS / "digits-search" / "genotype.json").read_text()))
 
 
-def anytime(seeds: int = 200, queries: int = 300) -> plots.Chart:
-    """Random search and regularized evolution on the table: 200-epoch test accuracy of the best cell by validation."""
-    table, space = Table(), spaces.get("nasbench201")
-    curves = {}
-    for name, fields in {"random": {}, "evolution": dict(population_size=10, sample_size=10)}.items():
-        method, runs = search.get(name), []
+# --- two pictures whose every place is given, in points -------------------------------------------------------------
+
+
+def canvas() -> graphviz.Digraph:
+    page = FONT | dict(bgcolor="transparent", layout="nop2", splines="line", outputorder="edgesfirst")
+    shape = FONT | dict(shape="box", style="filled", color=GREY, height="0.3", width="0.3", margin="0.08,0.04")
+    return graphviz.Digraph(
+        graph_attr=page, node_attr=shape | dict(fontsize="12"), edge_attr=dict(color=GREY, arrowsize="0.6")
+    )
+
+
+def put(graph: graphviz.Digraph, name: str, text: str, x: float, y: float, fill: str = INPUT, **options: str) -> None:
+    graph.node(name, text, pos=f"{x},{y}", fillcolor=fill, **options)
+
+
+def say(graph: graphviz.Digraph, text: str, x: float, y: float) -> None:
+    """Text on the bare page."""
+    graph.node(f"{text} {x}", text, pos=f"{x},{y}", shape="plaintext", style="", fontsize="11", fontcolor=GREY)
+
+
+def arrow(graph: graphviz.Digraph, ends: tuple[str, str], *points: tuple[float, float], **options: str) -> None:
+    """From the first point to the last, straight or bent towards two in between; other edges run straight from box to
+    box."""
+    start, *bend, tip = points
+    before = bend[-1] if bend else start
+    foot = tuple(t - 6 * (t - b) / dist(tip, before) for t, b in zip(tip, before))  # where the arrowhead begins
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (start, *(bend or (start, foot)), foot))
+    graph.edge(*ends, pos=f"e,{tip[0]:.1f},{tip[1]:.1f} {path}", **options)
+
+
+def nas_rl_idea() -> Drawing:
+    """NAS-RL's figures 1, 2 and 4 in our own drawing: the loop, the controller as it writes two layers, the child."""
+    graph, (pink, anchor, _), child = canvas(), look("skip"), look("conv")[1]
+    put(graph, "controller", "controller:\nan LSTM with\nweights θ", 61, 300, NODE, height="1.1", width="1.7")
+    put(graph, "child", "child network", 839, 300, child, height="1.1", width="1.7")
+    put(graph, "a", "a = 3 3 36  |  3 7 48 1  |  5 1 36 1 0", 450, 322, width="3")
+    put(graph, "R", "R = accuracy on validation images", 450, 278, OUTPUT, width="3")
+    arrow(graph, ("controller", "a"), (122, 322), (342, 322), penwidth="1.6")
+    arrow(graph, ("a", "child"), (558, 322), (778, 322), penwidth="1.6")
+    arrow(graph, ("child", "R"), (778, 278), (558, 278), penwidth="1.6")
+    arrow(graph, ("R", "controller"), (342, 278), (122, 278), penwidth="1.6")
+    say(graph, "samples, with probability P(a; θ)", 232, 333)
+    say(graph, "is built and trained", 668, 333)
+    say(graph, "is tested", 668, 267)
+    say(graph, "moves θ along (R − b) ∇ log P(a; θ)", 232, 267)
+
+    say(graph, "The controller writes two layers; each token goes into the next step", 450, 240)
+    say(graph, "layer 2", 259, 219)
+    say(graph, "layer 3", 683, 219)
+    put(graph, "anchor 1", "h_1", 16, 130, anchor, color=pink)
+    kinds = ["filter height", "filter width", "filters", "anchor point"]
+    last = "anchor 1"
+    for k, token in enumerate(("3", "7", "48", "1: yes", "5", "1", "36", "1: yes, 2: no")):
+        x, layer, at_anchor = 100 + 106 * k, 2 + k // 4, k % 4 == 3
+        name = f"anchor {layer}" if at_anchor else f"step {k}"
+        look_of = dict(fill=anchor, color=pink) if at_anchor else dict(fill=NODE)
+        put(graph, name, f"h_{layer}" if at_anchor else "LSTM", x, 130, width="0.62", **look_of)
+        put(graph, f"token {k}", token, x, 180, **look_of | dict(fill=anchor if at_anchor else INPUT))
+        say(graph, kinds[k % 4], x, 201)
+        graph.edge(name, f"token {k}")
+        graph.edge(last, name)
+        if k:
+            graph.edge(f"token {k - 1}", name, style="dashed")
+        last = name
+    for j, i, depth in ((1, 2, 95), (1, 3, 68), (2, 3, 95)):
+        x, y = ({1: 16, 2: 418, 3: 842}[layer] for layer in (j, i))
+        arrow(graph, (f"anchor {j}", f"anchor {i}"), (x, 119), (x + 40, depth), (y - 60, depth), (y, 119), color=pink)
+    say(
+        graph,
+        "is layer j an input of layer i?  yes with probability sigmoid(v . tanh(W_prev h_j + W_curr h_i))",
+        450,
+        62,
+    )
+
+    boxes = [("image", INPUT), ("1:  3x3, 36", child), ("2:  3x7, 48", child), ("3:  5x1, 36", child)]
+    for k, (text, fill) in enumerate([*boxes, ("classifier", OUTPUT)]):
+        put(graph, f"child {k}", text, 110 + 170 * k, 0, fill, width="1.1")
+    for j, i in ((0, 1), (1, 2), (3, 4)):
+        graph.edge(f"child {j}", f"child {i}", penwidth="1.6")
+    for j, i, side in ((1, 3, 1), (2, 4, -1)):
+        (x, y), (a, b) = (110 + 170 * j, 110 + 170 * i), (side * 11, side * 42)
+        arrow(graph, (f"child {j}", f"child {i}"), (x, a), (x + 60, b), (y - 60, b), (y, a), penwidth="1.6", color=pink)
+    say(graph, "The child network; an output that nobody reads goes to the classifier", 450, -48)
+    words = (
+        "A loop: the controller, an LSTM with weights θ, samples an architecture a with probability P(a; θ); it is "
+        "built and trained; its accuracy R on validation images moves θ along (R − b) ∇ log P(a; θ). Below, the "
+        "controller writes layers 2 and 3, a token a step: filter height, filter width, number of filters; each token "
+        "goes into the next step. Then the anchor point: arcs from the states of all earlier anchors say with which "
+        "probability each earlier layer is an input. At the bottom the child: the image feeds layer 1; layers 2 and 3 "
+        "read layer 1; layer 2, which nobody reads, goes to the classifier with layer 3."
+    )
+    return Drawing(graph.source, words)
+
+
+def nasnet_idea() -> Drawing:
+    """NASNet's figure 2 in our own drawing: where the two cells stand in the networks of CIFAR-10 and ImageNet."""
+    stages = """normal N cells, width F;{} | normal | reduction 2F | normal N cells, width 2F;{} | normal | reduction 4F
+        | normal N cells, width 4F;{} | normal | softmax"""
+    rows = [("CIFAR-10", 35, 165, "image | conv 3x3 | " + stages.format("32x32", "16x16", "8x8"))]
+    stem = "image | conv 3x3, stride 2 | reduction F/4 | reduction F/2 | "
+    rows += [("ImageNet", -35, 0, stem + stages.format("28x28", "14x14", "7x7"))]
+    fills = {"normal": NODE, "reduction": look("max_pool")[1], "softmax": OUTPUT}
+    graph = canvas()
+    for title, left, y, row in rows:
+        x = [left + 70 * k for k in range(row.count("|") + 1)]
+        for k, column in enumerate(row.split("|")):
+            text, _, note = column.strip().partition(" ")
+            put(graph, f"{title} {k}", text, x[k], y, fills.get(text, INPUT), width="0.78", margin="0", fontsize="11")
+            say(graph, note.replace(";", "\n"), x[k] + 35 * (text == "normal"), y - 60)
+            if k:
+                graph.edge(f"{title} {k - 1}", f"{title} {k}", penwidth="1.6")
+            if text in ("normal", "reduction"):  # its second input, alternately above and below
+                j, side = max(1, k - 2), 1 if k % 2 else -1
+                bend = (x[j] + 30, y + 44 * side), (x[k] - 30, y + 44 * side)
+                arrow(graph, (f"{title} {j}", f"{title} {k}"), (x[j], y + 11 * side), *bend, (x[k], y + 11 * side))
+        say(graph, title, x[0], y + 40)
+    say(graph, "each cell reads the two before it;  N and F are chosen by a person, here N = 2", 385, -100)
+    words = (
+        "Two networks of the same two cells. CIFAR-10: image, 3x3 convolution, N normal cells of width F at 32x32, a "
+        "reduction cell to width 2F, N normal cells at 16x16, a reduction cell to width 4F, N normal cells at 8x8, "
+        "softmax. ImageNet: a 3x3 convolution of stride 2 and two reduction cells, of widths F/4 and F/2, come first, "
+        "and the three stages are at 28x28, 14x14 and 7x7. Each cell reads the two before it. Here N is 2."
+    )
+    return Drawing(graph.source, words)
+
+
+# --- from the runs --------------------------------------------------------------------------------------------------
+
+
+def anytime(seeds: int = 200) -> plots.Chart:
+    """Random search, regularized evolution and, where they have been run, more methods on the table: 200-epoch test
+    accuracy of the best cell by validation. The runs of the others are (seeds, queries) by their names."""
+    file = RUNS / "table_policies.json"
+    more = json.loads(file.read_text()) if file.exists() else {"queries": list(range(1, 301)), "curves": {}}
+    asked, table, space = np.array(more["queries"]), Table(), spaces.get("nasbench201")
+    curves = {"random search": [], "regularized evolution": []}
+    for runs, name, fields in zip(
+        curves.values(), ("random", "evolution"), ({}, dict(population_size=10, sample_size=10))
+    ):
+        method = search.get(name)
         for seed in range(seeds):
-            one = method.build(space, table, method.budget.preset("full", trials=queries, **fields), seed)
-            best, tests = -1.0, []
+            one = method.build(space, table, method.budget.preset("full", trials=int(asked[-1]), **fields), seed)
             while not one.done:
-                step = one.step()
-                if step.reward > best:
-                    best, test = step.reward, table.row(step.genotype)["cifar10_test_200ep"]
+                one.step()
+            best, tests = -1.0, []
+            for row in one.history:
+                if row["reward"] > best:
+                    best, genotype = row["reward"], from_json(json.dumps(row["genotype"]))
+                    test = table.row(genotype)["cifar10_test_200ep"]
                 tests.append(test)
-            runs.append(tests)
-        curves[{"random": "random search", "evolution": "regularized evolution"}[name]] = runs
-    return plots.anytime(curves, "CIFAR-10 test accuracy, 200 epochs (%)", best=94.3733)
+            runs.append(np.array(tests)[asked - 1])
+    bands = ["random search"] if more["curves"] else None  # of many, they hide each other
+    label = "CIFAR-10 test accuracy, 200 epochs (%)"
+    return plots.anytime(curves | more["curves"], label, best=94.3733, queries=asked, bands=bands)
 
 
-def main() -> None:
-    for name, picture in {"darts_idea": idea(), "found_cell": found_cell(), "anytime": anytime()}.items():
-        (FIGURES / f"{name}.svg").write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{picture.svg}')
+FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, anytime)
+
+
+def main(names: list[str]) -> None:
+    for figure in FIGURES:
+        if figure.__name__ in names or not names:
+            svg = f'<?xml version="1.0" encoding="UTF-8"?>\n{figure().svg}'
+            (FOLDER / f"{figure.__name__}.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import pygraphviz
 import pytest
@@ -251,6 +252,14 @@ def test_nothing_but_a_genotype_and_nothing_endless_is_drawn():
         draw("darts-v2")
     with pytest.raises(UserError, match="at most 600"):
         draw(MacroGenotype(tuple(MacroLayer("conv_3x3", tuple(range(i))) for i in range(60))))
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "figures").glob("*.svg")), ids=lambda x: x.stem)
+def test_a_stored_figure_is_small_has_alternative_text_and_refers_to_nothing_outside(file):
+    svg = file.read_text(encoding="utf-8")
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img" and len(root.get("aria-label")) > 100 and root[0].text == root.get("aria-label")
+    assert len(svg) < 60_000 and not re.search(r"<script|@import|href=\"(?!#|data:)", svg)
 
 
 def test_drawing_writes_nothing_to_standard_error_and_leaves_it_open():

@@ -106,12 +106,11 @@ def decision_probabilities(steps: Sequence[tuple[str, Sequence[str], Sequence[fl
         axes.set_title(f"{k + 1}. {title}", fontsize=9)
         names = " and ".join(f"{options[i]} ({probabilities[i]:.2f})" for i in chosen)
         words.append(f"{k + 1}. {title}: {names or 'none'} of {len(options)}")
-    for axes in every.flat:
+    for k, axes in enumerate(every.flat):
         axes.grid(False)
         axes.xaxis.set_visible(False)
         axes.spines[:].set_visible(False)
-    for axes in every.flat[len(steps) :]:
-        axes.set_visible(False)
+        axes.set_visible(k < len(steps))
     chart.words = f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
     return chart
 
@@ -237,7 +236,7 @@ def anytime(
     numbers (1, 2, 3 ... without). The line is the mean over seeds, the band holds the middle 90% of them (`bands` names
     the methods that get one, or all do), `best` is what nobody can beat."""
     chart, (axes,) = panels(1, 3.4)
-    words, tops, lines = [], [] if best is None else [best], {}
+    words, lows, tops, lines = [], [], [] if best is None else [best], {}
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
@@ -247,6 +246,7 @@ def anytime(
         if bands is None or name in bands:
             axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
             tops.append(high.max())
+        lows.append(runs.mean(0)[min(np.searchsorted(asked, 5), len(asked) - 1)])  # the first few are luck
         tops.append(runs.mean(0).max())
         lines[runs[:, -1].mean(), -k] = line
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
@@ -254,7 +254,7 @@ def anytime(
         lines[best, 1] = axes.axhline(
             best, color=GREY, linestyle=":", linewidth=1.2, label=f"best there is: {best:.2f}"
         )
-    low, high = min(float(line.get_ydata()[:5][-1]) for line in axes.lines), max(tops)  # the first few are luck
+    low, high = min(lows), max(tops)
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
