@@ -152,7 +152,8 @@ def _add_train(commands, arguments: list[str]) -> None:
     _add_genotype(parser)
     _add_run_options(parser, seconds=30.0)
     parser.add_argument("--recipe", default="small", help="darts-cifar (the paper's), small or child (default: small)")
-    parser.add_argument("--skeleton", help="how cells are stacked (default: the genotype's home)")
+    _, skeletons = _networks("train", arguments)
+    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)} (default: the genotype's home)")
     for name in ("channels", "cells", "epochs", "batch-size"):
         parser.add_argument(f"--{name}", type=int, help="replaces the recipe's")
 
@@ -169,15 +170,16 @@ def train(options: argparse.Namespace) -> int:
     sizes = {name: getattr(options, name) for name in ("channels", "cells", "epochs", "batch_size")}
     recipe = training.recipe_named(options.recipe, **sizes)
     genotype = read_genotype(options.genotype)
-    skeleton = home(_home(options.genotype), options.skeleton)["skeleton"]
+    replaced = {name: getattr(options, name) for name in ("channels", "cells")}
+    skeleton = home(_home(options.genotype), options.skeleton, **replaced)["skeleton"]
     images = data.load(options.data, choose_device(options.device))
     sizes = {"channels": recipe.channels, "cells": recipe.cells, "auxiliary": recipe.auxiliary_weight > 0}
     sizes |= {"classes": len(images.classes), "in_channels": images.channels, "skeleton": skeleton}
-    with seeded(options.seed, "network"):
-        network = Network(genotype, **sizes)
     config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": options.seed}
     config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
     with memory_errors():
+        with seeded(options.seed, "network"):
+            network = Network(genotype, **sizes)
         loop = training.Training(network, images, recipe, options.seed)
         if not drive(loop, config=config, **_how_to_run(options)):
             return _interrupted(options, loop.steps)
@@ -219,13 +221,25 @@ def _home(name: str) -> Genotype | str:
     return name if name in published.GENOTYPES else read_genotype(name)
 
 
+def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:
+    """`NETWORKS` and `SKELETONS`, whose names the help of `command` lists. No other command loads PyTorch for that."""
+    if arguments[:1] != [command]:
+        return {}, {}
+    from nascore.nets.convolutional import NETWORKS, SKELETONS
+
+    return NETWORKS, SKELETONS
+
+
 def _add_describe(commands, arguments: list[str]) -> None:
     parser = _command(commands, describe)
     _add_genotype(parser)
-    parser.add_argument("--network", help="sets all sizes at once: darts-cifar, darts-imagenet")
-    parser.add_argument("--skeleton", help="how cells are stacked: darts, nasbench201")
-    parser.add_argument("--stem", help="cifar or imagenet")
-    sizes = {"channels": "width", "cells": "depth", "classes": "classes", "input": "image side, pixels"}
+    networks, skeletons = _networks("describe", arguments)
+    stems = dict.fromkeys(sizes["stem"] for sizes in networks.values() if "stem" in sizes)
+    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(networks)}")
+    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)}")
+    parser.add_argument("--stem", help=f"what comes before the cells: {', '.join(stems)}")
+    cells = "depth, reductions included, ImageNet's two stem cells not"
+    sizes = {"channels": "width", "cells": cells, "classes": "classes", "input": "image side, pixels"}
     for name, text in sizes.items():
         parser.add_argument(f"--{name}", type=int, help=text)
     parser.add_argument("--auxiliary", action="store_const", const=True, help="with the auxiliary head")

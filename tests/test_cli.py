@@ -118,6 +118,39 @@ def test_help_of_a_method_lists_every_field_with_its_bounds(capsys):
     assert "(2 to 4096; full: 64)" in text and "(1 or 2; full: 2)" in text
 
 
+def test_help_of_describe_lists_every_network_skeleton_and_stem(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # names are broken at their hyphens otherwise
+    with pytest.raises(SystemExit):
+        cli.main(["describe", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    stems = [sizes.get("stem", "cifar") for sizes in convolutional.NETWORKS.values()]
+    for names in (list(convolutional.NETWORKS), list(convolutional.SKELETONS), list(dict.fromkeys(stems))):
+        assert ", ".join(names) in text
+
+
+def test_the_help_of_other_commands_does_without_pytorch():
+    code = "import sys; from nascore import cli; sys.stdout = None; cli.main(['bench', '--help'])"
+    check = f"import sys\ntry:\n {code}\nexcept SystemExit: assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):
+    layers = [
+        {"filter": [4, 3], "stride": [2, 1], "filters": 6, "inputs": []},
+        {"filter": [1, 2], "stride": [1, 1], "filters": 5},
+        {"filter": [3, 3], "stride": [1, 3], "filters": 4, "inputs": [2, 1]},
+    ]
+    file = tmp_path / "chain.json"
+    file.write_text(json.dumps({"kind": "chain", "layers": layers}))
+    found = json.loads(nascore_prints(capsys, "describe", file, "--json"))
+    weights, batch_norms = 4 * 3 * 3 * 6 + 2 * 3 * 5 + 9 * 11 * 4, 2 * (6 + 5 + 4)
+    assert found["parameters"] == weights + batch_norms + 4 * 10 + 10
+    words = nascore_prints(capsys, "describe", file).split()
+    assert "nas-rl" in words and not {"channels:", "cells:"} & set(words)
+    printed = nascore_prints(capsys, "train", file, *"--recipe child --epochs 2 --batch-size 400 --quiet".split())
+    assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", printed)
+
+
 def test_run_is_the_package_s_way_in():
     result = nascore.run("random", data="nasbench201", budget="smoke", progress=False)
     assert result.finished and len(result.history) == 3 and result.reward == max(r["reward"] for r in result.history)
@@ -129,7 +162,7 @@ UNKNOWN = [
     ("", "COMMAND"),
     ("serch", "invalid choice: 'serch'"),
     ("search", "required: METHOD"),
-    ("search dart --epochs 2", "unknown method 'dart'; allowed: darts, evolution, random"),
+    ("search dart --epochs 2", "unknown method 'dart'; allowed: darts, evolution, nas-rl, nasnet, random"),
     ("search --out X", "required: METHOD"),
     ("search darts --epoch 2", "unrecognized arguments: --epoch 2"),
     ("search random --order 1", "unrecognized arguments: --order 1"),
@@ -161,16 +194,28 @@ UNKNOWN = [
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
     ("train darts-v2 --cells 0", "cells: found 0, allowed: a whole number from 1"),
-    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasbench201"),
+    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("train nas-rl-15 --channels 8", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
+    ("train nas-rl-15 --skeleton darts", "kind: found 'chain', allowed in the skeleton darts: cell"),
     ("train darts-v2 --data nasbench201", "is a table, not images"),
     ("train darts-v2 --recipe darts-cifar --data digits", "auxiliary head: found 2 x 2 at its place"),
     ("describe", "required: GENOTYPE"),
     ("describe darts-v2 --network big", "network: found 'big', allowed: darts-cifar, darts-imagenet"),
-    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasbench201"),
+    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, nasbench201, nas-rl"),
     ("describe darts-v2 --stem tree", "stem: found 'tree', allowed: cifar, imagenet"),
     ("describe darts-v2 --channels 0", "channels: found 0, allowed: a whole number from 1"),
     ("describe darts-v2 --cells x", "--cells: invalid int value: 'x'"),
     ("describe darts-v2 --input 33", "33"),
+    ("describe nas-rl-15 --channels 24", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
+    ("describe nas-rl-15 --cells 3", "size in the skeleton nas-rl: found 'cells', allowed: classes, input"),
+    ("describe nas-rl-15 --auxiliary", "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input"),
+    ("describe nas-rl-15 --network nasnet-cifar", "kind: found 'chain', allowed in the skeleton nasnet: cell"),
+    ("describe darts-v2 --skeleton nas-rl", "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
+    ("describe enas-macro", "skeleton: found 'enas-macro', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("describe pnasnet-5", "skeleton: found 'pnasnet', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("describe nasnet-a --stem tree", "stem: found 'tree', allowed: cifar, imagenet, imagenet-large"),
+    ("describe nasnet-a --network nasnet-mobile --channels 30", "allowed with the imagenet stem: a multiple of 4"),
+    ("describe nasnet-a --network nasnet-mobile --input 2", "(batch, 3, height, width) with sides of at least 3"),
     ("draw darts-v2", "required: -o"),
     ("draw darts-v2 -o cell.bmp", ".svg"),
     ("draw darts-v2 -o /no/such/folder/cell.svg", "/no/such/folder"),

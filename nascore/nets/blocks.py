@@ -45,10 +45,11 @@ class Cell(nn.Module):
         # What a concat node puts out, back to the cell's width; and the cell inputs that are put out.
         self.projections = nn.ModuleDict({i: ReLUConvBN(n * channels, channels) for i, n in joined.items()})
         self.skips = nn.ModuleDict()
-        for j in (j for j in cell.concat if j < cell.n_inputs):
-            fitted = widths[j] == channels
-            project = nn.Sequential(*conv_bn(widths[j], channels, 1, stride, 0)) if not fitted else None
-            self.skips[str(j)] = project or build("skip_connect", channels, channels, stride)
+        for j in set(cell.concat) & set(range(cell.n_inputs)):
+            if widths[j] == channels:
+                self.skips[str(j)] = build("skip_connect", channels, channels, stride)
+            else:
+                self.skips[str(j)] = nn.Sequential(*conv_bn(widths[j], channels, 1, stride, 0))
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
         inputs = (before_previous, previous)[-self.cell.n_inputs :]

@@ -79,8 +79,8 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         channels, *sides = images.shape[1:] if images.dim() == 4 else (0,)
         if channels != self.in_channels or any(side < self.smallest or side % self.factor for side in sides):
-            at_least = f"of at least {self.smallest}, " if self.smallest > 1 else ""
-            wanted = f"(batch, {self.in_channels}, height, width) with sides {at_least}divisible by {self.factor}"
+            sides = f"divisible by {self.factor}" if self.factor > 1 else f"of at least {self.smallest}"
+            wanted = f"(batch, {self.in_channels}, height, width) with sides {sides}"
             raise UserError(f"images: found {tuple(images.shape)}, allowed: {wanted}")
         before = previous = self.stems[0](images)
         for stem in self.stems[1:]:
