@@ -2,8 +2,7 @@
 
 import os
 import sys
-import tarfile
-import urllib.error
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,13 +84,13 @@ class Batches:
         full, rest = divmod(len(pixels), batch_size)
         self.batch_size = batch_size
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
-        self._order: tuple[int, Tensor] | None = None
+        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch in hand and its order
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and labels (B,); the last batch of an epoch may be smaller."""
         epoch, position = divmod(step, self.per_epoch)
         device = self.pixels.device
-        if self._order is None or self._order[0] != epoch:
+        if self._order[0] != epoch:
             order = torch.randperm(len(self.labels), generator=generator(*self.place, "order", epoch))
             self._order = (epoch, order.to(device))
         index = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
@@ -103,16 +102,15 @@ class Batches:
 
     def crop(self, index: Tensor, random: torch.Generator) -> Tensor:
         """The images `index`, each shifted at random within the padding and, where that is allowed, mirrored."""
-        n, size, pad, device = len(index), self.images.size, self.images.padding, index.device
-        height, width = (edge - 2 * pad for edge in self.pixels.shape[1:3])
+        n, pad, device = len(index), self.images.padding, index.device
+        height, width = self.images.train.shape[2:]
         top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=random, device=device)
         rows = top + torch.arange(height, device=device)  # (n, height)
-        columns = torch.arange(width, device=device).expand(n, size)
+        columns = torch.arange(width, device=device).expand(n, width)
         if self.images.flip:
             mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        columns = left + columns
-        return self.pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return self.pixels[index[:, None, None], rows[:, :, None], (left + columns)[:, None]].permute(0, 3, 1, 2)
 
 
 def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
@@ -147,6 +145,15 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Images:
     return _folder(Path(name)).to(device)
 
 
+def _images(name: str, tensors: Sequence[Tensor], classes: tuple[str, ...], flip: bool, statistics=None) -> Images:
+    """Images whose `statistics`, where none are given, are those of the first 5,000 of them."""
+    if statistics is None:
+        pixels = tensors[0][:5000].double() / 255
+        std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
+        statistics = (tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist()))
+    return Images(name, *tensors, classes, *statistics, padding=tensors[0].shape[-1] // 8, flip=flip)
+
+
 def _digits() -> Images:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -154,19 +161,8 @@ def _digits() -> Images:
     pixels, labels = load_digits(return_X_y=True)  # 1,797 scans of 8 x 8, values 0 to 16
     pixels = (pixels.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     parts = train_test_split(pixels, labels, test_size=360, stratify=labels, random_state=0)
-    train, test, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
-    return _images("digits", (train, train_labels, test, test_labels), tuple("0123456789"), padding=1, flip=False)
-
-
-def _images(name: str, tensors: tuple, classes: tuple, padding: int, flip: bool, statistics=None) -> Images:
-    return Images(name, *tensors, classes, *(statistics or _statistics(tensors[0])), padding, flip)
-
-
-def _statistics(train: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of (the first 5,000 of) the training images in [0, 1]."""
-    pixels = train[:5000].double() / 255
-    std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
-    return tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist())
+    train, test, train_labels, test_labels = map(torch.from_numpy, parts)
+    return _images("digits", (train, train_labels, test, test_labels), tuple("0123456789"), flip=False)
 
 
 # name -> (class in torchvision.datasets, keyword of the two parts, may be mirrored)
@@ -182,14 +178,12 @@ def _torchvision(name: str) -> Images:
     import torchvision
 
     cls, parts, flip = TORCHVISION[name]
-    root = Path(os.environ.get("NASCORE_DATA", Path.home() / ".cache" / "nascore"))
+    root = Path(os.environ.get("NASCORE_DATA", Path.home() / ".cache" / "nascore")) / name
     try:
-        sets = [getattr(torchvision.datasets, cls)(root / name, download=True, **part) for part in parts]
-    except (urllib.error.URLError, RuntimeError, OSError, tarfile.TarError, EOFError) as error:
+        sets = [getattr(torchvision.datasets, cls)(root, download=True, **part) for part in parts]
+    except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise UserError(
-            f"cannot download {name} to {root / name} ({reason}); try again, or give a folder: --data FOLDER"
-        ) from None
+        raise UserError(f"cannot download {name} to {root} ({reason}); try again, or give --data FOLDER") from None
     tensors = []
     for part in sets:
         pixels = torch.as_tensor(part.data)
@@ -200,94 +194,78 @@ def _torchvision(name: str) -> Images:
         labels = part.labels if name == "svhn" else part.targets
         tensors += [pixels.contiguous(), torch.as_tensor(labels).long()]
     classes = tuple(map(str, getattr(sets[0], "classes", range(10))))
-    statistics = CIFAR10_STATISTICS if name == "cifar10" else None
-    return _images(name, tuple(tensors), classes, tensors[0].shape[-1] // 8, flip, statistics)
+    return _images(name, tensors, classes, flip, CIFAR10_STATISTICS if name == "cifar10" else None)
 
 
 def _folder(folder: Path) -> Images:
-    listing = {part: _classes(folder, part) for part in ("train", "test")}
-    classes = tuple(sorted(listing["train"]))
+    listing = {part: _list(folder / part) for part in ("train", "test")}
+    classes = tuple(listing["train"])
     if len(classes) < 2:
-        raise UserError(f"{folder / 'train'}: found {len(classes)} class ({', '.join(classes)}), allowed: at least 2")
-    strange = sorted(set(listing["test"]) - set(classes))
-    if strange:
-        raise UserError(
-            f"{folder / 'test'}: class {strange[0]!r} has no folder in train/; allowed: {', '.join(classes)}"
-        )
-    # The folders' times tell whether files came or went; a file changed in place is not noticed (delete the cache).
-    stamp = [[part, c, (folder / part / c).stat().st_mtime_ns] for part in listing for c in sorted(listing[part])]
-    cache = folder / CACHE
-    if cache.exists():
-        try:
-            stored = load_checkpoint(cache)
-            if stored["stamp"] == stamp:
-                return _images(str(folder), tuple(stored["tensors"]), classes, *stored["rest"])
-        except (UserError, LookupError, TypeError):
-            pass  # a damaged cache is made anew
-    tensors = _read_folder(folder, listing, classes)
-    rest = (tensors[0].shape[-1] // 8, True, _statistics(tensors[0]))  # padding, flip, statistics
+        raise UserError(f"{folder / 'train'}: found 1 class ({classes[0]}), allowed: at least 2")
+    for name in listing["test"]:
+        if name not in classes:
+            raise UserError(f"{folder / 'test'}: class {name!r} has no folder in train/; allowed: {', '.join(classes)}")
+    cache, stamp = folder / CACHE, repr(listing)
     try:
-        save_checkpoint(cache, {"stamp": stamp, "tensors": list(tensors), "rest": rest})
+        stored = load_checkpoint(cache)
+        if stored["stamp"] == stamp:
+            return Images(**stored["images"] | {"name": str(folder)})
+    except (UserError, LookupError, TypeError):
+        pass  # there is no cache, or it is damaged: it is made anew
+    images = _images(str(folder), _read_folder(folder, listing), classes, flip=True)
+    try:
+        save_checkpoint(cache, {"stamp": stamp, "images": vars(images)})
     except (OSError, RuntimeError):
         print(f"nascore: cannot write {cache}: the images will be read again next time", file=sys.stderr)
-    return _images(str(folder), tensors, classes, *rest)
+    return images
 
 
-def _classes(folder: Path, part: str) -> dict[str, list[str]]:
-    """class -> its folder's path, for the classes of one part that hold files."""
-    root = folder / part
-    if not root.is_dir():
-        raise UserError(f"{folder}: found no folder {part}/, allowed: train/CLASS/*.jpg|png and test/CLASS/*.jpg|png")
-    found = {entry.name: entry.path for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
-    if not found:
-        raise UserError(f"{root} holds no class folders; allowed: {part}/CLASS/*.jpg|png")
-    return found
+def _list(part: Path) -> dict[str, dict[str, int]]:
+    """class -> image -> when it was changed, which tells whether a cache is still true."""
+    listing = {}
+    for folder in sorted(part.glob("[!.]*/")) or [part / "CLASS"]:
+        found = os.scandir(folder) if folder.exists() else ()
+        images = sorted((e for e in found if e.name.lower().endswith(SUFFIXES)), key=lambda e: e.name)
+        if not images:
+            raise UserError(f"{folder} holds no images; allowed: {', '.join(SUFFIXES)}")
+        listing[folder.name] = {e.name: e.stat(follow_symlinks=False).st_mtime_ns for e in images}
+    return listing
 
 
-def _read_folder(folder: Path, listing: dict, classes: tuple[str, ...]) -> tuple[Tensor, ...]:
-    files: list[tuple[str, int, str]] = []
-    for part in listing:
-        for name, path in sorted(listing[part].items()):
-            images = sorted(e.path for e in os.scandir(path) if e.name.lower().endswith(SUFFIXES))
-            if not images:
-                raise UserError(f"{path} holds no images; allowed: {', '.join(SUFFIXES)}")
-            files += [(part, classes.index(name), image) for image in images]
+def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
+    label_of = {name: label for label, name in enumerate(listing["train"])}
+    train, test = (
+        [(folder / part / name / image, label_of[name]) for name in classes for image in classes[name]]
+        for part, classes in listing.items()
+    )
+    # Files lie class by class; every later split is a cut, so the order is made random here.
+    files = [train[k] for k in torch.randperm(len(train), generator=generator("folder", len(train))).tolist()] + test
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        read = list(pool.map(_read_image, [path for _, _, path in files]))
-    sizes, pixels = sorted({size for size, _ in read}), [image for _, image in read]
-    if len(sizes) > 1 or not _taken_as_it_is(*sizes[0]):
-        found = " to ".join(f"{w}x{h}" for w, h in dict.fromkeys((sizes[0], sizes[-1])))
+        sizes, pixels = zip(*pool.map(_read_image, [path for path, _ in files]))
+    first, last = min(sizes), max(sizes)
+    if first != last or not _taken_as_it_is(*first):
+        found = " to ".join(f"{width}x{height}" for width, height in dict.fromkeys((first, last)))
         print(
             f"nascore: {folder} has images of {found} pixels: all are resized to 32x32 (the shorter side, then the "
             "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
             file=sys.stderr,
         )
-        pixels = [np.asarray(_resize(Image.fromarray(p))) for p in pixels]
-    tensors = []
-    for part in ("train", "test"):
-        chosen = [k for k, (p, _, _) in enumerate(files) if p == part]
-        if part == "train":  # files lie class by class; every later split is a cut, so the order is made random here
-            order = torch.randperm(len(chosen), generator=generator("folder", len(chosen)))
-            chosen = [chosen[k] for k in order.tolist()]
-        tensors.append(torch.from_numpy(np.stack([pixels[k] for k in chosen]).transpose(0, 3, 1, 2).copy()))
-        tensors.append(torch.tensor([files[k][1] for k in chosen]))
-    return tuple(tensors)
+        pixels = [np.asarray(ImageOps.fit(Image.fromarray(image), (32, 32))) for image in pixels]
+    pixels = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    labels = torch.tensor([label for _, label in files])
+    return [pixels[: len(train)], labels[: len(train)], pixels[len(train) :], labels[len(train) :]]
 
 
-def _taken_as_it_is(width: int, height: int) -> bool:
-    return width == height <= 256 and width % 4 == 0
-
-
-def _read_image(path: str) -> tuple[tuple[int, int], np.ndarray]:
+def _read_image(path: Path) -> tuple[tuple[int, int], np.ndarray]:
     """(width, height), and uint8 (H, W, 3): resized at once where it must be, so that photographs fit in memory."""
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = shorten(str(error).removesuffix(repr(path)), 60)
+        reason = shorten(str(error).removesuffix(repr(str(path))), 60)
         raise UserError(f"{path} is not an image that can be read ({reason}): mend or remove it") from None
-    return image.size, np.asarray(image if _taken_as_it_is(*image.size) else _resize(image))
+    return image.size, np.asarray(image if _taken_as_it_is(*image.size) else ImageOps.fit(image, (32, 32)))
 
 
-def _resize(image: Image.Image) -> Image.Image:
-    return image if image.size == (32, 32) else ImageOps.fit(image, (32, 32))
+def _taken_as_it_is(width: int, height: int) -> bool:
+    return width == height <= 256 and width % 4 == 0

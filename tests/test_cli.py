@@ -310,16 +310,16 @@ def test_a_cell_that_the_skeleton_cannot_hold_is_one_line(capsys, tmp_path):
 def spoiled_by(name, folder):
     """Make a folder that is wrong in the way `name` says; what the line must contain."""
     if name == "empty":
-        return folder, "found no folder train/"
+        return folder, f"{folder / 'train' / 'CLASS'} holds no images; allowed: .jpg"
     if name == "a file":
         (folder / "file").write_text("")
         return folder / "file", "unknown data"
     if name == "no test images":
         images(folder, parts=["train"])
-        return folder, "found no folder test/"
+        return folder, f"{folder / 'test' / 'CLASS'} holds no images"
     if name == "no classes":
         (folder / "train").mkdir()
-        return folder, f"{folder / 'train'} holds no class folders"
+        return folder, f"{folder / 'train' / 'CLASS'} holds no images"
     if name == "one class":
         images(folder, classes=["cat"])
         return folder, "found 1 class (cat), allowed: at least 2"

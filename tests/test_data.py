@@ -265,11 +265,11 @@ def reads(monkeypatch):
 def test_a_second_load_reads_the_cache_and_gives_the_same(tmp_path, monkeypatch):
     first = load(folder_of(tmp_path))
     calls = reads(monkeypatch)
-    monkeypatch.setattr(data, "_statistics", None)  # stored too: not measured again
+    monkeypatch.setattr(data, "_images", None)  # the statistics are stored too: not measured again
     assert same(load(tmp_path), first) and not calls
 
 
-@pytest.mark.parametrize("change", ["a file more", "a file less", "a class more", "renamed"])
+@pytest.mark.parametrize("change", ["a file more", "a file less", "a class more", "renamed", "changed in place"])
 def test_a_folder_that_changed_is_read_again(tmp_path, monkeypatch, change):
     load(folder_of(tmp_path))
     calls = reads(monkeypatch)
@@ -280,6 +280,8 @@ def test_a_folder_that_changed_is_read_again(tmp_path, monkeypatch, change):
         (tmp_path / "train" / "c" / "0.png").unlink()
     elif change == "a class more":
         folder_of(tmp_path, classes=("a", "b", "c", "d"))
+    elif change == "changed in place":
+        (tmp_path / "test" / "a" / "0.png").write_bytes((tmp_path / "test" / "b" / "0.png").read_bytes())
     else:
         (tmp_path / "test" / "a").rename(tmp_path / "test" / "z")
         (tmp_path / "train" / "a").rename(tmp_path / "train" / "z")
@@ -290,6 +292,7 @@ def test_a_folder_that_changed_is_read_again(tmp_path, monkeypatch, change):
         "a file less": (11, 12, 3),
         "a class more": (16, 16, 4),
         "renamed": (12, 12, 3),
+        "changed in place": (12, 12, 3),
     }[change]
 
 
