@@ -24,7 +24,7 @@ HISTORY = [
     for step in range(1, 11)
 ]
 TRIALS = [  # a search with a controller: a child that failed, a baseline from the second batch on
-    {"step": k, "reward": 0.0 if k == 7 else k / 100, "best": k / 100, "layers": 2 + k // 30}
+    {"step": k, "reward": 0.0 if k == 7 else k / 100, "best": k / 100, "genotype": {"layers": [{}] * (2 + k // 30)}}
     | ({"baseline": k / 200, "entropy": 9.0 - k / 50} if k > 5 else {})
     for k in range(1, 61)
 ]
@@ -84,16 +84,17 @@ def test_the_running_mean_of_a_constant_is_the_constant():
 def test_a_search_with_a_controller_is_told_by_its_best_baseline_entropy_and_depth():
     words = plots.policy_curves(TRIALS).words
     assert words == (
-        "A search over 60 architectures: best from 0.01 to 0.6; baseline from 0.03 to 0.3; "
+        "A search over 60 architectures, reward: best from 0.01 to 0.6; baseline from 0.03 to 0.3; "
         "entropy from 8.88 to 7.82; layers from 2 to 4."  # the entropy is smoothed over 3 steps of 0.02
     )
-    rows = [{name: row[name] for name in ("step", "reward", "best")} for row in TRIALS]
-    chart = plots.policy_curves(rows)  # random search has no policy
-    assert len(chart.axes) == 1 and chart.words == "A search over 60 architectures: best from 0.01 to 0.6."
+    rows = [{"step": row["step"], "reward": 0.5, "best": 0.5, "genotype": {"normal": CELL}} for row in TRIALS]
+    chart = plots.policy_curves(rows, power=3)  # random search has no policy
+    assert len(chart.axes) == 1
+    assert chart.words == "A search over 60 architectures, reward to the power 3: best from 0.125 to 0.125."
 
 
 def test_a_child_that_failed_does_not_flatten_the_others():
-    rows = [{"step": k, "reward": 0.0 if k == 7 else 0.8 + k / 1000, "best": 0.9} for k in range(1, 61)]
+    rows = [row | {"reward": 0.0 if row["step"] == 7 else 0.8 + row["step"] / 1000} for row in TRIALS]
     low, high = plots.policy_curves(rows).axes[0].get_ylim()
     assert 0.7 < low < 0.801 and 0.86 < high < 0.95
 

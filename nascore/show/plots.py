@@ -63,25 +63,29 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
 
 
 @styled
-def policy_curves(history: Sequence[Mapping]) -> Chart:
-    """A multi-trial search from its history, a row a child: each reward a dot, the best so far and the baseline lines;
-    beside it the entropy of the policy and the depth of the children, where a method has them. The worst twentieth of
-    the rewards may lie below the picture."""
+def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
+    """A multi-trial search from its history, a row a child: each reward a dot, the best so far and the baseline lines,
+    all as the controller is shown them, to the `power`; beside it the entropy of the policy and the depth of the
+    children, where they have them. The worst twentieth of the rewards may lie below the picture."""
+    rows = [row | {name: row[name] ** power for name in ("reward", "best")} for row in history]
+    if "layers" in rows[0]["genotype"]:
+        rows = [row | {"layers": len(row["genotype"]["layers"])} for row in rows]
     beside = {"entropy": "entropy of the policy (nats)", "layers": "layers of a child"}
-    beside = {name: title for name, title in beside.items() if any(name in row for row in history)}
+    beside = {name: title for name, title in beside.items() if name in rows[-1]}
     chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
-    steps, values = _steps(history, "reward")
+    steps, values = _steps(rows, "reward")
     dots = dict(markersize=3, alpha=0.35, color=GREY, rasterized=len(values) > 100)
     rewards.plot(steps, values, ".", label="a child", **dots)
-    words = _curves(rewards, "reward", history, {"best": "best so far", "baseline": "baseline"}, smooth=False)
+    title = "reward" + f" to the power {power:g}" * (power != 1)
+    words = _curves(rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False)
     low, high = np.percentile(values, 5), values.max()
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
     for axes, (name, title) in zip(others, beside.items()):
-        words += _curves(axes, title, history, {name: title}, smooth=name == "entropy")
+        words += _curves(axes, title, rows, {name: title}, smooth=name == "entropy")
     for axes in (rewards, *others):
         axes.set_xlabel("architectures evaluated")
-    chart.words = f"A search over {len(values):,} architectures: {'; '.join(words)}."
+    chart.words = f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
     return chart
 
 
