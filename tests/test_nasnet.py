@@ -52,7 +52,7 @@ def test_at_ratio_one_its_gradient_is_the_policy_gradient():
 
 
 def test_each_pass_is_held_near_the_policy_that_wrote_the_batch():
-    budget = NASNetBudget.preset("full", learning_rate=0.005, passes=100, entropy_weight=0.0)
+    budget = NASNetBudget.preset("full", learning_rate=5e-4, passes=400, entropy_weight=0.0)
 
     def ratios(**fields):
         search = NASNet(TINY, None, dataclasses.replace(budget, **fields), seed=0)

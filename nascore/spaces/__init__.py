@@ -49,7 +49,7 @@ def nas_rl(
 
 def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Blocks:
     order = ("input", "input", "op", "op", "combine")
-    return Blocks("nasnet", "darts", primitives, blocks, BOTH, order, "unused")
+    return Blocks("nasnet", "nasnet", primitives, blocks, BOTH, order, "unused")
 
 
 def pnas(blocks: int = 5) -> Blocks:
