@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nascore import published
 from nascore.errors import UserError, one_of, whole
 from nascore.genotypes import CellGenotype, ChainGenotype, Genotype
+from nascore.nets.blocks import Drop
 from nascore.nets.skeletons import SKELETONS
 
 # Networks by name: all sizes at once. `input` is the side of an image; the first one of a skeleton is its home.
@@ -94,7 +95,7 @@ class Network(nn.Module):
         logits = self.head(previous)
         return logits if auxiliary is None else (logits, auxiliary)
 
-    def _drop(self, index: int):
+    def _drop(self, index: int) -> Drop:
         if not self.training or self.drop_path == 0:
             return None
         share = (index + 1) / len(self.cells) if self.drops_more_with_depth else 1
