@@ -68,6 +68,7 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     all as the controller is shown them, to the `power`; beside it the entropy of the policy and the depth of the
     children, where they have them. The worst twentieth of the rewards may lie below the picture."""
     rows = [row | {name: row[name] ** power for name in ("reward", "best")} for row in history]
+    rows = [row | {"baseline": row.get("baseline") or None} for row in rows]  # 0 until there is one
     if "layers" in rows[0]["genotype"]:
         rows = [row | {"layers": len(row["genotype"]["layers"])} for row in rows]
     beside = {"entropy": "entropy of the policy (nats)", "layers": "layers of a child"}
@@ -82,7 +83,7 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
     for axes, (name, title) in zip(others, beside.items()):
-        words += _curves(axes, title, rows, {name: title}, smooth=name == "entropy")
+        words += _curves(axes, title, rows, {name: title}, smooth=False)
     for axes in (rewards, *others):
         axes.set_xlabel("architectures evaluated")
     chart.words = f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
@@ -255,9 +256,8 @@ def anytime(
         lines[runs[:, -1].mean(), -k] = line
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
     if best is not None:
-        lines[best, 1] = axes.axhline(
-            best, color=GREY, linestyle=":", linewidth=1.2, label=f"best there is: {best:.2f}"
-        )
+        dotted = dict(color=GREY, linestyle=":", linewidth=1.2)
+        lines[best, 1] = axes.axhline(best, label=f"best there is: {best:.2f}", **dotted)
     low, high = min(lows), max(tops)
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
