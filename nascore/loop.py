@@ -13,7 +13,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -57,7 +57,10 @@ def load_checkpoint(path: Path) -> dict:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save wrote
             if archive.testzip():
                 raise zipfile.BadZipFile("a checksum is wrong")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"it holds a {type(state).__name__}")
+        return state
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}: nothing to resume there; leave --resume out to begin") from None
     except pickle.UnpicklingError:
@@ -65,6 +68,10 @@ def load_checkpoint(path: Path) -> dict:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or ["it is empty"])[0][:80]
         raise UserError(f"{path} is not a checkpoint that can be read ({reason})") from None
+
+
+def write_json(path: Path, value) -> None:
+    _replace(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
 
 
 def _replace(path: Path, write: Callable) -> None:
@@ -75,23 +82,12 @@ def _replace(path: Path, write: Callable) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     if os.name == "posix":  # the rename itself must reach the disk too
         folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _differing(name: str, then, now) -> tuple[str, str, str]:
-    """What differs between two configurations, down to the single field of a budget or a recipe."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        name, then, now = next((k, then.get(k), now.get(k)) for k in {**then, **now} if then.get(k) != now.get(k))
-    return name, shorten(then), shorten(now)
+        os.fsync(folder)
+        os.close(folder)
 
 
 @contextmanager
@@ -105,57 +101,37 @@ def memory_errors() -> Iterator[None]:
         raise UserError("out of memory: lower --batch-size, --channels or --cells") from None
 
 
-def write_json(path: Path, value) -> None:
-    _replace(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
-
-
 class Record:
     """The directory of one run, opened to begin (`resume=False`) or to go on. Raises `UserError` where it holds
     another run, or none to resume."""
 
-    def __init__(self, directory: str | Path, loop, config: dict, resume: bool):
-        self.directory, self.loop = Path(directory), loop
-        self.checkpoint = self.directory / "checkpoint.pt"
-        self.config = json.loads(json.dumps(config))
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the directory {self.directory}: {error.strerror}") from None
+    def __init__(self, directory: Path, loop, config: dict, resume: bool):
+        self.directory, self.loop, self.config = directory, loop, json.loads(json.dumps(config))
+        self.checkpoint = directory / "checkpoint.pt"
+        self.timing: list[dict] = []
+        self.written = 0  # rows of history.jsonl and of timing.jsonl on the disk
         if resume:
             self._restore()
         elif self.checkpoint.exists():
-            raise UserError(f"{self.directory} already holds a run: go on with --resume, or name another directory")
-        for left in self.directory.glob("*.tmp"):  # by a process that was killed while it wrote
+            raise UserError(f"{directory} already holds a run: go on with --resume, or name another directory")
+        for left in directory.glob("*.tmp"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
         with self._writing():
-            write_json(self.directory / "config.json", self.config)
-            self.history = self._reopen("history.jsonl", lines=[json.dumps(row) for row in loop.history])
-            self.timing = self._reopen("timing.jsonl", lines=self._old_lines("timing.jsonl")[: len(loop.history)])
+            write_json(directory / "config.json", self.config)
         self.save()
 
     def _restore(self) -> None:
-        state = load_checkpoint(self.checkpoint)
-        then = state.get("config") if isinstance(state, dict) else None
-        if not isinstance(then, dict):
-            raise UserError(f"{self.checkpoint} is not the checkpoint of a run")
-        for k in {**then, **self.config}:
-            if then.get(k) != self.config.get(k):
-                k, found, asked = _differing(k, then.get(k), self.config.get(k))
-                raise UserError(f"{self.directory} holds another run: its {k} is {found}, asked for is {asked}")
+        state, now = load_checkpoint(self.checkpoint), _flat(self.config)
         try:
-            self.loop.load_state_dict(state["loop"])
+            then, self.timing = _flat(state["config"]), list(state["timing"])
+            differs = next((k for k in {**then, **now} if then.get(k) != now.get(k)), None)
+            if differs is None:
+                self.loop.load_state_dict(state["loop"])
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.checkpoint} does not fit this run: {shorten(str(error), 80)}") from None
-
-    def _old_lines(self, name: str) -> list[str]:
-        path = self.directory / name
-        return path.read_text().splitlines() if path.exists() and self.loop.history else []
-
-    def _reopen(self, name: str, lines: list[str]):
-        """Lines that a killed run wrote after its last checkpoint go: they will be written again."""
-        path = self.directory / name
-        _replace(path, lambda file: file.write("".join(line + "\n" for line in lines).encode()))
-        return open(path, "a")
+        if differs is not None:
+            found, asked = shorten(then.get(differs)), shorten(now.get(differs))
+            raise UserError(f"{self.directory} holds another run: its {differs} is {found}, asked for is {asked}")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -166,21 +142,46 @@ class Record:
             kept = "the last checkpoint is whole: mend it and go on with --resume" if self.checkpoint.exists() else ""
             raise UserError(f"cannot write to {self.directory} ({reason}); {kept}") from None
 
-    def add(self, row: dict, seconds: float) -> None:
-        with self._writing():
-            self.history.write(json.dumps(row) + "\n")
-            self.timing.write(json.dumps({"step": row["step"], "seconds": round(seconds, 4)}) + "\n")
-
     def save(self) -> None:
+        """The checkpoint, and the rows since the last one; the first time all rows, so that those which a killed
+        process wrote after its last checkpoint go."""
         with self._writing():
-            self.history.flush()
-            self.timing.flush()
-            save_checkpoint(self.checkpoint, {"config": self.config, "loop": self.loop.state_dict()})
+            for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):
+                with open(self.directory / name, "a" if self.written else "w") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows[self.written :])
+            self.written = len(self.loop.history)
+            state = {"config": self.config, "timing": self.timing, "loop": self.loop.state_dict()}
+            save_checkpoint(self.checkpoint, state)
 
-    def close(self) -> None:
-        for file in (self.history, self.timing):
-            with suppress(OSError):  # a full disk was reported when it happened
-                file.close()
+
+def _flat(config: dict) -> dict:
+    """The fields of a budget or a recipe beside those around them."""
+    parts = (value if isinstance(value, dict) else {key: value} for key, value in config.items())
+    return {key: value for part in parts for key, value in part.items()}
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Make the directory, and keep every other run out of it until the block ends."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the directory {directory}: {error.strerror}") from None
+    if os.name != "posix":  # Windows has no flock
+        yield
+        return
+    import fcntl
+
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems know no locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{directory} is in use by another run: wait until it has ended, or stop it") from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def drive(
@@ -199,24 +200,22 @@ def drive(
     """
     if resume and directory is None:
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
-    record = None if directory is None else Record(directory, loop, config or {}, resume)
-    saved = time.monotonic()
-    try:
+    with nullcontext() if directory is None else _alone_in(Path(directory)):
+        record = None if directory is None else Record(Path(directory), loop, config or {}, resume)
+        saved = time.monotonic()
         with _interrupts() as interrupted, _reporter(progress, loop) as report:
             while not loop.done and not interrupted() and not (stop and stop()):
                 began, before = time.monotonic(), len(loop.history)
                 step = loop.step()
-                for row in loop.history[before:] if record else ():
-                    record.add(row, time.monotonic() - began)
+                seconds = round(time.monotonic() - began, 4)
                 report(step)
-                if record and time.monotonic() - saved >= checkpoint_seconds:
-                    record.save()
-                    saved = time.monotonic()
+                if record:
+                    record.timing += [{"step": row["step"], "seconds": seconds} for row in loop.history[before:]]
+                    if time.monotonic() - saved >= checkpoint_seconds:
+                        record.save()
+                        saved = time.monotonic()
         if record:
             record.save()
-    finally:
-        if record:
-            record.close()
     return loop.done
 
 

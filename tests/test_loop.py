@@ -146,6 +146,17 @@ def test_a_new_run_does_not_overwrite_another_and_a_resumed_one_fits_its_configu
         drive(Counter(), progress=False, resume=True)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no locks on directories")
+def test_two_runs_at_once_in_one_directory_are_refused_and_the_first_goes_on(tmp_path):
+    def trap(step):
+        if step == 3:
+            with pytest.raises(UserError, match="is in use by another run"):
+                drive(Counter(), directory=tmp_path, progress=False, resume=True)
+
+    assert drive(Counter(trap=trap), directory=tmp_path, progress=False, checkpoint_seconds=0)
+    assert drive(Counter(), directory=tmp_path, progress=False, resume=True)  # the first has let go
+
+
 def test_what_a_killed_process_left_behind_is_cleared_away(tmp_path):
     (tmp_path / "checkpoint.pt.4711.tmp").write_bytes(b"half a checkpoint")
     drive(Counter(), directory=tmp_path, progress=False)
