@@ -251,7 +251,7 @@ def anytime(
         if bands is None or name in bands:
             axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
             tops.append(high.max())
-        lows.append(runs.mean(0)[min(np.searchsorted(asked, 5), len(asked) - 1)])  # the first few are luck
+        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
         tops.append(runs.mean(0).max())
         lines[runs[:, -1].mean(), -k] = line
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
