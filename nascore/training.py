@@ -25,6 +25,7 @@ class Recipe:
     learning_rate: float = 0.025
     final_learning_rate: float = 0.0
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 3e-4
     clip: float = 5.0
     cutout: int = 0
@@ -35,6 +36,14 @@ class Recipe:
 RECIPES = {
     # DARTS, appendix A.2.1 and cnn/train.py: 20 cells of width 36 for 600 epochs.
     "darts-cifar": Recipe(36, 20, 600, 96, cutout=16, auxiliary_weight=0.4, drop_path=0.2),
+    # NASNet (the authors' cifar_config): 6 @ 768, which is 18 normal and 2 reduction cells of width 32.
+    "nasnet-cifar": Recipe(32, 20, 600, 32, weight_decay=5e-4, auxiliary_weight=0.4, drop_path=0.4),
+    # A child of NASNet's search: N = 2, momentum, 20 epochs, one period of the cosine. The paper does not state width,
+    # batch size, learning rate and decay: these are of the final training.
+    "nasnet-child": Recipe(32, 8, 20, 32, weight_decay=5e-4),
+    # A child of NAS-RL's search (section 4.1): Nesterov's momentum, 0.1, 1e-4, 50 epochs. The paper does not state the
+    # batch size (here DenseNet's, whose settings it names), the schedule and clipping; a chain has its own sizes.
+    "nas-rl-child": Recipe(32, 8, 50, 64, learning_rate=0.1, weight_decay=1e-4, nesterov=True),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
     "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
     # A child of a multi-trial search: just enough to rank it.
@@ -65,8 +74,9 @@ class Training:
         self.device = images.train.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
-        decay = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
-        self.optimizer = torch.optim.SGD(network.parameters(), lr=recipe.learning_rate, **decay, foreach=True)
+        self.parameters = list(network.parameters())  # finding them takes a small network long, at every step
+        how = {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
+        self.optimizer = torch.optim.SGD(self.parameters, lr=recipe.learning_rate, **how, foreach=True)
         self.steps, self.history = 0, []
         self.loss, self.correct, self.seen = torch.zeros(3, device=self.device, dtype=torch.float64).unbind()
 
@@ -84,13 +94,14 @@ class Training:
         images, labels = self.batches[self.steps]
         rate = cosine(recipe.learning_rate, recipe.final_learning_rate, epoch, recipe.epochs)
         self.optimizer.param_groups[0]["lr"] = rate
-        self.network.train()
+        if not self.network.training:  # as after an evaluation
+            self.network.train()
         self.network.drop_path = recipe.drop_path * epoch / recipe.epochs
         self.network.generator = generator(self.seed, "drop path", self.steps, device=self.device)
         self.optimizer.zero_grad()
         logits, loss = self._loss(images, labels)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip, foreach=True)
+        nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
         self.optimizer.step()
         self.steps += 1
         with torch.no_grad():

@@ -2,19 +2,30 @@
 
 import csv
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nascore import spaces
 from nascore.data import Images
 from nascore.errors import UserError
-from nascore.estimators import _DENOMINATORS, _TABLE_FILE, Estimate, Table, TrainChildren, evaluate
-from nascore.genotypes import Cell, CellGenotype, GenotypeError, Node
+from nascore.estimators import _DENOMINATORS, _TABLE_FILE, Estimate, Table, TrainChildren, evaluate, train_children
+from nascore.genotypes import Cell, CellGenotype, GenotypeError, Node, canonical
+from nascore.nets import operations
+from nascore.nets.convolutional import Network
 from nascore.published import GENOTYPES
-from nascore.training import RECIPES
+from nascore.seeding import seeded
+from nascore.training import RECIPES, Training
+from nascore.training import evaluate as evaluate_network
 
 SOURCE = Path(__file__).parents[2] / "shared" / "data" / "nasbench201.csv"
 TABLE = Table()
@@ -209,6 +220,189 @@ def test_cells_of_nasbench201_are_trained_in_their_own_skeleton(images):
     assert child.error is None and 0 < child.reward <= 1
 
 
-def test_an_unknown_skeleton_is_refused_before_any_child_is_trained(images):
-    with pytest.raises(UserError, match="skeleton 'pnasnet', allowed: darts, nasbench201"):
-        TrainChildren(images, RECIPE, 4, 3, skeleton="pnasnet")
+def test_what_cannot_be_meant_is_refused_before_any_child_is_trained(images):
+    with pytest.raises(UserError, match="skeleton 'spiral', allowed: darts, "):
+        TrainChildren(images, RECIPE, 4, 3, skeleton="spiral")
+    wrong = {"last_epochs": (0, 5), "patience": (0, 1.5), "seconds": (0, -1.0), "workers": (0,)}
+    for name, value in ((name, value) for name, values in wrong.items() for value in values):
+        with pytest.raises(UserError, match=f"{name}: found {value}, allowed: "):
+            TrainChildren(images, RECIPE, 4, 3, **{name: value})
+
+
+# --- proxies --------------------------------------------------------------------------------------------------------
+
+PROXY = {"channels": 4, "cells": 3, "skeleton": "nasbench201", "seed": 3}
+
+
+def one_op(name: str) -> CellGenotype:
+    return CellGenotype(Cell((Node((0,), (name,)),), (1,), n_inputs=1), None)
+
+
+def own_operation(name: str, constructor) -> CellGenotype:
+    operations.register(name, constructor)
+    return one_op(name)
+
+
+def test_the_reward_is_the_best_of_the_last_epochs_and_patience_ends_a_child_early(images):
+    """Against a loop written out here, on labels that are half noise, so that accuracy goes up and down."""
+    noisy = dataclasses.replace(images, train_labels=torch.where(torch.arange(240) % 2 > 0, 0, images.train_labels))
+    genotype, split = one_op("nor_conv_3x3"), noisy.validation_split(0.2)
+    recipe = dataclasses.replace(RECIPE, epochs=8, learning_rate=0.2)
+    with seeded(3, "child"):
+        network = Network(genotype, 4, 3, 3, 1, "nasbench201")
+    training, accuracies = Training(network, split, recipe, 3), []
+    while not training.done:
+        if training.step().metrics:
+            accuracies.append(evaluate_network(network, split)[1])
+
+    def child(**how):
+        return train_children([genotype], noisy, recipe, **PROXY, **how)[0]
+
+    assert len(accuracies) == 8 and len(set(accuracies)) > 2
+    for last in (1, 3, 8):
+        found = child(last_epochs=last)
+        assert found.reward == max(accuracies[-last:])
+        if last > 1:
+            assert found.details["mean_accuracy"] == pytest.approx(sum(accuracies[-last:]) / last)
+    ends = set()
+    for patience in (1, 2, 3):
+        waited = [e for e in range(8) if e - accuracies.index(max(accuracies[: e + 1])) >= patience]
+        trained = waited[0] + 1 if waited else 8
+        found = child(last_epochs=2, patience=patience)
+        assert (found.details["epochs"], found.reward) == (trained, max(accuracies[:trained][-2:]))
+        ends.add(trained)
+    assert len(ends) > 1 and min(ends) < 8
+
+
+def test_what_was_trained_once_costs_nothing_and_is_known_by_its_canonical_form(images):
+    """Two parallel operations in two orders are one network, and one child."""
+    first, second = (
+        CellGenotype(Cell((Node((0, 0), ops),), (1,), n_inputs=1), None)
+        for ops in (("nor_conv_1x1", "skip_connect"), ("skip_connect", "nor_conv_1x1"))
+    )
+    assert first != second and canonical(first) == canonical(second)
+    seen, recipe = [], dataclasses.replace(RECIPE, epochs=1)
+    children = TrainChildren(images, recipe, **PROXY, progress=seen.append)
+    one, again, other = children([first, first, second])
+    assert [(p.step, p.total, p.genotype, p.reward) for p in seen] == [(1, 1, canonical(first), one.reward)]
+    assert one.seconds > 0 and again == other == dataclasses.replace(one, seconds=0.0)
+    assert children([second, first]) == [again, again] and len(seen) == 1
+    assert train_children([second], images, recipe, **PROXY)[0].details == one.details
+
+
+def test_a_child_that_takes_too_long_or_too_much_or_fails_gets_nothing_and_the_others_go_on(images):
+    def fail(*sizes):
+        raise ZeroDivisionError("first line\nsecond line")
+
+    greedy = own_operation("greedy", lambda *sizes: torch.empty(2**50))
+    broken, good = own_operation("broken", fail), one_op("skip_connect")
+    recipe, threads = dataclasses.replace(RECIPE, epochs=1), torch.get_num_threads()
+    answers = train_children([greedy, broken, good], images, recipe, **PROXY, workers=1)
+    assert "out of memory" in answers[0].error and answers[1].error == "ZeroDivisionError: first line"
+    assert [a.reward for a in answers[:2]] == [0.0, 0.0] and answers[2].reward > 0 and answers[2].error is None
+    (slow,) = train_children([good], images, recipe, **PROXY, seconds=1e-6)
+    assert slow.reward == 0.0 and slow.error == "TimeoutError: a child may take 1e-06 seconds"
+    assert torch.get_num_threads() == threads
+
+
+def test_ctrl_c_goes_through(images):
+    def interrupt(*sizes):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_children([own_operation("interrupt", interrupt)], images, RECIPE, **PROXY)
+
+
+# --- workers --------------------------------------------------------------------------------------------------------
+
+
+class Scale(nn.Module):
+    """A user's own operation."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+def test_a_child_has_the_same_bits_alone_and_in_any_company(images):
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    genotypes = [
+        own_operation("scale", lambda *sizes: Scale()),
+        one_op("nor_conv_3x3"),
+        BENCH.decode([3, 1, 2, 1, 3, 4]),
+    ]
+    alone = [train_children([genotype], images, recipe, **PROXY)[0] for genotype in genotypes]
+    assert len({child.details["loss"] for child in alone}) == 3 and all(child.error is None for child in alone)
+    seen = []
+    children = TrainChildren(images, recipe, **PROXY, workers=2, progress=seen.append)
+    assert children.at_once == 4
+    order = [2, 0, 1, 2]
+    together = children([genotypes[k] for k in order])
+    assert [(c.reward, c.details) for c in together] == [(alone[k].reward, alone[k].details) for k in order]
+    assert [p.step for p in seen] == [1, 2, 3] and {p.genotype for p in seen} == set(map(canonical, genotypes))
+    torch.rand(17)
+    one_worker = train_children(genotypes[::-1], images, recipe, **PROXY, workers=1)
+    assert [(c.reward, c.details) for c in one_worker] == [(c.reward, c.details) for c in alone[::-1]]
+
+
+def test_a_child_that_kills_its_worker_is_found_and_the_others_are_trained(images):
+    """As the system does when memory runs out."""
+    here = os.getpid()
+
+    def kill(*sizes):
+        assert os.getpid() != here
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    genotypes = [one_op("skip_connect"), one_op("nor_conv_1x1"), own_operation("kill", kill)]
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    *good, killed = train_children(genotypes, images, recipe, **PROXY, workers=2)
+    assert killed.reward == 0.0 and "TerminatedWorkerError" in killed.error and "\n" not in killed.error
+    alone = train_children(genotypes[:2], images, recipe, **PROXY, workers=1)
+    assert [(c.reward, c.details) for c in good] == [(c.reward, c.details) for c in alone]
+
+
+def test_what_cannot_be_sent_to_a_worker_is_said_in_one_line(images):
+    lock = threading.Lock()
+    genotypes = [own_operation("unsent", lambda *sizes: lock), one_op("skip_connect")]
+    with pytest.raises(UserError, match="cannot be sent to another process .*or train with workers=1$"):
+        train_children(genotypes, images, RECIPE, **PROXY, workers=2)
+    del operations.REGISTERED["unsent"]
+
+
+SCRIPT = """
+import os
+from torch import nn
+from nascore import data, training
+from nascore.estimators import train_children
+from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.nets import operations
+
+def mine(*sizes):
+    print("worker", os.getpid(), flush=True)
+    return nn.Identity()
+
+operations.register("mine", mine)
+cells = [CellGenotype(Cell((Node((0,), (op,)),), (1,), n_inputs=1), None) for op in ("mine", "none")]
+recipe = training.recipe_named("child", epochs=1, batch_size=500)
+children = train_children(cells, data.load("digits"), recipe, channels=4, cells=3, skeleton="nasbench201", workers=2)
+print(*(child.error for child in children))
+"""
+
+
+def test_a_plain_script_needs_no_guard_and_leaves_neither_workers_nor_a_word(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    run = [sys.executable, "-W", "default", "script.py"]
+    ended = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    *workers, last = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr, last) == (0, "", "None None")
+    (pid,) = {int(line.removeprefix("worker ")) for line in workers}
+    for _ in range(50):
+        if not Path(f"/proc/{pid}").exists():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"the worker {pid} is still there")

@@ -44,12 +44,24 @@ def test_darts_cifar_is_the_paper_s_to_the_letter():
         "learning_rate": 0.025,
         "final_learning_rate": 0.0,
         "momentum": 0.9,
+        "nesterov": False,
         "weight_decay": 3e-4,
         "clip": 5.0,
         "cutout": 16,
         "auxiliary_weight": 0.4,
         "drop_path": 0.2,
     }
+
+
+def test_children_and_the_final_network_of_nasnet_and_nas_rl_are_trained_as_the_papers_state():
+    final, child, chain = (RECIPES[name] for name in ("nasnet-cifar", "nasnet-child", "nas-rl-child"))
+    assert final.epochs * 50_000 / final.batch_size == 937_500
+    assert (final.channels * 24, final.cells) == (768, 3 * 6 + 2)
+    assert (final.learning_rate, final.weight_decay, final.clip) == (0.025, 5e-4, 5.0)
+    assert (final.auxiliary_weight, 1 - final.drop_path, final.cutout) == (0.4, 0.6, 0)
+    assert (child.cells, child.epochs, child.momentum, child.final_learning_rate) == (3 * 2 + 2, 20, 0.9, 0.0)
+    assert (chain.epochs, chain.learning_rate, chain.weight_decay) == (50, 0.1, 1e-4)
+    assert (chain.nesterov, chain.momentum) == (True, 0.9) and not (final.nesterov or child.nesterov)
 
 
 def test_a_recipe_s_sizes_can_be_replaced_within_bounds():
@@ -99,6 +111,33 @@ def test_steps_are_those_of_torch_s_sgd_on_clipped_gradients():
     assert training.done and training.total == 9
     assert [row["epoch"] for row in training.history] == [1, 2, 3]
     assert [row["step"] for row in training.history] == [3, 6, 9]
+
+
+def test_nesterov_s_step_follows_the_velocity_once_more():
+    """v = momentum v + g; w = w - rate (g + momentum v), the form of Sutskever et al. (2013) that PyTorch documents."""
+    recipe = Recipe(1, 1, epochs=2, batch_size=12, learning_rate=0.1, clip=1e9, weight_decay=0.01, nesterov=True)
+    training, ours = Training(linear(images()), images(), recipe, seed=5), linear(images())
+    weights = list(ours.parameters())
+    velocity = [torch.zeros_like(w) for w in weights]
+    for step in range(4):
+        pixels, labels = training.batches[step]
+        gradients = torch.autograd.grad(F.cross_entropy(ours(pixels), labels), weights)
+        with torch.no_grad():
+            for w, v, gradient in zip(weights, velocity, gradients):
+                gradient = gradient + 0.01 * w
+                v.mul_(0.9).add_(gradient)
+                w -= cosine(0.1, 0.0, step // 2, 2) * (gradient + 0.9 * v)
+        training.step()
+        for a, b in zip(training.network.parameters(), weights):
+            torch.testing.assert_close(a, b)
+
+
+def test_an_evaluation_between_two_steps_changes_nothing():
+    one, other = with_everything(), with_everything()
+    for _ in range(2):
+        one.step(), other.step()
+        evaluate(other.network, images(12))
+        assert all(torch.equal(a, b) for a, b in zip(everything_in(one), everything_in(other), strict=True))
 
 
 def test_drop_path_grows_from_0_and_the_auxiliary_loss_is_weighted():
