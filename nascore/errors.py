@@ -27,8 +27,8 @@ def require(condition: bool, field: str, found, allowed: str, error: type[UserEr
 
 def one_of(field: str, found, names: Iterable, error: type[UserError] = UserError):
     """`found`, which must be one of `names`."""
-    if found not in list(names):
-        refuse(field, found, ", ".join(map(str, names)), error)
+    if found not in list(names):  # a list: what cannot be hashed is refused like anything else
+        refuse(field, found, ", ".join(map(str, sorted(names) if isinstance(names, set) else names)), error)
     return found
 
 

@@ -9,6 +9,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import partial
+from types import UnionType
+from typing import Annotated, get_args, get_origin
 
 from nascore.errors import UserError, one_of, require, whole
 
@@ -25,57 +27,78 @@ ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
 COMBINATIONS = ("add", "concat")
 TREE_COMBINATIONS = ("add", "elem_mult")
 
+# The fields' types below are also their checks: names from a list, whole numbers from a range.
+Operation = Annotated[str, OPERATIONS]
+Activation = Annotated[str, ACTIVATIONS]
+Index = Annotated[int, range(2 * MAX_NODES)]
+
 
 class GenotypeError(UserError):
     """A genotype that cannot be: the line names the field, what was found and what is allowed."""
 
 
 _require = partial(require, error=GenotypeError)
-_whole = partial(whole, error=GenotypeError)
 
 
-def _one_of(field: str, found, names) -> str:
-    return one_of(field, found, sorted(names), GenotypeError)
+def _conform(value) -> None:
+    """Bring every field of a frozen dataclass into the form that its type names."""
+    for field in dataclasses.fields(value):
+        least = 0 if field.default == () else 1
+        object.__setattr__(value, field.name, _read(field.type, getattr(value, field.name), field.name, least))
 
 
-def _sequence(value, field: str, low: int, high: int) -> tuple:
-    _require(isinstance(value, (list, tuple)) and low <= len(value) <= high, field, value, f"a list of {low} to {high}")
-    return tuple(value)
+def _read(kind, value, field: str, least: int = 1):
+    """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of the classes below."""
+    if dataclasses.is_dataclass(kind):
+        return value if isinstance(value, kind) else _build(kind, value, field)
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is UnionType:  # a Cell or None
+        return None if value is None else _read(parts[0], value, field)
+    if origin is Annotated:
+        basis, allowed = parts
+        if basis is int:
+            return whole(field, value, allowed[0], allowed[-1], GenotypeError)
+        return one_of(field, value, allowed, GenotypeError)
+    low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
+    _require(isinstance(value, list | tuple) and low <= len(value) <= high, field, value, f"a list of {low} to {high}")
+    kinds = parts[:1] * len(value) if ... in parts else parts
+    return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in enumerate(zip(kinds, value)))
 
 
-def _indices(value, field: str, lengths: tuple[int, int], low: int, high: int, distinct: str = "") -> tuple[int, ...]:
-    """A list of whole numbers from `low` to `high`; each `distinct` (a layer, a node) at most once."""
-    found = tuple(_whole(f"{field}[{k}]", v, low, high) for k, v in enumerate(_sequence(value, field, *lengths)))
+def _build(cls: type, data, field: str):
+    """A `cls` from a JSON object; errors name the field by its whole path (`normal.nodes[1].inputs[0]`)."""
+    required = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(cls)}
+    _require(isinstance(data, dict), field, data, f"an object with {', '.join(required)}")
+    prefix = f"{field}." if field else ""
+    for name in data:
+        _require(name in required, f"{prefix}{name[:40]}", "an unknown field", ", ".join(required))
+    for name in required:
+        _require(name in data or not required[name], f"{prefix}{name}", "nothing", "this field is required")
+    try:
+        return cls(**data)
+    except GenotypeError as error:
+        raise GenotypeError(f"{prefix}{error}") from None
+
+
+def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
+    """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
+    for k, index in enumerate(found):
+        _require(low <= index <= high, f"{field}[{k}]", index, f"{low} to {high}" if low <= high else "none")
     _require(not distinct or len(set(found)) == len(found), field, list(found), f"each {distinct} at most once")
-    return found
-
-
-def _instances(value, field: str, cls: type) -> tuple:
-    found = _sequence(value, field, 1, MAX_NODES)
-    for k, item in enumerate(found):
-        _require(isinstance(item, cls), f"{field}[{k}]", item, f"a {cls.__name__}")
-    return found
-
-
-def _freeze(value, **fields) -> None:
-    """Store validated (tuple) forms of a frozen dataclass's fields."""
-    for name, field in fields.items():
-        object.__setattr__(value, name, field)
 
 
 @dataclass(frozen=True)
 class Node:
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
-    inputs: tuple[int, ...]
-    ops: tuple[str, ...]
-    combine: str = "add"
+    inputs: tuple[Index, ...]
+    ops: tuple[Operation, ...]
+    combine: Annotated[str, COMBINATIONS] = "add"
 
     def __post_init__(self):
-        inputs = _indices(self.inputs, "inputs", (1, MAX_NODES), 0, 2 * MAX_NODES)
-        ops = _sequence(self.ops, "ops", len(inputs), len(inputs))
-        _freeze(self, inputs=inputs, ops=tuple(_one_of(f"ops[{k}]", op, OPERATIONS) for k, op in enumerate(ops)))
-        _one_of("combine", self.combine, COMBINATIONS)
+        _conform(self)
+        count = len(self.inputs)
+        _require(len(self.ops) == count, "ops", self.ops, f"a list of {count}, one for each input")
 
 
 @dataclass(frozen=True)
@@ -85,16 +108,14 @@ class Cell:
     by `concat` are concatenated into the cell's output."""
 
     nodes: tuple[Node, ...]
-    concat: tuple[int, ...]
-    n_inputs: int = 2
+    concat: tuple[Index, ...]
+    n_inputs: Annotated[int, range(1, 3)] = 2
 
     def __post_init__(self):
-        _whole("n_inputs", self.n_inputs, 1, 2)
-        nodes = _instances(self.nodes, "nodes", Node)
-        for i, node in enumerate(nodes):  # a node reads only states that exist already
-            _indices(node.inputs, f"nodes[{i}].inputs", (1, MAX_NODES), 0, self.n_inputs + i - 1)
-        states = self.n_inputs + len(nodes)
-        _freeze(self, nodes=nodes, concat=_indices(self.concat, "concat", (1, states), 0, states - 1, "state"))
+        _conform(self)
+        for i, node in enumerate(self.nodes):  # a node reads only states that exist already
+            _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i - 1)
+        _within("concat", self.concat, 0, self.n_inputs + len(self.nodes) - 1, "state")
 
 
 @dataclass(frozen=True)
@@ -105,27 +126,22 @@ class CellGenotype:
     reduce: Cell | None = None
 
     def __post_init__(self):
-        _require(isinstance(self.normal, Cell), "normal", self.normal, "a Cell")
-        _require(self.reduce is None or isinstance(self.reduce, Cell), "reduce", self.reduce, "a Cell or None")
-        if self.reduce is not None:
-            same = self.normal.n_inputs == self.reduce.n_inputs
-            _require(same, "reduce.n_inputs", self.reduce.n_inputs, f"{self.normal.n_inputs}, as in the normal cell")
+        _conform(self)
+        n, found = self.normal.n_inputs, (self.reduce or self.normal).n_inputs
+        _require(n == found, "reduce.n_inputs", found, f"{n}, as in the normal cell")
 
 
 @dataclass(frozen=True)
 class ChainLayer:
     """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; () = the image."""
 
-    filter: tuple[int, int]
-    stride: tuple[int, int]
-    filters: int
-    inputs: tuple[int, ...] = ()
+    filter: tuple[Annotated[int, range(1, 100)], Annotated[int, range(1, 100)]]
+    stride: tuple[Annotated[int, range(1, 10)], Annotated[int, range(1, 10)]]
+    filters: Annotated[int, range(1, 4097)]
+    inputs: tuple[Index, ...] = ()
 
     def __post_init__(self):
-        for name, high in (("filter", 99), ("stride", 9)):
-            _freeze(self, **{name: _indices(getattr(self, name), name, (2, 2), 1, high)})
-        _whole("filters", self.filters, 1, 4096)
-        _freeze(self, inputs=_indices(self.inputs, "inputs", (0, MAX_NODES), 1, MAX_NODES, "layer"))
+        _conform(self)
 
 
 @dataclass(frozen=True)
@@ -135,22 +151,20 @@ class ChainGenotype:
     layers: tuple[ChainLayer, ...]
 
     def __post_init__(self):
-        _freeze(self, layers=_instances(self.layers, "layers", ChainLayer))
-        for i, layer in enumerate(self.layers):
-            for k, j in enumerate(layer.inputs):
-                _require(j <= i, f"layers[{i}].inputs[{k}]", j, f"an earlier layer, 1 to {i}" if i else "none")
+        _conform(self)
+        for i, layer in enumerate(self.layers):  # earlier layers only
+            _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
 
 
 @dataclass(frozen=True)
 class MacroLayer:
     """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is never listed."""
 
-    op: str
-    skips: tuple[int, ...] = ()
+    op: Operation
+    skips: tuple[Index, ...] = ()
 
     def __post_init__(self):
-        _one_of("op", self.op, OPERATIONS)
-        _freeze(self, skips=_indices(self.skips, "skips", (0, MAX_NODES), 0, MAX_NODES, "layer"))
+        _conform(self)
 
 
 @dataclass(frozen=True)
@@ -160,28 +174,26 @@ class MacroGenotype:
     layers: tuple[MacroLayer, ...]
 
     def __post_init__(self):
-        _freeze(self, layers=_instances(self.layers, "layers", MacroLayer))
-        for i, layer in enumerate(self.layers):
-            for k, j in enumerate(layer.skips):
-                allowed = f"0 to {i - 1}: the stem or a layer before the direct predecessor" if i else "none"
-                _require(j < i, f"layers[{i}].skips[{k}]", j, allowed)
+        _conform(self)
+        for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
+            _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
 
 
 @dataclass(frozen=True)
 class RecurrentGenotype:
     """A recurrent cell: node i is (earlier node, activation), -1 = the cell's (x, h); output = mean of `concat`."""
 
-    nodes: tuple[tuple[int, str], ...]
-    concat: tuple[int, ...]
+    nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
+    concat: tuple[Index, ...]
 
     def __post_init__(self):
-        nodes = []
-        for i, node in enumerate(_sequence(self.nodes, "nodes", 1, MAX_NODES)):
-            source, activation = _sequence(node, f"nodes[{i}]", 2, 2)
-            activation = _one_of(f"nodes[{i}][1]", activation, ACTIVATIONS)
-            nodes.append((_whole(f"nodes[{i}][0]", source, -1, i - 1), activation))
-        concat = _indices(self.concat, "concat", (1, len(nodes)), 0, len(nodes) - 1, "node")
-        _freeze(self, nodes=tuple(nodes), concat=concat)
+        _conform(self)
+        for i, (source, _) in enumerate(self.nodes):
+            _within(f"nodes[{i}]", (source,), -1, i - 1)
+        _within("concat", self.concat, 0, len(self.nodes) - 1, "node")
+
+
+Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
 
 
 @dataclass(frozen=True)
@@ -189,24 +201,18 @@ class RecurrentTree:
     """NAS-RL's recurrent cell: a binary tree over `base` leaves (2 base - 1 nodes, leaves first), each node a
     (combination, activation); `inject` puts the memory in at node `c_in`, node `c_out` puts it out."""
 
-    base: int
-    tree: tuple[tuple[str, str], ...]
-    inject: tuple[str, str]
-    c_out: int
-    c_in: int
+    base: Annotated[int, range(1, MAX_NODES // 2 + 1)]
+    tree: tuple[Block, ...]
+    inject: Block
+    c_out: Index
+    c_in: Index
 
     def __post_init__(self):
-        count = 2 * _whole("base", self.base, 1, MAX_NODES // 2) - 1
-        tree = _sequence(self.tree, "tree", count, count)
-        _freeze(self, tree=tuple(self._block(block, f"tree[{i}]") for i, block in enumerate(tree)))
-        _freeze(self, inject=self._block(self.inject, "inject"))
-        _whole("c_out", self.c_out, 0, count - 1)
-        _whole("c_in", self.c_in, 0, count - 1)
-
-    @staticmethod
-    def _block(block, field: str) -> tuple[str, str]:
-        combination, activation = _sequence(block, field, 2, 2)
-        return _one_of(f"{field}[0]", combination, TREE_COMBINATIONS), _one_of(f"{field}[1]", activation, ACTIVATIONS)
+        _conform(self)
+        count = 2 * self.base - 1
+        _require(len(self.tree) == count, "tree", self.tree, f"a list of {count} for a base of {self.base}")
+        for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
+            whole(name, node, 0, count - 1, GenotypeError)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree
@@ -242,40 +248,7 @@ def from_json(text: str) -> Genotype:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise GenotypeError(f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'") from None
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
-    return _build(KINDS[_one_of("kind", data.pop("kind", None), KINDS)], data, "")
-
-
-# Fields that hold values of our own types: a Cell, or a list of the others.
-_NESTED = {
-    CellGenotype: {"normal": Cell, "reduce": Cell},
-    Cell: {"nodes": Node},
-    ChainGenotype: {"layers": ChainLayer},
-    MacroGenotype: {"layers": MacroLayer},
-}
-
-
-def _build(cls, data, path: str):
-    """Build `cls` from a JSON object; errors name the field by its whole path (`normal.nodes[1].inputs[0]`)."""
-    names = [field.name for field in dataclasses.fields(cls)]
-    _require(isinstance(data, dict), path, data, f"an object with {', '.join(names)}")
-    prefix = f"{path}." if path else ""
-    for name in data:
-        _require(name in names, f"{prefix}{name[:40]}", "an unknown field", ", ".join(names))
-    for field in dataclasses.fields(cls):
-        given = field.name in data or field.default is not dataclasses.MISSING
-        _require(given, f"{prefix}{field.name}", "nothing", "this field is required")
-    values = dict(data)
-    for name, nested in _NESTED.get(cls, {}).items():
-        value, field = values.get(name), f"{prefix}{name}"
-        if nested is not Cell:
-            items = enumerate(_sequence(value, field, 1, MAX_NODES))
-            values[name] = tuple(_build(nested, item, f"{field}[{i}]") for i, item in items)
-        elif value is not None:
-            values[name] = _build(nested, value, field)
-    try:
-        return cls(**values)
-    except GenotypeError as error:
-        raise GenotypeError(f"{prefix}{error}") from None
+    return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
 
 
 # --- canonical form -------------------------------------------------------------------------------------------------

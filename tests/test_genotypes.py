@@ -145,8 +145,9 @@ MALFORMED = {
         "nodes[0][0]: found 0",
     ),
     "a tree of the wrong size": (
-        '{"kind": "recurrent-tree", "base": 2, "tree": [], "inject": ["add", "tanh"], "c_out": 0, "c_in": 0}',
-        "tree: found [], allowed: a list of 3 to 3",
+        '{"kind": "recurrent-tree", "base": 2, "tree": [["add", "tanh"]], "inject": ["add", "tanh"], "c_out": 0, '
+        '"c_in": 0}',
+        "tree: found (('add', 'tanh'),), allowed: a list of 3",
     ),
 }
 
