@@ -90,10 +90,16 @@ class PlainREINFORCE(MultiTrial):
         self.optimizer.step()
 
 
-def registered(name: str, **fields):
+class Unshared:
+    """The space without tokens: the controller has a head and an embedding for every edge."""
+
+    choices, decode = SPACE.choices, SPACE.decode
+
+
+def registered(name: str, space=SPACE, **fields):
     entry = search.get(name)
     return lambda estimate, queries, seed: entry.build(
-        SPACE, estimate, entry.budget.preset("reduced", trials=queries, **fields), seed
+        space, estimate, entry.budget.preset("reduced", trials=queries, **fields), seed
     )
 
 
@@ -108,6 +114,15 @@ STRATEGIES = {
     "plain REINFORCE": own(PlainREINFORCE),
     "nas-rl": registered("nas-rl"),
     "nasnet": registered("nasnet"),
+    # What makes the difference: one thing changed at a time.
+    "nas-rl, reward not cubed": registered("nas-rl", power=1.0),
+    "nas-rl, a head for each edge": registered("nas-rl", Unshared()),
+    "nas-rl, one child an update": registered("nas-rl", children=1),
+    "nas-rl, the paper's update": registered("nas-rl", children=8, learning_rate=6e-4),
+    "nasnet, one pass": registered("nasnet", passes=1),
+    "nasnet, learning rate 0.003": registered("nasnet", learning_rate=0.003),
+    "nasnet, more entropy": registered("nasnet", entropy_weight=0.01),
+    "nasnet, the paper's update": registered("nasnet", children=20, learning_rate=3.5e-4),
 }
 
 
