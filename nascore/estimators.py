@@ -6,24 +6,15 @@ the NATS-Bench API as extracted in v-tao/nats-bench-landscape (no licence file).
 """
 
 import math
-import os
-import pickle
 import shutil
-import signal
 import tempfile
-import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from multiprocessing import resource_tracker
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,9 +29,7 @@ from nascore.nets.convolutional import SKELETONS, Network
 from nascore.seeding import seeded
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
-
-# loky replaces a worker whose memory grew, as it should, and need not tell.
-warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+from nascore.workers import default_number, unordered
 
 
 @dataclass(frozen=True)
@@ -216,7 +205,7 @@ class TrainChildren:
         whole("last_epochs", last_epochs, 1, recipe.epochs)
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
-        self.workers = whole("workers", min(joblib.effective_n_jobs(-1), 8) if workers is None else workers, 1, 1024)
+        self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
         self.at_once = 2 * self.workers  # how many genotypes a call should bring, so that no worker waits for long
         self.images, self.device, self.progress = images.to(device).validation_split(0.2), device, progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
@@ -243,28 +232,10 @@ class TrainChildren:
             yield form, self.child.train(form, self.images)
 
     def _in_workers(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
-        """Children as they finish. When a worker is killed, all that runs is lost: the rest goes one at a time until
-        the child is found that kills its worker again."""
         without = replace(self.images, **dict.fromkeys(TENSORS))
-        job = (self.child, without, self._file, self.device, operations.REGISTERED)
-        left, alone = list(forms), False
-        how = {"backend": "loky", "idle_worker_timeout": 60, "batch_size": 1}
-        how |= {"initializer": _begin_worker, "initargs": (os.getpid(),)}
-        while left:
-            try:
-                with joblib.Parallel(self.workers, return_as="generator_unordered", **how) as parallel:
-                    with _deaf():
-                        answers = parallel(joblib.delayed(_work)(form, *job) for form in left[: 1 if alone else None])
-                    for form, estimate in answers:
-                        left.remove(form)
-                        yield form, estimate
-            except BrokenProcessPool as error:
-                if alone:
-                    yield left.pop(0), _failed(error)
-                alone = not alone
-            except pickle.PicklingError as error:
-                reason = f"a genotype or an operation of yours cannot be sent to another process ({error})"
-                raise UserError(f"{reason}: define it in a module of its own, or train with workers=1") from None
+        train = partial(_in_a_worker, self.child, without, self._file, self.device, operations.REGISTERED)
+        for k, answer in unordered(train, forms, self.workers):
+            yield forms[k], answer if isinstance(answer, Estimate) else _failed(answer)
 
     @cached_property
     def _file(self) -> str:
@@ -283,44 +254,14 @@ def train_children(
     return TrainChildren(images, recipe, channels, cells, **options)(genotypes)
 
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Workers begun inside do not hear Ctrl-C, not even while they start: this process says what it means, and a search
-    lets its step finish."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # it would take the block away while it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# --- in a worker ----------------------------------------------------------------------------------------------------
-
-
-def _begin_worker(parent: int) -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow():
-        while os.getppid() == parent or os.name != "posix":
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _work(form: Genotype, child: Child, without: Images, file: str, device, registered: dict):
+def _in_a_worker(child: Child, without: Images, file: str, device, registered: dict, genotype: Genotype) -> Estimate:
     try:
         for name, constructor in registered.items():
             operations.register(name, constructor)
         images = replace(without, **_tensors(file, device))
     except Exception as error:
-        return form, _failed(error)
-    return form, child.train(form, images)
+        return _failed(error)
+    return child.train(genotype, images)
 
 
 @lru_cache(maxsize=1)

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 
 # The house, from the bottom up: a file imports only what stands above it here.
-HOUSE = """errors genotypes published spaces/space spaces/chains spaces/cells seeding loop data nets/depthwise
+HOUSE = """errors workers genotypes published spaces/space spaces/chains spaces/cells seeding loop data nets/depthwise
 nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure nets/supernet training estimators controllers
 search trials methods bench show/drawing show/chart show/plots show/widgets cli""".split()
 

@@ -1,0 +1,91 @@
+"""Call a function on many items at the same time, in worker processes that stay alive between calls (loky, by joblib).
+
+Scripts need no `if __name__ == "__main__"`, and what is defined in a notebook's cell can be sent. Workers end with this
+process, or after a minute without work.
+"""
+
+import os
+import pickle
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+import joblib
+
+from nascore.errors import UserError
+
+# A worker whose memory grew is replaced, and what nobody waits for any more is ended: as it should be, and no news.
+for _message in ("A worker stopped while some jobs were given", ".*tasks which were still being processed"):
+    warnings.filterwarnings("ignore", message=_message, category=UserWarning)
+
+
+def default_number() -> int:
+    """A worker for each core, at most 8: each takes some hundred MB. 1 where processes cannot have children."""
+    return min(joblib.effective_n_jobs(-1), 8)
+
+
+def unordered(call: Callable[[Any], Any], items: Sequence, workers: int) -> Iterator[tuple[int, Any]]:
+    """(position of the item, answer) as they come. When the system kills a worker, all that runs is lost: the rest goes
+    one at a time until the item is found that kills its worker again; its answer is the exception. Raises `UserError`
+    for what cannot be sent to another process; whoever stops asking ends the workers."""
+    left, alone = dict(enumerate(items)), False
+    how = {"backend": "loky", "return_as": "generator_unordered", "batch_size": 1, "idle_worker_timeout": 60}
+    how |= {"initializer": _begin, "initargs": (os.getpid(),)}
+    while left:
+        now = list(left)[: 1 if alone else None]
+        try:
+            with joblib.Parallel(workers, **how) as parallel:
+                with _deaf():
+                    answers = parallel(joblib.delayed(_numbered)(k, call, left[k]) for k in now)
+                for k, answer in answers:
+                    del left[k]
+                    yield k, answer
+        except (BrokenProcessPool, pickle.PicklingError) as error:
+            if isinstance(error, pickle.PicklingError) or "un-serialize" in str(error):
+                reason = str(error.__cause__).strip('"\n').splitlines()[-1]  # of the traceback over there
+                text = f"an operation or a genotype of yours cannot be sent to another process ({reason}): define it in"
+                raise UserError(f"{text} a module that can be imported, or train with workers=1") from None
+            if alone:
+                del left[now[0]]
+                yield now[0], error
+            alone = not alone
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Workers begun inside do not hear Ctrl-C, not even while they start: their parent says what it means, and a search
+    lets its step finish."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would take the block away while it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- in a worker ----------------------------------------------------------------------------------------------------
+
+
+def _begin(parent: int) -> None:
+    """A worker leaves Ctrl-C to its parent, and ends when that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow():
+        while os.getppid() == parent or os.name != "posix":
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _numbered(k: int, call: Callable[[Any], Any], item) -> tuple[int, Any]:
+    return k, call(item)
