@@ -151,7 +151,7 @@ def _add_train(commands, arguments: list[str]) -> None:
     parser = _command(commands, train)
     _add_genotype(parser)
     _add_run_options(parser, seconds=30.0)
-    parser.add_argument("--recipe", default="small", help="darts-cifar (the paper's), small or child (default: small)")
+    parser.add_argument("--recipe", default="small", help="darts-cifar, nasnet-cifar, small, ... (default: small)")
     _, skeletons = _networks("train", arguments)
     parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)} (default: the genotype's home)")
     for name in ("channels", "cells", "epochs", "batch-size"):

@@ -189,7 +189,7 @@ UNKNOWN = [
     ("search darts --resume", "--resume needs the directory of the run to resume: --out DIR"),
     ("search random --data nasbench201 --trials 0", "trials: found 0, allowed: a whole number from 1 to"),
     ("train darts-v3", "no genotype 'darts-v3'; allowed: a JSON file, or one of "),
-    ("train darts-v2 --recipe big", "unknown recipe 'big'; allowed: darts-cifar, small, child"),
+    ("train darts-v2 --recipe big", "unknown recipe 'big'; allowed: darts-cifar, nasnet-cifar, "),
     ("train darts-v2 --epochs 0", "epochs: found 0, allowed: a whole number from 1"),
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
