@@ -51,7 +51,7 @@ def naive_forward(
     darts = skeleton == "darts"
     reductions = {cells // 3, 2 * cells // 3}
     p = parameters
-    stem = norm(F.conv2d(images, p["stem.weight"], padding=1), p["stem_norm.scale"], p["stem_norm.shift"])
+    stem = norm(F.conv2d(images, p["stem.weight"], padding=1), p["stem_norm.weight"], p["stem_norm.bias"])
     previous = [stem] * n_inputs
     for index in range(cells):
         cell, reduction = f"cells.{index}", index in reductions
@@ -59,9 +59,9 @@ def naive_forward(
         if reduction and not darts:
             x = previous[-1]
             y = F.conv2d(activation(x), p[f"{cell}.conv1.weight"], stride=2, padding=1)
-            y = norm(y, p[f"{cell}.norm1.scale"], p[f"{cell}.norm1.shift"])
+            y = norm(y, p[f"{cell}.norm1.weight"], p[f"{cell}.norm1.bias"])
             y = F.conv2d(activation(y), p[f"{cell}.conv2.weight"], padding=1)
-            y = norm(y, p[f"{cell}.norm2.scale"], p[f"{cell}.norm2.shift"])
+            y = norm(y, p[f"{cell}.norm2.weight"], p[f"{cell}.norm2.bias"])
             previous = [y + F.conv2d(F.avg_pool2d(x, 2), p[f"{cell}.shortcut.weight"])]
             continue
         states = list(previous)
@@ -91,5 +91,5 @@ def naive_forward(
         previous = [*previous[1:], torch.cat(states[-nodes:], 1) if darts else states[-1]]
     x = previous[-1]
     if not darts:
-        x = activation(norm(x, p["last_norm.scale"], p["last_norm.shift"]))
+        x = activation(norm(x, p["last_norm.weight"], p["last_norm.bias"]))
     return x.mean((2, 3)) @ p["classifier.weight"].t() + p["classifier.bias"]

@@ -25,9 +25,9 @@ from nascore.spaces import DARTS_PRIMITIVES
 Activation = Callable[[Tensor], Tensor]
 
 
-def batch_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
-    y = F.batch_norm(x, None, None, scale, shift, training=True)
+    y = F.batch_norm(x, None, None, scale, training=True)
     if y.requires_grad:
         # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger tensor.
         y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
@@ -78,15 +78,14 @@ class DilConv(nn.Module):
         return pointwise(depthwise(x, self.depthwise, dilation=2 // self.stride), self.pointwise)
 
 
-class Conv(nn.Module):
-    """A dense convolution: all edges read the same channels, so this is one convolution with more outputs."""
+def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """A dense convolution: where all edges read the same channels, it is one convolution with more outputs."""
+    return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
 
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1):
-        super().__init__()
-        self.weight, self.stride = kernels(outputs, inputs, size), stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, None, self.stride, self.weight.size(2) // 2)
+def norm(channels: int) -> nn.BatchNorm2d:
+    """Affine batch norm on batch statistics: outside the cells only, where no alpha can be absorbed by its scale."""
+    return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 class FactorizedReduce(nn.Module):
@@ -126,7 +125,7 @@ class Edges(nn.Module):
             elif name.startswith("dil_conv"):
                 self.convolutions[name] = DilConv(channels, edges, int(name[-1]), stride)
             elif name.startswith("nor_conv"):
-                self.convolutions[name] = Conv(channels, edges * channels, int(name[-1]), stride)
+                self.convolutions[name] = conv(channels, edges * channels, int(name[-1]), stride)
             elif name == "skip_connect" and stride == 2:
                 self.convolutions[name] = FactorizedReduce(channels, channels, edges)
             elif name not in ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"):
@@ -191,25 +190,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, activation: Activation):
         super().__init__()
-        self.conv1, self.conv2 = Conv(inputs, outputs, 3, stride=2), Conv(outputs, outputs, 3)
-        self.norm1, self.norm2 = Norm(outputs), Norm(outputs)
-        self.shortcut, self.activation = Conv(inputs, outputs, 1), activation
+        self.conv1, self.conv2 = conv(inputs, outputs, 3, stride=2), conv(outputs, outputs, 3)
+        self.norm1, self.norm2 = norm(outputs), norm(outputs)
+        self.shortcut, self.activation = conv(inputs, outputs, 1), activation
 
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         (x,) = states
         y = self.norm1(self.conv1(self.activation(x)))
         return self.norm2(self.conv2(self.activation(y))) + self.shortcut(F.avg_pool2d(x, 2))
-
-
-class Norm(nn.Module):
-    """Affine batch norm on batch statistics: outside the cells only, where no alpha can be absorbed by its scale."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return batch_norm(x, self.scale, self.shift)
 
 
 class Supernet(nn.Module):
@@ -241,7 +229,7 @@ class Supernet(nn.Module):
         self.edges_of = [nodes - max(0, source - n_inputs + 1) for source in range(n_inputs + nodes - 1)]
         darts = skeleton == "darts"
         width = channels * 3 if darts else channels
-        self.stem, self.stem_norm = Conv(in_channels, width, 3), Norm(width)
+        self.stem, self.stem_norm = conv(in_channels, width, 3), norm(width)
         self.n_inputs = n_inputs
         self.cells = nn.ModuleList()
         self.types: list[int] = []
@@ -256,7 +244,7 @@ class Supernet(nn.Module):
                     Edges(primitives, channels, edges, 2 if reduction and k < n_inputs else 1, darts, activation)
                     for k, edges in enumerate(self.edges_of)
                 ]
-                preprocess = [Conv(wide, channels, 1) for wide in widths] if darts else []
+                preprocess = [conv(wide, channels, 1) for wide in widths] if darts else []
                 if shrunk:  # the inputs older than the last cell are twice as large as its output
                     preprocess[:-1] = [FactorizedReduce(wide, channels) for wide in widths[:-1]]
                 cell = Cell(sources, preprocess, nodes if darts else 1, activation)
@@ -264,7 +252,7 @@ class Supernet(nn.Module):
             self.cells.append(cell)
             self.types.append(self.cell_types.index("reduce") if reduction and darts else 0)
             widths, shrunk = [*widths[1:], width], reduction and darts
-        self.last_norm = None if darts else Norm(width)
+        self.last_norm = None if darts else norm(width)
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
