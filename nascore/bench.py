@@ -5,12 +5,18 @@ thread the clock is process CPU seconds, which other work on the machine disturb
 """
 
 import multiprocessing
+import os
+import signal
 import statistics
 import sys
+import threading
 import time
-import traceback
 from argparse import Namespace
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, nullcontext
+from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -19,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore import spaces
 from nascore.data import Images
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, shorten, whole
 from nascore.methods.darts import DARTS, DARTSBudget
 
 STEPS = ("weights", "alphas, first order", "alphas, second order")
@@ -97,62 +103,36 @@ class Operations(TorchDispatchMode):
         return function(*arguments, **(keywords or {}))
 
 
-class Side:
-    """One of the two that are compared: a process that runs the step it is told and answers with the measurement."""
-
-    def __init__(self, folder: str | None, sizes: tuple):
-        self.pipe, end = multiprocessing.Pipe()
-        self.name = "reference" if folder else "ours"
-        process = multiprocessing.get_context("spawn").Process(target=_serve, args=(end, folder, sizes), daemon=True)
-        process.start()
-        end.close()
-        self.process = process
-        self.answer()
-
-    def answer(self):
-        try:
-            answer = self.pipe.recv()
-        except EOFError:
-            answer = "its process ended"
-        if isinstance(answer, str):
-            raise UserError(f"bench: the {self.name} does not run: {answer}")
-        return answer
-
-    def __call__(self, what: str, step: int, threads: int = 1):
-        self.pipe.send((what, step, threads))
-        return self.answer()
+# --- in the process of one side -------------------------------------------------------------------------------------
 
 
-def _serve(pipe, folder: str | None, sizes: tuple) -> None:
-    try:
-        torch.manual_seed(0)
-        torch.set_num_threads(1)
-        steps = reference_steps(folder, *sizes) if folder else our_steps(*sizes)
-        pipe.send(True)
-        start = _peak_memory(sizes[-1])
-        while True:
-            what, step, threads = pipe.recv()
-            torch.set_num_threads(threads)
-            if what == "operations":
-                with Operations() as counter:
-                    steps[step]()
-                pipe.send(counter.count)
-            else:
-                pipe.send((*_time(steps[step], sizes[-1]), _peak_memory(sizes[-1]) - start))
-    except (EOFError, KeyboardInterrupt):
-        pass  # the parent has what it wanted
-    except Exception:
-        pipe.send(shorten(traceback.format_exc().strip().splitlines()[-1], 200))
+def _begin() -> None:
+    """Ctrl-C is for the parent to hear, and this process does not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _time(step: Step, device: str) -> tuple[float, float]:
-    """Process CPU seconds and wall seconds of one step."""
-    synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
+@lru_cache
+def _side(folder: str | None, *sizes) -> tuple[list[Step], float]:
+    """The steps of one side, and the memory before the first."""
+    torch.manual_seed(0)
+    steps = reference_steps(folder, *sizes) if folder else our_steps(*sizes)
+    return steps, _peak_memory(sizes[-1])
+
+
+def _measure(folder: str | None, sizes: tuple, step: int, threads: int, counted: bool) -> dict[str, float]:
+    torch.set_num_threads(threads)
+    steps, start = _side(folder, *sizes)
+    synchronise = torch.cuda.synchronize if sizes[-1] == "cuda" else lambda: None
+    counter = Operations() if counted else nullcontext()
     synchronise()
     cpu, wall = time.process_time(), time.perf_counter()
-    step()
+    with counter:
+        steps[step]()
     synchronise()
-    return time.process_time() - cpu, time.perf_counter() - wall
+    found = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    return found | {"memory": _peak_memory(sizes[-1]) - start, "operations": getattr(counter, "count", 0)}
 
 
 def _peak_memory(device: str) -> float:
@@ -166,6 +146,9 @@ def _peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+# --- both sides in turn ---------------------------------------------------------------------------------------------
+
+
 def benchmark(
     against: str | None = None,
     batch: int = 16,
@@ -177,34 +160,32 @@ def benchmark(
 ) -> dict:
     """Time every step of `STEPS` `rounds` times, sides in turn, after one round of warm-up. With `against`, a checkout
     of quark0/darts, this RUNS the code in that folder. Ratios are (min, median, max) of reference / ours, by round."""
-    if against is not None and not (Path(against) / "cnn" / "model_search.py").is_file():
-        raise UserError(
-            f"--against: found {shorten(str(against))}, allowed: a checkout of quark0/darts, with cnn/model_search.py"
-        )
-    for name, value, low in (("--batch", batch, 2), ("--rounds", rounds, 1)):
-        if value < low:
-            raise UserError(f"{name}: found {value}, allowed: a whole number of at least {low}")
-    sizes = (batch, channels, cells, device)
-    folders = [None] if against is None else [None, str(Path(against).resolve())]
-    sides: list[Side] = []
-    try:
-        for folder in folders:
-            sides.append(Side(folder, sizes))
-        memory = {side.name: [side("time", k)[2] for k in range(3)] for side in sides}  # this is the warm-up
-        operations = {side.name: [side("operations", k) for k in range(3)] for side in sides}
-        seconds = {}
-        for count in threads:
-            clock = 1 if device == "cuda" or count > 1 else 0
-            times = {side.name: [[] for _ in STEPS] for side in sides}
-            for _ in range(rounds):
-                for k in range(3):
-                    for side in sides:
-                        times[side.name][k].append(side("time", k, count)[clock])
-            seconds[count] = times
-    finally:
-        for side in sides:
-            side.process.terminate()
-            side.process.join()
+    folders: dict[str, str | None] = {"ours": None}
+    if against is not None:
+        if not (Path(against) / "cnn" / "model_search.py").is_file():
+            allowed = "a checkout of quark0/darts, with cnn/model_search.py"
+            raise UserError(f"--against: found {shorten(str(against))}, allowed: {allowed}")
+        folders["reference"] = str(Path(against).resolve())
+    sizes = (whole("--batch", batch, 2, 4096), channels, cells, device)
+    whole("--rounds", rounds, 1, 1000)
+    with ExitStack() as stack:
+        spawn = multiprocessing.get_context("spawn")
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, _begin)) for name in folders}
+
+        def measure(name: str, step: int, threads: int = 1, counted: bool = False) -> dict[str, float]:
+            try:
+                return pools[name].submit(_measure, folders[name], sizes, step, threads, counted).result()
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"[:200]
+                raise UserError(f"bench: the {name} does not run: {reason}") from None
+
+        steps = range(len(STEPS))
+        memory = {name: [measure(name, k)["memory"] for k in steps] for name in folders}  # this is the warm-up
+        operations = {name: [measure(name, k, counted=True)["operations"] for k in steps] for name in folders}
+        seconds = {count: {name: [[] for _ in STEPS] for name in folders} for count in threads}
+        for count, _, k, name in product(threads, range(rounds), steps, folders):
+            found = measure(name, k, count)
+            seconds[count][name][k].append(found["wall" if device == "cuda" or count > 1 else "cpu"])
     setting = dict(batch=batch, channels=channels, cells=cells, rounds=rounds, device=device, torch=torch.__version__)
     result = dict(setting=setting, steps=list(STEPS), seconds=seconds, peak_memory_mib=memory, operations=operations)
     if against is not None:
@@ -219,27 +200,25 @@ def _ratio(reference: list[float], ours: list[float]) -> tuple[float, float, flo
 
 def table(result: dict) -> str:
     """What `benchmark` found, as the lines that `nascore bench` prints."""
-    setting, both = result["setting"], "ratios" in result
-    lines = [
-        "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; {device}, "
-        "PyTorch {torch}".format(**setting)
-    ]
+    setting, ratios = result["setting"], result.get("ratios", {})
+    size = "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; {device}, PyTorch {torch}"
+    lines = [size.format(**setting)]
+
+    def add(title: str, columns: dict[str, list], form: str, last: list[str]) -> None:
+        lines.extend(["", title])
+        for k, step in enumerate(result["steps"]):
+            values = "".join(f"{name} {column[k]:{form}}   " for name, column in columns.items())
+            lines.append(f"  {step:22}{values}{last[k] if last else ''}".rstrip())
+
     for count, times in result["seconds"].items():
         clock = "process CPU seconds" if count == 1 and setting["device"] == "cpu" else "wall seconds"
-        lines += [
-            "",
-            f"{count} thread{'s' * (count > 1)}, {clock}, median" + both * "; reference / ours: min - median - max",
-        ]
-        for k, step in enumerate(result["steps"]):
-            line = f"  {step:22}" + "".join(f"{name} {statistics.median(t[k]):7.3f}   " for name, t in times.items())
-            lines.append(line + (both and "{:.2f} - {:.2f} - {:.2f}".format(*result["ratios"][count][k]) or ""))
+        title = f"{count} threads, {clock}, median" + bool(ratios) * "; reference / ours: min - median - max"
+        medians = {name: list(map(statistics.median, column)) for name, column in times.items()}
+        add(title, medians, "7.3f", [" - ".join(f"{r:.2f}" for r in row) for row in ratios.get(count, ())])
     for title, key, form in (
         ("peak memory since the start, steps in this order, MiB", "peak_memory_mib", "7.0f"),
         ("operations of a step (views and allocations left out)", "operations", "7,d"),
     ):
-        lines += ["", title]
-        for k, step in enumerate(result["steps"]):
-            values = {name: column[k] for name, column in result[key].items()}
-            line = f"  {step:22}" + "".join(f"{name} {value:{form}}   " for name, value in values.items())
-            lines.append(line + (f"{values['reference'] / values['ours']:.2f}" if both else ""))
-    return "\n".join(line.rstrip() for line in lines)
+        columns = result[key]
+        add(title, columns, form, [f"{a / b:.2f}" for a, b in zip(columns.get("reference", ()), columns["ours"])])
+    return "\n".join(lines)

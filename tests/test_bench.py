@@ -62,7 +62,7 @@ def test_without_a_reference_ours_is_timed_alone():
 
 def test_a_reference_that_fails_is_reported_with_its_own_words(tmp_path):
     with pytest.raises(UserError, match="the reference does not run: .*not_a_module"):
-        bench.Side(checkout(tmp_path, "import not_a_module"), (2, 4, 3, "cpu"))
+        bench.benchmark(checkout(tmp_path, "import not_a_module"), **SMALL)
 
 
 @pytest.mark.parametrize("wrong", [dict(against="/nowhere"), dict(rounds=0), dict(batch=1)])
