@@ -56,7 +56,7 @@ class NASRLBudget(TrialBudget):
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(trials=4, children=2, child_epochs=2, first_layers=2, added_layers=1, stage=2, filters="v3"),
         "reduced": dict(
-            trials=40, children=4, child_epochs=3, first_layers=2, stage=10, filters="v3", learning_rate=0.01
+            trials=36, children=4, child_epochs=3, first_layers=2, stage=12, filters="v3", learning_rate=0.01
         ),
         "full": {},
     }
