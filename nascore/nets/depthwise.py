@@ -27,13 +27,11 @@ class Depthwise(torch.autograd.Function):
     """A depthwise convolution whose gradients use the kernels that are fast on a CPU."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-        return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        x, weight, ctx.stride, ctx.dilation = inputs
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
+        # Without a `setup_context`, for which PyTorch would look at this signature anew at every call.
+        ctx.stride, ctx.dilation = stride, dilation
         ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
