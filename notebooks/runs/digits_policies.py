@@ -1,6 +1,6 @@
-"""Reduced searches on digits against random search at the same budget: the rewards of all children, and the test accuracy
-of each search's best child, trained anew for 20 epochs. `nas-rl random` is the same schedule of depths with a controller
-that never learns, which writes nearly uniformly; `nasnet random` is random search in the same space.
+"""Reduced searches on digits against random search at the same budget: the rewards of all children, and the test
+accuracy of each search's best child, trained anew for 20 epochs. `nas-rl random` is the same schedule of depths with a
+controller that never learns and writes nearly uniformly; `nasnet random` is random search in the same space.
 
     python notebooks/runs/digits_policies.py [--seeds 5] [--only NAME ...] [--out FILE]
 """
