@@ -21,24 +21,36 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+class Stopped(Exception):
+    """A run was interrupted, after so many steps; with a directory it can go on."""
+
+    def __init__(self, steps: int, directory: str | None):
+        self.steps, self.directory = steps, directory
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for a user's error, 130 for a run that was interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = _parser(arguments).parse_args(arguments)
-        options.arguments = arguments
-        return options.run(options)
+        options = vars(_parser(arguments).parse_args(arguments))
+        options.pop("run")(**options)
+        return 0
     except UserError as error:
         print(f"nascore: {error}", file=sys.stderr)
         return 2
+    except Stopped as run:
+        again = shlex.join([*(word for word in arguments if word != "--resume"), "--resume"])
+        kept = f"go on with: nascore {again}" if run.directory else "without --out nothing was kept"
+        print(f"nascore: stopped after {run.steps} steps; {kept}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print("nascore: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a file that cannot be written, a full disk
-        where = error.filename2 or error.filename or "cannot write"
+    except OSError as error:  # a file that cannot be read or written, a full disk
+        where = str(error.filename2 or error.filename or "cannot write")[:200]
         print(f"nascore: {where}: {error.strerror or error}", file=sys.stderr)
         return 2
 
@@ -54,7 +66,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def _command(commands, run) -> argparse.ArgumentParser:
-    """A command is a function: its name, and its docstring as the help."""
+    """A command is a function: its name, its docstring as the help, its parameters from the options."""
     parser = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False)
     parser.set_defaults(run=run)
     return parser
@@ -63,17 +75,13 @@ def _command(commands, run) -> argparse.ArgumentParser:
 def _add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
     parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help="images (default: digits)")
     parser.add_argument("--seed", type=int, default=0, help="whatever is random follows from it (default: 0)")
-    parser.add_argument("--out", metavar="DIR", help="directory for what is found and for the checkpoint")
+    text = "directory for what is found and for the checkpoint"
+    parser.add_argument("--out", dest="directory", metavar="DIR", help=text)
     parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress bar")
     text = f"time between checkpoints (default: {seconds:.0f})"
     parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
-
-
-def _how_to_run(options: argparse.Namespace) -> dict:
-    how = {"directory": options.out, "resume": options.resume, "progress": not options.quiet}
-    return how | {"checkpoint_seconds": options.checkpoint_seconds}
 
 
 # --- search ---------------------------------------------------------------------------------------------------------
@@ -90,12 +98,7 @@ def _add_search(commands, arguments: list[str]) -> None:
 
     known = methods_by_name()
 
-    def method(name: str) -> str:  # a type, so that it comes before any complaint about the method's fields
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"unknown method {shorten(name)}; allowed: {', '.join(known)}")
-        return name
-
-    parser.add_argument("method", metavar="METHOD", type=method, help=", ".join(known))
+    parser.add_argument("method", metavar="METHOD", choices=known, help=", ".join(known))
     # "darts" and "random" may also be the value of an option: a space, a folder.
     values = {i + 1 for i, word in enumerate(arguments) if word.startswith("--") and word not in FLAGS}
     chosen = next((known[word] for i, word in enumerate(arguments) if word in known and i not in values), None)
@@ -106,42 +109,31 @@ def _add_search(commands, arguments: list[str]) -> None:
         meta = field.metadata
         bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
         names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
-        text = f"{meta['help']} ({bounds}; full: {field.default})"
-        group.add_argument(*names, dest=field.name, metavar="VALUE", default=None, help=text.replace("%", "%%"))
+        text = f"{meta['help']} ({bounds}; full: {field.default})".replace("%", "%%")
+        group.add_argument(*names, dest=field.name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
 
 
-def search(options: argparse.Namespace) -> int:
+def search(method: str, directory: str | None, **options) -> None:
     """Search for an architecture. METHOD --help lists the method's fields."""
-    from nascore.search import get, run
+    from nascore.search import run
 
-    names = [field.name for field in dataclasses.fields(get(options.method).budget)]
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    given |= {name: getattr(options, name) for name in ("space", "data", "budget", "seed", "device")}
-    result = run(options.method, **given, **_how_to_run(options))
+    result = run(method, directory=directory, **options)
     if not result.finished:
-        return _interrupted(options, len(result.history))
+        raise Stopped(len(result.history), directory)
     if all("error" in row for row in result.history):
         failed, first = len(result.history), result.history[0]["error"]
         raise UserError(f"nothing was found: all {failed} architectures failed, the first with: {first}")
-    if options.out:
+    if directory:
         from nascore.show.drawing import draw
 
-        draw(result.genotype).save(Path(options.out) / "genotype.svg")
-        print(f"found in {result.seconds:.1f} s: {options.out}/genotype.json, drawn in {options.out}/genotype.svg")
+        draw(result.genotype).save(Path(directory) / "genotype.svg")
+        print(f"found in {result.seconds:.1f} s: {directory}/genotype.json, drawn in {directory}/genotype.svg")
     else:
         print(genotypes.to_json(result.genotype))
     for name, value in result.details.items():
         if isinstance(value, float):
             print(f"{name}: {value:.4f}")
     print(f"best reward: {result.reward:.4f}")
-    return 0
-
-
-def _interrupted(options: argparse.Namespace, steps: int) -> int:
-    again = shlex.join([*(word for word in options.arguments if word != "--resume"), "--resume"])
-    kept = f"go on with: nascore {again}" if options.out else "without --out nothing was kept"
-    print(f"nascore: stopped after {steps} steps; {kept}", file=sys.stderr)
-    return 130
 
 
 # --- train ----------------------------------------------------------------------------------------------------------
@@ -159,37 +151,35 @@ def _add_train(commands, arguments: list[str]) -> None:
         parser.add_argument(f"--{name}", type=int, help="replaces the recipe's")
 
 
-def train(options: argparse.Namespace) -> int:
+def train(genotype: str, recipe: str, skeleton: str | None, data: str, seed: int, device: str, **how) -> None:
     """Train a genotype's network from scratch and report its test accuracy."""
-    from nascore import data, training
+    from nascore import data as sets
+    from nascore import training
     from nascore.loop import drive, memory_errors, write_json
     from nascore.nets.convolutional import Network, home
     from nascore.nets.measure import parameters
     from nascore.search import choose_device
     from nascore.seeding import seeded
 
-    sizes = {name: getattr(options, name) for name in ("channels", "cells", "epochs", "batch_size")}
-    recipe = training.recipe_named(options.recipe, **sizes)
-    genotype = read_genotype(options.genotype)
-    replaced = {name: getattr(options, name) for name in ("channels", "cells")}
-    skeleton = home(_home(options.genotype), options.skeleton, **replaced)["skeleton"]
-    images = data.load(options.data, choose_device(options.device))
+    sizes = {name: how.pop(name) for name in ("channels", "cells", "epochs", "batch_size")}
+    recipe = training.recipe_named(recipe, **sizes)
+    skeleton = home(_home(genotype), skeleton, channels=sizes["channels"], cells=sizes["cells"])["skeleton"]
+    genotype, images = read_genotype(genotype), sets.load(data, choose_device(device))
     sizes = {"channels": recipe.channels, "cells": recipe.cells, "auxiliary": recipe.auxiliary_weight > 0}
     sizes |= {"classes": len(images.classes), "in_channels": images.channels, "skeleton": skeleton}
-    config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": options.seed}
+    config = {"command": "train", "genotype": genotypes.to_json(genotype), "data": images.name, "seed": seed}
     config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
     with memory_errors():
-        with seeded(options.seed, "network"):
+        with seeded(seed, "network"):
             network = Network(genotype, **sizes)
-        loop = training.Training(network, images, recipe, options.seed)
-        if not drive(loop, config=config, **_how_to_run(options)):
-            return _interrupted(options, loop.steps)
+        loop = training.Training(network, images, recipe, seed)
+        if not drive(loop, config=config, **how):
+            raise Stopped(loop.steps, how["directory"])
         loss, accuracy = training.evaluate(network, images)
-    if options.out:
+    if how["directory"]:
         result = {"test_accuracy": accuracy, "test_loss": loss, "parameters": parameters(network)}
-        write_json(Path(options.out) / "result.json", result)
+        write_json(Path(how["directory"], "result.json"), result)
     print(f"test accuracy: {accuracy:.4f}")
-    return 0
 
 
 # --- describe, draw, bench ------------------------------------------------------------------------------------------
@@ -205,16 +195,11 @@ def read_genotype(name: str) -> Genotype:
         return published.GENOTYPES[name]
     try:
         with open(name, encoding="utf-8") as file:
-            text = file.read(genotypes.MAX_TEXT + 1)
+            return genotypes.from_json(file.read(genotypes.MAX_TEXT + 1))
     except FileNotFoundError:
         names = ", ".join(published.GENOTYPES)
         raise UserError(f"no genotype {shorten(name)}; allowed: a JSON file, or one of {names}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UserError(f"cannot read {shorten(name)}: {reason}") from None
-    try:
-        return genotypes.from_json(text)
-    except genotypes.GenotypeError as error:
+    except (UnicodeDecodeError, genotypes.GenotypeError) as error:
         raise UserError(f"{name}: {error}") from None
 
 
@@ -244,21 +229,19 @@ def _add_describe(commands, arguments: list[str]) -> None:
     for name, text in sizes.items():
         parser.add_argument(f"--{name}", type=int, help=text)
     parser.add_argument("--auxiliary", action="store_const", const=True, help="with the auxiliary head")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def describe(options: argparse.Namespace) -> int:
+def describe(genotype: str, as_json: bool, **sizes) -> None:
     """Count a network's parameters and multiply-adds, and its depth."""
     from nascore.nets import measure
 
-    names = ("network", "skeleton", "stem", "channels", "cells", "classes", "input", "auxiliary")
-    found = measure.describe(_home(options.genotype), **{name: getattr(options, name) for name in names})
-    if options.json:
+    found = measure.describe(_home(genotype), **sizes)
+    if as_json:
         print(json.dumps(found))
     else:
         for name, value in found.items():
             print(f"{name.replace('_', '-')}: {value:,}" if type(value) is int else f"{name}: {value}")
-    return 0
 
 
 def _add_draw(commands, arguments: list[str]) -> None:
@@ -267,12 +250,11 @@ def _add_draw(commands, arguments: list[str]) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="cell.svg, .png, .pdf or .dot")
 
 
-def draw(options: argparse.Namespace) -> int:
+def draw(genotype: str, out: str) -> None:
     """Draw a genotype as a graph."""
     from nascore.show import drawing
 
-    drawing.draw(read_genotype(options.genotype)).save(options.out)
-    return 0
+    drawing.draw(read_genotype(genotype)).save(out)
 
 
 def _add_bench(commands, arguments: list[str]) -> None:
@@ -281,13 +263,12 @@ def _add_bench(commands, arguments: list[str]) -> None:
     parser.add_argument("--against", metavar="FOLDER", help=text)
     parser.add_argument("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def bench(options: argparse.Namespace) -> int:
+def bench(as_json: bool, **options) -> None:
     """Time the steps of DARTS. With --against this RUNS the code in that checkout of quark0/darts."""
     from nascore import bench
 
-    result = bench.benchmark(options.against, batch=options.batch, rounds=options.rounds)
-    print(json.dumps(result) if options.json else bench.table(result))
-    return 0
+    result = bench.benchmark(**options)
+    print(json.dumps(result) if as_json else bench.table(result))
