@@ -212,8 +212,8 @@ def test_nothing_is_printed(capfd):
 
 
 def test_a_curve_is_drawn_from_its_first_value_to_its_last():
-    root = ElementTree.fromstring(curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2"))
-    points = root.find("polyline").get("points").split()
-    assert len(points) <= 202 and points[0].endswith(",30.0") and points[-1] == "255.0,90.0"
-    assert root.get("aria-label") == "training <loss>: 1"
+    svg = ElementTree.fromstring(curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2")).find("svg")
+    points = svg.find("polyline").get("points").split()
+    assert len(points) <= 202 and points[0] == "0,0" and points[-1] == "999,1"  # from the top left to the bottom right
+    assert svg.get("viewBox") == "0 0 999 1" and svg.get("aria-label") == "training <loss>: 1"
     ElementTree.fromstring(curve([1.0], "one value", "#0072B2"))

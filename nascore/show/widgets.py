@@ -16,7 +16,7 @@ import ipywidgets
 import nascore
 from nascore import search
 from nascore.data import TORCHVISION
-from nascore.errors import UserError
+from nascore.errors import UserError, look_up
 from nascore.search import Progress, Result
 from nascore.show.drawing import GREY, draw
 from nascore.show.plots import COLOURS
@@ -24,18 +24,17 @@ from nascore.show.plots import COLOURS
 REFRESH = 0.2  # seconds between two updates of the panel
 FOLLOWED = {"loss": "training loss", "entropy_normal": "entropy of alpha, normal cell", "best": "best reward so far"}
 CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below the panel moves
-WIDE = {"style": {"description_width": "11em"}, "layout": {"width": "23em"}}
 
 
 def control(field: dataclasses.Field, value) -> ipywidgets.Widget:
     """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
     about = field.metadata
     label = about["label"] + (f" ({about['unit']})" if about["unit"] else "")
-    options = dict(description=label, tooltip=about["help"], value=value, **WIDE)
+    options = {"description": label, "tooltip": about["help"], "value": value}
     if about["choices"]:
         return ipywidgets.Dropdown(options=about["choices"], **options)
-    bounded = ipywidgets.BoundedIntText if field.type is int else ipywidgets.BoundedFloatText
-    return bounded(min=about["low"], max=about["high"], step=1 if field.type is int else None, **options)
+    bounded, step = (ipywidgets.BoundedIntText, 1) if field.type is int else (ipywidgets.BoundedFloatText, None)
+    return bounded(min=about["low"], max=about["high"], step=step, **options)
 
 
 class SearchPanel(ipywidgets.VBox):
@@ -55,22 +54,17 @@ class SearchPanel(ipywidgets.VBox):
         self._ended.set()
         self.entry = search.get(method)
         known = {f.name: f for f in dataclasses.fields(self.entry.budget)}
-        for name in fields or ():
-            if name not in known:
-                raise UserError(f"unknown field {name!r}; {method} has: {', '.join(known)}")
         start = self.entry.budget.preset(budget, **{k: v for k, v in run_kwargs.items() if k in known})
-        shown = known if fields is None else {name: known[name] for name in fields}
+        shown = known if fields is None else {name: look_up(known, name, "field") for name in fields}
         self.controls = {name: control(field, getattr(start, name)) for name, field in shown.items()}
-        about = dict(
-            description="budget", tooltip="smoke: seconds; reduced: up to three minutes; full: the paper's own"
-        )
-        self.preset = ipywidgets.Dropdown(options=list(self.entry.budget.PRESETS), value=budget, **about, **WIDE)
-        about = dict(description="seed", tooltip="the same seed, the same search")
-        self.seed = ipywidgets.BoundedIntText(value=seed, min=0, max=2**32 - 1, **about, **WIDE)
-        about = dict(description="data", tooltip="a name, or a folder of images")
-        about["disabled"] = not isinstance(data, str | Path)
+        presets, text = self.entry.budget.PRESETS, "smoke: seconds; reduced: up to three minutes; full: the paper's own"
+        self.preset = ipywidgets.Dropdown(description="budget", tooltip=text, options=list(presets), value=budget)
+        text = "the same seed, the same search"
+        self.seed = ipywidgets.BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
         names = ("digits", *TORCHVISION) if self.entry.one_shot else ("digits", "nasbench201", *TORCHVISION)
-        self.source = ipywidgets.Combobox(value=search._name(data), options=names, **about, **WIDE)
+        text = "a name, or a folder of images"
+        self.source = ipywidgets.Combobox(description="data", tooltip=text, options=names, value=search._name(data))
+        self.source.disabled = not isinstance(data, str | Path)
         self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
@@ -82,6 +76,8 @@ class SearchPanel(ipywidgets.VBox):
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
         knobs = [self.preset, self.seed, self.source, *self.controls.values()]
+        for widget in knobs:
+            widget.style.description_width, widget.layout.width = "11em", "23em"
         knobs = ipywidgets.Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
         buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.bar, self.status])
         super().__init__([knobs, buttons, self.curves, self.cell])
@@ -186,18 +182,15 @@ class _View:
         self.panel.cell.value = f'<div style="height:{CELL_HEIGHT}px">{svg}</div>'
 
 
-def curve(values: Sequence[float], label: str, colour: str, width: int = 260, height: int = CURVES_HEIGHT) -> str:
-    """A small curve as SVG text. Drawn by hand: matplotlib would take a tenth of a core from the search."""
-    stride = -(-len(values) // 200)  # at most 200 points
-    points = [(i, values[i]) for i in {*range(0, len(values), stride), len(values) - 1}]
-    low, high = min(values), max(values)
-    across, up = (width - 10) / max(1, len(values) - 1), (height - 50) / ((high - low) or 1)
-    path = " ".join(f"{5 + i * across:.1f},{height - 20 - (v - low) * up:.1f}" for i, v in sorted(points))
-    text = f'font-family="Helvetica,Arial,sans-serif" font-size="12" fill="{GREY}"'
+def curve(values: Sequence[float], label: str, colour: str) -> str:
+    """A small curve as SVG text, of at most 200 points and the last: matplotlib would take a tenth of a core."""
+    low, high, last = min(values), max(values), len(values) - 1
+    points = " ".join(f"{k},{high - values[k]:.4g}" for k in [*range(0, last, 1 + last // 200), last])
     words = html.escape(f"{label}: {values[-1]:.5g}")
     return (
-        f'<svg width="{width}" height="{height}" role="img" aria-label="{words}"><title>{words}</title>'
-        f'<text x="5" y="14" {text}>{words}</text>'
-        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-        f'<text x="5" y="{height - 4}" {text}>between {low:.5g} and {high:.5g}, {len(values)} steps</text></svg>'
+        f'<div style="display:inline-block;width:270px;font:12px Helvetica,Arial,sans-serif;color:{GREY}">{words}<br/>'
+        f'<svg viewBox="0 0 {last or 1} {(high - low) or 1:.4g}" preserveAspectRatio="none" width="250" '
+        f'height="{CURVES_HEIGHT - 50}" overflow="visible" role="img" aria-label="{words}"><polyline points="{points}" '
+        f'fill="none" stroke="{colour}" stroke-width="1.8" vector-effect="non-scaling-stroke"/></svg><br/>'
+        f"between {low:.5g} and {high:.5g}, {len(values)} steps</div>"
     )
