@@ -200,7 +200,7 @@ def _wires(graph: graphviz.Digraph, rows: list[tuple], pitch: int, legend: str) 
     the layer's number is where a later row reads it. A row is (text, tint, the rows it reads, height and width of the
     filter or nothing). Places are in points, `pitch` from row to row; the layout engine nop2 keeps them."""
     graph.attr(layout="nop2", splines="line", outputorder="edgesfirst", fontsize="11")
-    graph.attr(label=f"\n{legend};  pink: skip connections")
+    graph.attr(label=f" \n{legend};  pink: skip connections")  # a line without a character crashes Graphviz 14.1
     graph.attr("node", fontsize="12", margin="0")
     step, names, ends = min(46.0, (PAGE - 190) / len(rows)), [*map(str, range(len(rows) - 1)), "out"], {}
     dot = dict(shape="circle", fontsize="9", fixedsize="true")
