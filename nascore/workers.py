@@ -26,7 +26,7 @@ for _message in ("A worker stopped while some jobs were given", ".*tasks which w
 
 
 def default_number() -> int:
-    """A worker for each core, at most 8: each takes some hundred MB. 1 where processes cannot have children."""
+    """A worker for each core, at most 8: each takes half a GB. 1 where processes cannot have children."""
     return min(joblib.effective_n_jobs(-1), 8)
 
 

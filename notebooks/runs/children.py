@@ -1,0 +1,112 @@
+"""Children per minute: one after another in a plain NCHW loop, one after another as nascore trains (channels_last, fast
+depthwise convolutions), both with all threads, and by worker processes of one thread each. Interleaved rounds in one
+run, after a first one that is not counted (it starts the workers); what counts are the ratios to the plain loop.
+
+    python notebooks/runs/children.py [--rounds 5] [--children 8] [--workers 2] [--out FILE]
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nascore import data, spaces
+from nascore.data import Batches, Images
+from nascore.estimators import train_children
+from nascore.nets import depthwise
+from nascore.nets.convolutional import Network
+from nascore.seeding import seeded
+from nascore.training import Recipe, Training, cosine, evaluate
+
+
+def noise(count=400, side=32) -> Images:
+    """What CIFAR-10 costs, a few steps of it."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+    labels, half = torch.randint(10, (count,), generator=generator), (0.5,) * 3
+    return Images("noise 32 x 32", pixels, labels, pixels, labels, tuple("0123456789"), half, half, 4, True)
+
+
+def network(genotype, images: Images, recipe: Recipe, skeleton: str) -> Network:
+    with seeded(0, "child"):
+        return Network(genotype, recipe.channels, recipe.cells, len(images.classes), images.channels, skeleton)
+
+
+def plain(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
+    images = images.validation_split(0.2)
+    for genotype in genotypes:
+        net, batches = network(genotype, images, recipe, skeleton), Batches(images, recipe.batch_size, 0, "training")
+        optimizer = torch.optim.SGD(net.parameters(), recipe.learning_rate, momentum=0.9, weight_decay=3e-4)
+        for step in range(recipe.epochs * batches.per_epoch):
+            rate = cosine(recipe.learning_rate, 0.0, step // batches.per_epoch, recipe.epochs)
+            optimizer.param_groups[0]["lr"] = rate
+            pixels, labels = batches[step]
+            optimizer.zero_grad()
+            F.cross_entropy(net(pixels.contiguous()), labels).backward()
+            nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
+            optimizer.step()
+        evaluate(net, images)
+
+
+def in_turn(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
+    images = images.validation_split(0.2)
+    for genotype in genotypes:
+        training = Training(network(genotype, images, recipe, skeleton), images, recipe, 0)
+        while not training.done:
+            training.step()
+        evaluate(training.network, images)
+
+
+def seconds(way: str, genotypes, images: Images, recipe: Recipe, skeleton: str, workers: int) -> float:
+    began = time.perf_counter()
+    if way == "plain":
+        forward, depthwise.DepthwiseConv.forward = depthwise.DepthwiseConv.forward, nn.Conv2d.forward
+        try:
+            plain(genotypes, images, recipe, skeleton)
+        finally:
+            depthwise.DepthwiseConv.forward = forward
+    elif way == "in turn":
+        in_turn(genotypes, images, recipe, skeleton)
+    else:
+        sizes = {"channels": recipe.channels, "cells": recipe.cells, "skeleton": skeleton}
+        answers = train_children(genotypes, images, recipe, **sizes, workers=workers)
+        assert all(answer.error is None for answer in answers)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--children", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("notebooks/runs/children.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(os.cpu_count())
+    small, large = Recipe(8, 3, 1, 64, learning_rate=0.05), Recipe(16, 3, 1, 64, learning_rate=0.05)
+    ways, rows = ("plain", "in turn", "workers"), []
+    for images, recipe in ((data.load("digits"), small), (noise(), large)):
+        for name in ("nasbench201", "darts"):
+            space, generator = spaces.get(name), random.Random(0)
+            genotypes = [space.decode(space.sample(generator)) for _ in range(options.children)]
+            how = (genotypes, images, recipe, space.skeleton, options.workers)
+            times = [{way: seconds(way, *how) for way in ways} for _ in range(options.rounds + 1)]
+            ratios = {way: sorted(t["plain"] / t[way] for t in times[1:]) for way in ways[1:]}
+            row = {"images": images.name, "space": name, "recipe": vars(recipe), "children": options.children}
+            row |= {"workers": options.workers, "load": os.getloadavg()[0], "seconds": times, "ratios": ratios}
+            rows.append(row)
+            options.out.write_text(json.dumps(rows))
+            minute = {way: 60 * options.children / statistics.median(t[way] for t in times[1:]) for way in ways}
+            print(f"{images.name}, {name}: children per minute", {way: round(n, 1) for way, n in minute.items()})
+            for way, r in ratios.items():
+                print(f"  {way}: {r[0]:.2f} - {statistics.median(r):.2f} - {r[-1]:.2f} times as many", flush=True)
+
+
+if __name__ == "__main__":
+    main()
