@@ -36,23 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
         options.pop("run")(**options)
         return 0
     except UserError as error:
-        print(f"nascore: {error}", file=sys.stderr)
-        return 2
+        line, status = str(error), 2
     except Stopped as run:
         again = shlex.join([*(word for word in arguments if word != "--resume"), "--resume"])
         kept = f"go on with: nascore {again}" if run.directory else "without --out nothing was kept"
-        print(f"nascore: stopped after {run.steps} steps; {kept}", file=sys.stderr)
-        return 130
+        line, status = f"stopped after {run.steps} steps; {kept}", 130
     except KeyboardInterrupt:
-        print("nascore: interrupted", file=sys.stderr)
-        return 130
+        line, status = "interrupted", 130
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be read or written, a full disk
-        where = str(error.filename2 or error.filename or "cannot write")[:200]
-        print(f"nascore: {where}: {error.strerror or error}", file=sys.stderr)
-        return 2
+        line, status = f"{str(error.filename2 or error.filename or 'cannot write')[:200]}: {error.strerror or error}", 2
+    print(f"nascore: {line}", file=sys.stderr)
+    return status
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:

@@ -251,8 +251,7 @@ def _reporter(progress: bool | Callable, loop) -> Iterator[Callable[[Progress], 
         def report(step: Progress) -> None:
             bar.total = step.total
             values = {"reward": step.reward, **step.metrics}
-            shown = {k: f"{v:.3g}" for k, v in values.items() if isinstance(v, float)}
-            bar.set_postfix(shown, refresh=False)
+            bar.set_postfix({k: v for k, v in values.items() if isinstance(v, float)}, refresh=False)
             bar.update(step.step - bar.n)
 
         yield report
