@@ -92,22 +92,20 @@ class Result:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: how to build it, and what it needs. `space` is the name of its own space, or makes it from
-    the budget."""
+    """A registered method: how to build it, and what it needs. `space` names its own space; a class whose budget says
+    how large that is has `own_space(budget)`."""
 
     name: str
     build: type
     budget: type[Budget]
-    space: str | Callable[[Budget], Any]
+    space: str
     one_shot: bool
 
 
 _METHODS: dict[str, Method] = {}
 
 
-def method(
-    name: str, *, budget: type[Budget], space: str | Callable[[Budget], Any] = "darts", one_shot: bool = False
-) -> Callable[[type], type]:
+def method(name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False) -> Callable[[type], type]:
     """Class decorator: register a search method under `name`."""
 
     def register(cls: type) -> type:
@@ -203,14 +201,14 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
             raise UserError(f"{entry.name} trains on images and 'nasbench201' is a table; {instead}")
         if estimate is not None:
             raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
-        return entry.build(_space(space or entry.space, budget), _images(data, device), budget, seed, device)
+        return entry.build(_space(space, entry, budget), _images(data, device), budget, seed, device)
     if estimate is None and table:
         estimate = Table()
         if space is not None and _name(space) != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {_name(space)!r} was asked for, but {held}")
         space = estimate.space
-    space = _space(space or entry.space, budget)
+    space = _space(space, entry, budget)
     if estimate is None:
         recipe = dataclasses.replace(RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size)
         how = {"last_epochs": min(budget.last_epochs, recipe.epochs), "seconds": budget.child_seconds or None}
@@ -219,10 +217,10 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     return entry.build(space, estimate, budget, seed)
 
 
-def _space(space, budget: Budget):
-    if isinstance(space, str):
-        return spaces.get(space)
-    return space(budget) if callable(space) else space
+def _space(space, entry: Method, budget: Budget):
+    if space is None and hasattr(entry.build, "own_space"):
+        return entry.build.own_space(budget)
+    return spaces.get(space or entry.space) if space is None or isinstance(space, str) else space
 
 
 def _images(data, device: torch.device) -> Images:

@@ -88,9 +88,8 @@ def test_the_moving_average_is_used_before_it_learns_of_a_batch():
 
 def test_the_depth_grows_by_two_every_1600_children():
     assert [depth(k) for k in (0, 1599, 1600, 3200, 12_799)] == [6, 6, 8, 10, 20]
-    full = nascore.search.get("nas-rl")
-    assert full.space(full.budget.preset("full")).layers == 20
-    assert full.space(full.budget.preset("full", strides=1)).size() == 2**310 * 9**20
+    assert NASRL.own_space(NASRLBudget.preset("full")).layers == 20
+    assert NASRL.own_space(NASRLBudget.preset("full", strides=1)).size() == 2**310 * 9**20
 
 
 def test_full_is_the_paper_s_own():

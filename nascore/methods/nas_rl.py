@@ -62,19 +62,19 @@ class NASRLBudget(TrialBudget):
     }
 
 
-def _space(budget: NASRLBudget) -> spaces.Space:
-    """The space that holds the deepest children of the schedule."""
-    layers = depth(budget.trials - 1, budget.first_layers, budget.added_layers, budget.stage)
-    return spaces.get("nas-rl", layers=layers, strides=bool(budget.strides), filters=FILTERS[budget.filters])
-
-
-@method("nas-rl", budget=NASRLBudget, space=_space)
+@method("nas-rl", budget=NASRLBudget, space="nas-rl")
 class NASRL(PolicySearch):
     """A batch is m children, written together and trained at the same time; then the controller takes one step. Only
     chains grow: in a space of cells, all decisions are written from the start."""
 
     def __init__(self, space, estimate, budget: NASRLBudget, seed: int):
         super().__init__(space, estimate, budget, seed, layers=2, scale=0.08)
+
+    @staticmethod
+    def own_space(budget: NASRLBudget) -> spaces.Space:
+        """The space that holds the deepest children of the schedule."""
+        layers = depth(budget.trials - 1, budget.first_layers, budget.added_layers, budget.stage)
+        return spaces.get("nas-rl", layers=layers, strides=bool(budget.strides), filters=FILTERS[budget.filters])
 
     def propose(self, count: int) -> list[Decisions]:
         if not isinstance(self.space, spaces.Chains):
