@@ -114,6 +114,9 @@ class Table:
 # --- training -------------------------------------------------------------------------------------------------------
 
 
+START = 5.0  # seconds that workers take to begin
+
+
 @dataclass(frozen=True)
 class Child:
     """How one child is trained and scored; see `TrainChildren`."""
@@ -179,8 +182,9 @@ class TrainChildren:
     and is trained in its canonical form, so that on the CPU its bits depend on nothing that is trained beside or
     before it; what was trained once is remembered. `progress` is called with a `Progress` as children finish.
 
-    Workers are processes of one thread each (default: one a core, at most 8), which end with the interpreter or after
-    a minute without work. With one worker, or for a single child, all happens in this process. On a GPU the workers
+    Workers are processes of one thread each (default: one a core, at most 8, and only once this process has trained
+    for as long as they take to start), which end with the interpreter or after a minute without work. With one worker,
+    or for a single child, all happens in this process. On a GPU the workers
     share the card, which fills the gaps of children too small to fill it; that was not measured.
     """
 
@@ -212,12 +216,12 @@ class TrainChildren:
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
         self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds)
         self.cache: dict[Genotype, Estimate] = {}
+        self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         forms = [canonical(genotype) for genotype in genotypes]
         new = [form for form in dict.fromkeys(forms) if form not in self.cache]
-        train = self._here if self.workers == 1 or len(new) < 2 else self._in_workers
-        for done, (form, estimate) in enumerate(train(new), 1):
+        for done, (form, estimate) in enumerate(self._train(new), 1):
             self.cache[form] = estimate
             if self.progress:
                 self.progress(Progress(done, len(new), form, estimate.reward))
@@ -227,9 +231,15 @@ class TrainChildren:
             self.cache[form] = replace(answers[-1], seconds=0.0)  # from now on it costs nothing
         return answers
 
-    def _here(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
-        for form in forms:
-            yield form, self.child.train(form, self.images)
+    def _train(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
+        left = list(forms)
+        while left and (self.workers == 1 or len(left) == 1 or self.here < START):
+            form = left.pop(0)
+            estimate = self.child.train(form, self.images)
+            self.here += estimate.seconds
+            yield form, estimate
+        if left:
+            yield from self._in_workers(left)
 
     def _in_workers(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
         without = replace(self.images, **dict.fromkeys(TENSORS))
