@@ -117,12 +117,7 @@ STRATEGIES = {
     # What makes the difference: one thing changed at a time.
     "nas-rl, reward not cubed": registered("nas-rl", power=1.0),
     "nas-rl, a head for each edge": registered("nas-rl", Unshared()),
-    "nas-rl, one child an update": registered("nas-rl", children=1),
-    "nas-rl, the paper's update": registered("nas-rl", children=8, learning_rate=6e-4),
-    "nasnet, one pass": registered("nasnet", passes=1),
-    "nasnet, learning rate 0.003": registered("nasnet", learning_rate=0.003),
-    "nasnet, more entropy": registered("nasnet", entropy_weight=0.01),
-    "nasnet, the paper's update": registered("nasnet", children=20, learning_rate=3.5e-4),
+    "nasnet, learning rate 0.01": registered("nasnet", learning_rate=0.01),
 }
 
 
