@@ -207,10 +207,11 @@ def drive(
             while not loop.done and not interrupted() and not (stop and stop()):
                 began, before = time.monotonic(), len(loop.history)
                 step = loop.step()
-                seconds = round(time.monotonic() - began, 4)
+                seconds = time.monotonic() - began
                 report(step)
                 if record:
-                    record.timing += [{"step": row["step"], "seconds": seconds} for row in loop.history[before:]]
+                    rows = loop.history[before:]  # of children that were trained together, each has its share
+                    record.timing += [{"step": r["step"], "seconds": round(seconds / len(rows), 4)} for r in rows]
                     if time.monotonic() - saved >= checkpoint_seconds:
                         record.save()
                         saved = time.monotonic()
