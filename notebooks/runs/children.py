@@ -1,8 +1,10 @@
-"""Children per minute: one after another in a plain NCHW loop, one after another as nascore trains (channels_last, fast
-depthwise convolutions), both with all threads, and by worker processes of one thread each. Interleaved rounds in one
-run, after a first one that is not counted (it starts the workers); what counts are the ratios to the plain loop.
+"""Children per minute: one after another in a plain NCHW loop and one after another as nascore trains (channels_last,
+fast depthwise convolutions), each with all threads and with one; and by worker processes of one thread each.
+Interleaved rounds in one run, after a first one that is not counted (it starts the workers). What counts are ratios to
+the plain loop, of wall time and of CPU time, which other work disturbs less; where other work shares the cores, threads
+wait for each other and only the ways of one thread can be compared (`--threads 1` leaves the others out).
 
-    python notebooks/runs/children.py [--rounds 5] [--children 8] [--workers 2] [--out FILE]
+    python notebooks/runs/children.py [--rounds 5] [--children 8] [--workers 2] [--threads 2] [--out FILE]
 """
 
 import argparse
@@ -64,21 +66,23 @@ def in_turn(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
         evaluate(training.network, images)
 
 
-def seconds(way: str, genotypes, images: Images, recipe: Recipe, skeleton: str, workers: int) -> float:
-    began = time.perf_counter()
-    if way == "plain":
-        forward, depthwise.DepthwiseConv.forward = depthwise.DepthwiseConv.forward, nn.Conv2d.forward
+def seconds(way: str, threads: int, genotypes, images: Images, recipe: Recipe, skeleton: str) -> dict[str, float]:
+    """Wall and CPU time of one way, with so many threads or workers."""
+    began, spent = time.perf_counter(), time.process_time()
+    if way == "workers":
+        sizes = {"channels": recipe.channels, "cells": recipe.cells, "skeleton": skeleton}
+        answers = train_children(genotypes, images, recipe, **sizes, workers=threads)
+        assert all(answer.error is None for answer in answers)
+    else:
+        torch.set_num_threads(threads)
+        forward = depthwise.DepthwiseConv.forward
+        if way == "plain":
+            depthwise.DepthwiseConv.forward = nn.Conv2d.forward
         try:
-            plain(genotypes, images, recipe, skeleton)
+            (plain if way == "plain" else in_turn)(genotypes, images, recipe, skeleton)
         finally:
             depthwise.DepthwiseConv.forward = forward
-    elif way == "in turn":
-        in_turn(genotypes, images, recipe, skeleton)
-    else:
-        sizes = {"channels": recipe.channels, "cells": recipe.cells, "skeleton": skeleton}
-        answers = train_children(genotypes, images, recipe, **sizes, workers=workers)
-        assert all(answer.error is None for answer in answers)
-    return time.perf_counter() - began
+    return {"wall": time.perf_counter() - began, "cpu": time.process_time() - spent}
 
 
 def main() -> None:
@@ -86,26 +90,37 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--children", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("notebooks/runs/children.json"))
     options = parser.parse_args()
-    torch.set_num_threads(os.cpu_count())
-    small, large = Recipe(8, 3, 1, 64, learning_rate=0.05), Recipe(16, 3, 1, 64, learning_rate=0.05)
-    ways, rows = ("plain", "in turn", "workers"), []
+    small, large, rows = Recipe(8, 3, 1, 64, learning_rate=0.05), Recipe(16, 3, 1, 64, learning_rate=0.05), []
+    ways = [(way, n) for n in sorted({options.threads, 1}, reverse=True) for way in ("plain", "in turn")]
+    ways.append(("workers", options.workers))
     for images, recipe in ((data.load("digits"), small), (noise(), large)):
         for name in ("nasbench201", "darts"):
             space, generator = spaces.get(name), random.Random(0)
             genotypes = [space.decode(space.sample(generator)) for _ in range(options.children)]
-            how = (genotypes, images, recipe, space.skeleton, options.workers)
-            times = [{way: seconds(way, *how) for way in ways} for _ in range(options.rounds + 1)]
-            ratios = {way: sorted(t["plain"] / t[way] for t in times[1:]) for way in ways[1:]}
+            how, times = (genotypes, images, recipe, space.skeleton), {}
+            for _ in range(options.rounds + 1):
+                for way, n in ways:
+                    times.setdefault(f"{way}, {n}", []).append(seconds(way, n, *how))
             row = {"images": images.name, "space": name, "recipe": vars(recipe), "children": options.children}
-            row |= {"workers": options.workers, "load": os.getloadavg()[0], "seconds": times, "ratios": ratios}
-            rows.append(row)
+            rows.append(row | {"load": os.getloadavg()[0], "seconds": times})
             options.out.write_text(json.dumps(rows))
-            minute = {way: 60 * options.children / statistics.median(t[way] for t in times[1:]) for way in ways}
-            print(f"{images.name}, {name}: children per minute", {way: round(n, 1) for way, n in minute.items()})
-            for way, r in ratios.items():
-                print(f"  {way}: {r[0]:.2f} - {statistics.median(r):.2f} - {r[-1]:.2f} times as many", flush=True)
+            print(f"{images.name}, {name}, load {os.getloadavg()[0]:.1f}")
+            report(times, options.children)
+
+
+def report(times: dict[str, list[dict]], children: int) -> None:
+    base = list(times.values())[0]
+    for way, rounds in times.items():
+        minute = 60 * children / statistics.median(r["wall"] for r in rounds[1:])
+        line = f"  {way:11}{minute:8.1f} a minute"
+        for clock in ("wall", "cpu") if "workers" not in way else ("wall",):
+            ratios = sorted(b[clock] / r[clock] for b, r in zip(base[1:], rounds[1:]))
+            spread = " - ".join(f"{r:.2f}" for r in (ratios[0], statistics.median(ratios), ratios[-1]))
+            line += f"   {clock} {spread}"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
