@@ -26,7 +26,7 @@ from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
 from nascore.nets.convolutional import SKELETONS, Network
-from nascore.seeding import seeded
+from nascore.seeding import one_thread, seeded
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
 from nascore.workers import default_number, unordered
@@ -129,18 +129,15 @@ class Child:
     seconds: float | None
 
     def train(self, genotype: Genotype, images: Images) -> Estimate:
-        """Whatever is wrong with a child becomes its error. One thread: the order of sums, and with it every bit, does
-        not depend on how many there are."""
-        began, threads = time.monotonic(), torch.get_num_threads()
-        torch.set_num_threads(1)
+        """Whatever is wrong with a child becomes its error."""
+        began = time.monotonic()
         try:
-            with memory_errors():
+            with one_thread(), memory_errors():
                 reward, details = self._train(genotype, images, began)
             return Estimate(reward, time.monotonic() - began, details)
         except Exception as error:
             return _failed(error, time.monotonic() - began)
         finally:
-            torch.set_num_threads(threads)
             if images.train.is_cuda:
                 torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
 

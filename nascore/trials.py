@@ -10,7 +10,7 @@ import torch
 from nascore.controllers import Controller
 from nascore.estimators import Estimate, evaluate
 from nascore.search import Budget, Progress, Trial, knob
-from nascore.seeding import generator, seeded
+from nascore.seeding import generator, one_thread, seeded
 from nascore.training import RECIPES
 
 Decisions = tuple[int, ...]
@@ -114,6 +114,7 @@ class PolicySearch(MultiTrial):
         self.baseline: float | None = None
         self.entropy = 0.0  # of the policy that wrote the batch in hand, in nats
 
+    @one_thread()
     def propose(self, count: int, length: int | None = None) -> list[Decisions]:
         written = self.controller.sample(count, generator(self.seed, "architectures", len(self.decisions)), length)
         self.entropy = written.entropies.sum(1).mean().item()
@@ -122,6 +123,7 @@ class PolicySearch(MultiTrial):
     def metrics(self) -> dict[str, float]:
         return {"baseline": self.baseline or 0.0, "entropy": self.entropy}
 
+    @one_thread()
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
         seen = self.signal(torch.tensor(rewards))
         # Before there is an average, the batch's own mean stands in: Adam would long remember a gradient so large.
