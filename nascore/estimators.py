@@ -181,8 +181,8 @@ class TrainChildren:
 
     Workers are processes of one thread each (default: one a core, at most 8, and only once this process has trained
     for as long as they take to start), which end with the interpreter or after a minute without work. With one worker,
-    or for a single child, all happens in this process. On a GPU the workers
-    share the card, which fills the gaps of children too small to fill it; that was not measured.
+    or for a single child, all happens in this process. On a GPU the workers share the card, which fills the gaps of
+    children too small to fill it; that was not measured.
     """
 
     def __init__(
