@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nascore import spaces
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, GenotypeError, Node, canonical
+from nascore.genotypes import Cell, CellGenotype, GenotypeError, MacroGenotype, MacroLayer, Node, canonical
 from nascore.published import GENOTYPES
 
 SIZES = {  # as the papers' files derive them
@@ -21,6 +21,7 @@ SIZES = {  # as the papers' files derive them
     "darts": 1_076_746_950_455_072_400,
     "nasnet": 5_229_943_396_058_757_337_940_161_399_357_440_000,
     "pnas": 556_627_761_561_600,
+    "enas-macro": 160_618_186_625_454_535_808_756_219_904,
     "enas-micro": 25_628_906_250_000_000_000_000_000,
     "nasbench201": 15_625,
 }
@@ -57,6 +58,7 @@ def test_sizes_follow_the_formulas_for_every_number_of_nodes(n):
     assert spaces.get("darts", nodes=n).size() == formula(lambda k: comb(k, 2) * 7**2) ** 2
     assert spaces.get("nas-rl", layers=n).size() == 64**n * 2 ** comb(n, 2)
     assert spaces.get("nas-rl", layers=n, strides=True).size() == (64 * 9) ** n * 2 ** comb(n, 2)
+    assert spaces.get("enas-macro", layers=n).size() == 6**n * 2 ** comb(n, 2)
     assert spaces.get("nasnet", blocks=n).size() == formula(lambda k: k**2 * 13**2 * 2) ** 2
     assert spaces.get("pnas", blocks=n).size() == formula(lambda k: k**2 * 8**2)
     assert spaces.get("enas-micro", nodes=n).size() == formula(lambda k: (5 * k) ** 2) ** 2
@@ -69,6 +71,7 @@ def test_sizes_follow_the_formulas_for_every_number_of_nodes(n):
         spaces.get("nas-rl", layers=2, sides=(1, 3), filters=(24, 36)),
         spaces.get("nas-rl", layers=3, sides=(3,), filters=(24,)),
         spaces.get("nas-rl", layers=1, strides=True),
+        *(spaces.get("enas-macro", layers=n) for n in (1, 2, 3)),
         spaces.get("nasnet", blocks=1, primitives=("skip_connect", "sep_conv_3x3")),
         spaces.get("darts", nodes=1),
         spaces.get("darts", nodes=2, primitives=TWO_OPS),
@@ -144,6 +147,7 @@ def test_sizes_printed_in_the_papers_files():
     ]
     assert chains == [8192, 2097152, 663552, 1528823808]
     assert spaces.get("nas-rl", layers=6).size() == 2251799813685248
+    assert [spaces.get("enas-macro", layers=n).size() for n in (1, 2, 3, 4)] == [6, 72, 1_728, 82_944]
     assert spaces.get("nas-rl", layers=2, sides=(1, 3), filters=(24, 36)).size() == 128
     cells = [math.isqrt(spaces.get("nasnet", blocks=n).size()) for n in (1, 2, 5)]
     assert cells == [1352, 4112784, 2286906949584691200]
@@ -191,6 +195,42 @@ def test_the_published_chain_lies_in_its_space_and_others_are_told_why_they_do_n
         space.encode(GENOTYPES["darts-v1"])
 
 
+# The authors' 24 layers (scripts/cifar10_macro_final.sh): operation, then skips from the stem on.
+ENAS_MACRO = """
+0 3 0 0 1 0 2 0 0 1 2 0 0 0 0 3 1 1 0 1 0 2 0 0 0 0 0 1 2 0 1 1 0 1 1 1 1 0 1 1 1 0 1 0 1 0 0 0 0 0 0 0 0 0 0 2 0 0 0
+0 0 1 0 0 0 0 0 1 0 0 1 1 0 0 0 0 1 1 2 0 1 0 0 0 0 0 1 0 1 1 0 1 0 0 1 0 0 0 1 1 1 0 1 0 1 0 1 1 0 1 0 1 0 0 0 0 0 1
+0 0 2 0 0 1 0 0 0 0 0 0 0 1 0 1 0 1 2 0 1 0 0 0 1 0 0 1 1 1 1 0 0 1 0 2 0 0 0 0 1 0 1 0 1 0 0 1 0 1 0 0 1 3 0 1 1 0 1
+0 0 0 0 0 1 0 1 0 1 0 0 0 3 0 1 1 0 0 0 0 0 0 0 0 0 1 1 0 0 0 0 1 0 1 0 0 1 0 1 1 0 0 0 1 0 0 0 0 0 1 1 0 0 3 0 1 0 1
+1 0 0 1 0 1 1 0 1 1 0 1 0 0 1 0 0 0 1 0 1 0 1 0 0 0 0 0 0 0 0 1 0 1 0 0 1 0 0 0 0 1 1 0 0 0 1 1 1 0 1 0 0 0 1 0 1 0 0
+1 1 0 0 0
+"""
+
+
+def test_the_published_enas_network_encodes_to_the_authors_own_string():
+    space, arc = spaces.get("enas-macro", layers=24), [int(token) for token in ENAS_MACRO.split()]
+    genotype = space.decode(arc)
+    assert genotype == GENOTYPES["enas-macro"] and space.encode(genotype) == arc
+    skips = [arc[i] for i in range(len(arc)) if space.token_at(i).kind == "skip"]
+    assert (len(arc), sum(skips), len(skips)) == (300, 98, 276)
+
+
+def test_a_skip_of_enas_is_scored_against_the_layer_after_the_one_it_adds():
+    space = spaces.get("enas-macro", layers=4)
+    kinds = [space.token_at(i).kind for i in range(10)]
+    assert kinds == ["op", "op", "skip", "op", "skip", "skip", "op", "skip", "skip", "skip"]
+    assert [space.token_at(i).refers_to for i in (2, 4, 5, 7, 8, 9)] == [(0,), (0,), (1,), (0,), (1,), (3,)]
+    layers = space.decode([0, 1, 1, 4, 0, 1, 5, 1, 1, 0]).layers
+    assert [(layer.op, layer.skips) for layer in layers] == [
+        ("conv_3x3", ()), ("sep_conv_3x3", (0,)), ("avg_pool_3x3", (1,)), ("max_pool_3x3", (0, 1)),
+    ]  # fmt: skip
+    assert space.levels == (1, 3, 6, 10) and space.decode([0, 1, 1]).layers == layers[:2]
+    with pytest.raises(GenotypeError, match=r"layers\[2\], op: found 'skip_connect', allowed: conv_3x3, sep_conv_3x3"):
+        other = MacroLayer("skip_connect", (1,))
+        space.encode(MacroGenotype((*layers[:2], other, layers[3])))
+    with pytest.raises(GenotypeError, match="kind: found 'ChainGenotype', allowed: MacroGenotype"):
+        space.encode(GENOTYPES["nas-rl-15"])
+
+
 def test_published_cells_lie_in_their_spaces():
     homes = [("darts-v1", "darts"), ("darts-v2", "darts"), ("nasnet-a-darts", "nasnet"), ("amoebanet-a", "nasnet")]
     homes += [("enas-micro", "enas-micro"), ("enas-micro", "nasnet"), ("pnasnet-5", "pnas")]
@@ -201,7 +241,10 @@ def test_published_cells_lie_in_their_spaces():
 
 def test_the_published_enas_cells_encode_to_the_authors_own_strings():
     normal, reduce = "0 2 0 0 0 4 0 1 0 4 1 1 1 0 0 1 0 2 1 1", "1 0 1 0 0 3 0 2 1 1 3 1 1 0 0 4 0 3 1 1"
-    assert spaces.get("enas-micro").encode(GENOTYPES["enas-micro"]) == [int(d) for d in f"{normal} {reduce}".split()]
+    space, arc = spaces.get("enas-micro"), [int(token) for token in f"{normal} {reduce}".split()]
+    genotype = space.decode(arc)
+    assert genotype == GENOTYPES["enas-micro"] and space.encode(genotype) == arc
+    assert (genotype.normal.concat, genotype.reduce.concat) == ((2, 3, 4, 5, 6), (2, 4, 5, 6))  # the loose ends
 
 
 def test_nasnet_a_as_its_authors_stack_it_is_refused_with_the_reason():
@@ -296,7 +339,7 @@ def test_tokens_name_the_kind_and_the_last_decision_of_every_block_that_may_be_r
     assert kinds == ["input", "input", "op", "op", "combine"] * 10
     assert space.token_at(11).refers_to == (4, 9)  # block 2 may read blocks 0 and 1
     assert space.token_at(36).refers_to == (29, 34)  # and so may that of the reduction cell, in its own cell
-    for name in set(SIZES) - {"nas-rl"}:
+    for name in set(SIZES) - {"nas-rl", "enas-macro"}:
         space, options = spaces.get(name), {}
         decisions = space.sample(Random(0))
         for i in range(len(decisions)):
@@ -320,10 +363,14 @@ def test_one_shot_methods_find_what_they_need():
     [
         (
             lambda: spaces.get("dart"),
-            "unknown space 'dart'; allowed: nas-rl, nasnet, pnas, enas-micro, darts, nasbench201",
+            "unknown space 'dart'; allowed: nas-rl, nasnet, pnas, enas-macro, enas-micro, darts, nasbench201",
         ),
         (lambda: spaces.get("darts", blocks=3), "unknown size 'blocks' of the space darts; allowed: nodes, primitives"),
         (lambda: spaces.get("nasbench201", nodes=3), "unknown size 'nodes' of the space nasbench201; allowed: none"),
+        (
+            lambda: spaces.get("enas-macro", layers=0),
+            "space enas-macro: layers 0, allowed: a whole number from 1 to 100",
+        ),
         (lambda: spaces.get("pnas", blocks=0), "space pnas: size 0, allowed: a whole number from 1 to 100"),
         (lambda: spaces.get("darts", nodes="4"), "space darts: size '4', allowed: a whole number from 1 to 100"),
         (lambda: spaces.get("darts").decode([0] * 23), "space darts: found 23 decisions, allowed: 24"),

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from nascore.errors import UserError, look_up, shorten
-from nascore.spaces.cells import Blocks, Edges, Pairs
-from nascore.spaces.chains import Chains
+from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
+from nascore.spaces.chains import Chains, Macro
 from nascore.spaces.space import Space, Token
 
-__all__ = ["SPACES", "Chains", "Space", "Token", "get"]
+__all__ = ["SPACES", "Blocks", "CellSpace", "Chains", "Macro", "Space", "Token", "get"]
 
 DARTS_PRIMITIVES = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -27,6 +27,9 @@ NASNET_PRIMITIVES = (
 PNAS_PRIMITIVES = (
     "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
     "full_dil_conv_3x3",
+)  # fmt: skip
+ENAS_MACRO_PRIMITIVES = (
+    "conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3",
 )  # fmt: skip
 ENAS_PRIMITIVES = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")
 NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -56,9 +59,13 @@ def pnas(blocks: int = 5) -> Blocks:
     return Blocks("pnas", "pnasnet", PNAS_PRIMITIVES, blocks, ("normal",), ("input", "input", "op", "op"), "all")
 
 
+def enas_macro(layers: int = 12, primitives: Sequence[str] = ENAS_MACRO_PRIMITIVES) -> Macro:
+    return Macro(layers, primitives)
+
+
 def enas_micro(nodes: int = 5) -> Blocks:
     order = ("input", "op", "input", "op")
-    return Blocks("enas-micro", "darts", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
+    return Blocks("enas-micro", "enas", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
 
 
 @lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
@@ -67,8 +74,8 @@ def nasbench201() -> Edges:
 
 
 SPACES = {
-    "nas-rl": nas_rl, "nasnet": nasnet, "pnas": pnas, "enas-micro": enas_micro, "darts": darts,
-    "nasbench201": nasbench201,
+    "nas-rl": nas_rl, "nasnet": nasnet, "pnas": pnas, "enas-macro": enas_macro, "enas-micro": enas_micro,
+    "darts": darts, "nasbench201": nasbench201,
 }  # fmt: skip
 
 

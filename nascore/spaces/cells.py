@@ -6,8 +6,8 @@ from functools import lru_cache
 from itertools import combinations
 
 from nascore.errors import UserError, shorten
-from nascore.genotypes import COMBINATIONS, MAX_NODES, OPERATIONS, Cell, CellGenotype, Node
-from nascore.spaces.space import Space, Token
+from nascore.genotypes import COMBINATIONS, MAX_NODES, Cell, CellGenotype, Node
+from nascore.spaces.space import Space, Token, operations
 
 
 class CellSpace(Space):
@@ -19,10 +19,7 @@ class CellSpace(Space):
     def __init__(self, name: str, skeleton: str, primitives: Sequence[str], nodes: int, cell_types: tuple[str, ...]):
         if not isinstance(nodes, int) or not 1 <= nodes <= MAX_NODES:
             raise UserError(f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}")
-        self.nodes, self.cell_types, self.primitives = nodes, cell_types, tuple(primitives)
-        for op in self.primitives:
-            if op not in OPERATIONS or self.primitives.count(op) > 1:
-                raise UserError(f"space {name}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}")
+        self.nodes, self.cell_types, self.primitives = nodes, cell_types, operations(name, primitives)
         self.name, layout = name, self._layout()  # one cell's (token, number of options), position by position
         self._length = len(layout)
         places = [

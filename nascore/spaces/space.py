@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from nascore.errors import UserError, shorten
-from nascore.genotypes import Genotype, GenotypeError
+from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,14 @@ class Token:
 
     kind: str
     refers_to: tuple[int, ...] = ()
+
+
+def operations(space: str, primitives: Sequence[str]) -> tuple[str, ...]:
+    """The candidate operations of a space. Raises `UserError` where one is unknown or stands there twice."""
+    for op in primitives:
+        if op not in OPERATIONS or primitives.count(op) > 1:
+            raise UserError(f"space {space}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}")
+    return tuple(primitives)
 
 
 class Space:
