@@ -44,6 +44,9 @@ RECIPES = {
     # A child of NAS-RL's search (section 4.1): Nesterov's momentum, 0.1, 1e-4, 50 epochs. The paper does not state the
     # batch size (here DenseNet's, whose settings it names), the schedule and clipping; a chain has its own sizes.
     "nas-rl-child": Recipe(32, 8, 50, 64, learning_rate=0.1, weight_decay=1e-4, nesterov=True),
+    # A child of PNAS's search: N = 2, F = 24, 20 epochs, 0.01 and a cosine. The paper does not state the batch size and
+    # the decay: these are NASNet's.
+    "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
     "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
     # A child of a multi-trial search: just enough to rank it.

@@ -75,6 +75,7 @@ class MultiTrial:
         error = {"error": answer.error} if answer.error else {}
         if self.best is None or answer.reward > self.best.reward:
             self.best = Trial(genotype, answer.reward, {**answer.details, **error})
+            self.best_at = len(self.rewards)
         self.rewards.append(answer.reward)
         metrics = {"best": self.best.reward, **self.metrics(), **error}
         progress = Progress(len(self.rewards), self.budget.trials, genotype, answer.reward, metrics)
@@ -82,7 +83,7 @@ class MultiTrial:
         return progress
 
     def state_dict(self) -> dict:
-        best = self.best and {"at": self.rewards.index(self.best.reward), "details": self.best.details}
+        best = self.best and {"at": self.best_at, "details": self.best.details}
         state = {"decisions": list(self.decisions), "history": list(self.history), "best": best}
         return state | {"batch_start": self.batch_start}
 
@@ -91,7 +92,7 @@ class MultiTrial:
         self.rewards = [row["reward"] for row in self.history]
         self.batch_start = state["batch_start"]
         if best := state["best"]:
-            at = best["at"]
+            self.best_at = at = best["at"]
             self.best = Trial(self.space.decode(self.decisions[at]), self.rewards[at], best["details"])
 
 

@@ -1,0 +1,194 @@
+"""PNAS: Progressive Neural Architecture Search. Liu, Zoph, Neumann, Shlens, Hua, Li, Fei-Fei, Yuille, Huang, Murphy;
+ECCV 2018; arXiv 1712.00559v3.
+
+In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, its sizes `spaces.counting`, the
+networks of 3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1), and how well
+the surrogates rank (5.1). It grows the architectures of any space with `levels`, lengths at which a list of decisions
+is one; below, a block is what is decided between two levels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from random import Random
+from typing import ClassVar
+
+from torch import Tensor
+
+from nascore import spaces
+from nascore.errors import UserError
+from nascore.estimators import evaluate
+from nascore.genotypes import canonical
+from nascore.predictors import PREDICTORS, Predictor, fit, make, rank_correlation
+from nascore.search import knob, method
+from nascore.seeding import seed_of
+from nascore.trials import Decisions, MultiTrial, TrialBudget
+
+# --- Algorithm 1: its steps -----------------------------------------------------------------------------------------
+
+
+def next_blocks(space, length: int = 0) -> list[Decisions]:
+    """All blocks that can follow `length` decisions; from 0 on, all architectures of one block."""
+    end = min(level for level in space.levels if level > length)
+    return list(product(*(range(space.choices_at((0,) * position)) for position in range(length, end))))
+
+
+def expand(space, parents: Sequence[Decisions]) -> Iterator[Decisions]:
+    """expand-by-one-block: every parent with every block, in the order of `Predictor.score_children`."""
+    return ((*parent, *block) for parent in parents for block in next_blocks(space, len(parents[0])))
+
+
+def distinct(space, architectures: Iterable[Decisions], known: Sequence[Decisions] = ()) -> Iterator[Decisions]:
+    """`architectures` without those that mean a network that came before, or is among `known`."""
+    seen = {canonical(space.decode(a)) for a in known}
+    for a in architectures:
+        if (form := canonical(space.decode(a))) not in seen:
+            seen.add(form)
+            yield a
+
+
+def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()) -> list[Decisions]:
+    """The K best distinct children, best first, by scores (parents, blocks); networks among `known` are left out.
+    Children are built only as they are looked at, from the top, until there are K."""
+    blocks = next_blocks(space, len(parents[0]))
+    order = scores.flatten().argsort(descending=True, stable=True).tolist()
+    children = ((*parents[at // len(blocks)], *blocks[at % len(blocks)]) for at in order)
+    return list(islice(distinct(space, children, known), k))
+
+
+# --- the search -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PNASBudget(TrialBudget):
+    """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
+
+    trials: int = knob(1160, "trials", "architectures evaluated", low=1, high=1_000_000)
+    blocks: int = knob(5, "blocks", "B, of the largest architectures: how many levels are climbed", low=1, high=100)
+    beam: int = knob(256, "beam", "K, kept at a level; 0: an even share of the trials left", low=0, high=1_000_000)
+    first: int = knob(0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000)
+    predictor: str = knob("mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS))
+    first_learning_rate: float = knob(0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0)
+    learning_rate: float = knob(0.002, "learning rate", "Adam, on more blocks", low=0.0, high=1.0)
+    steps: int = knob(200, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
+    recipe: str = knob("pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child"))
+    child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
+    channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
+    cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "smoke": dict(
+            trials=6, blocks=2, beam=0, first=4, child_epochs=1, channels=4, cells=3, recipe="child", steps=50
+        ),
+        "reduced": dict(trials=26, blocks=3, beam=0, first=10, child_epochs=2, channels=8, cells=3, recipe="child"),
+        "full": {},
+    }
+
+
+@method("pnas", budget=PNASBudget, space="pnas")
+class PNAS(MultiTrial):
+    """Algorithm 1. The architectures of a level wait in a queue; when all are evaluated, `grow` fills it with the next
+    level's. Its last line, a fit on the last level, is left out: nothing would come of it.
+
+    `best` is the best of the largest level so far, as Algorithm 1 returns it: smaller cells, evaluated on the way,
+    only teach the predictor."""
+
+    def __init__(self, space, estimate, budget: PNASBudget, seed: int):
+        super().__init__(space, estimate, budget, seed)
+        if not hasattr(space, "levels"):
+            allowed = ", ".join(name for name in spaces.SPACES if hasattr(spaces.get(name), "levels"))
+            raise UserError(f"pnas grows architectures and space {space.name!r} has no levels; allowed: {allowed}")
+        self.predicted: list[float | None] = []  # of everything proposed; none at the first level
+        self.fit_correlation = 0.0  # of the predictor that chose the level in hand, on what it was fitted on
+        first = list(distinct(space, next_blocks(space)))  # S_1
+        if 0 < budget.first < len(first):
+            first = Random(seed).sample(first, budget.first)
+        self.queue: list[tuple[Decisions, float | None]] = [(architecture, None) for architecture in first]
+
+    @staticmethod
+    def own_space(budget: PNASBudget) -> spaces.Space:
+        """The space of B blocks."""
+        return spaces.get("pnas", blocks=budget.blocks)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The lengths that this search climbs."""
+        return tuple(self.space.levels[: self.budget.blocks])
+
+    @property
+    def done(self) -> bool:
+        return super().done or (not self.queue and len(self.rewards) == len(self.decisions))
+
+    def propose(self, count: int) -> list[Decisions]:
+        taken, self.queue = self.queue[:count], self.queue[count:]
+        self.predicted += [predicted for _, predicted in taken]
+        return [architecture for architecture, _ in taken]
+
+    def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        if not self.queue and not super().done and len(self.decisions[-1]) < self.levels[-1]:
+            self.grow()
+
+    def grow(self) -> None:
+        """The body of Algorithm 1's loop: fit the predictor on everything so far, expand the level in hand by one
+        block, predict, keep the K best."""
+        budget, length = self.budget, len(self.decisions[-1])
+        level = self.levels.index(length) + 1
+        predictor = self.fitted(level)
+        self.fit_correlation = rank_correlation(predictor.predict(self.decisions).tolist(), self.rewards)
+        parents = [architecture for architecture in self.decisions if len(architecture) == length]
+        left = budget.trials - len(self.rewards)
+        k = budget.beam or -(-left // (len(self.levels) - level))
+        children = top_k(self.space, parents, predictor.score_children(parents), min(k, left), self.decisions)
+        self.queue = list(zip(children, predictor.predict(children).tolist() if children else []))
+
+    def fitted(self, level: int) -> Predictor:
+        """A new predictor, fitted on all architectures evaluated so far, the largest of which have `level` blocks."""
+        budget, seed = self.budget, seed_of(self.seed, "level", level)
+        rate = budget.first_learning_rate if level == 1 else budget.learning_rate
+        predictor = make(budget.predictor, self.space, seed)
+        return fit(predictor, self.decisions, self.rewards, learning_rate=rate, steps=budget.steps, seed=seed)
+
+    def metrics(self) -> dict[str, float]:
+        """Level, predicted accuracy and the predictor's rank correlation on what it was fitted on; from level 2 on."""
+        at = len(self.rewards) - 1
+        row = {"level": self.levels.index(len(self.decisions[at])) + 1}
+        if self.predicted[at] is not None:
+            row |= {"predicted": self.predicted[at], "fit_correlation": self.fit_correlation}
+        return row
+
+    def _record(self, genotype, answer):
+        at = len(self.rewards)
+        if at and len(self.decisions[at]) > len(self.decisions[at - 1]):
+            self.best = None  # a new level
+        return super()._record(genotype, answer)
+
+    def state_dict(self) -> dict:
+        more = {"queue": list(self.queue), "predicted": list(self.predicted), "fit_correlation": self.fit_correlation}
+        return super().state_dict() | more
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        self.queue, self.predicted = list(state["queue"]), list(state["predicted"])
+        self.fit_correlation = state["fit_correlation"]
+
+
+# --- Section 5.1: how well do the predictors rank? ------------------------------------------------------------------
+
+
+def rank_correlations(
+    space, estimate: Callable, name: str, *, count: int = 256, levels: int = 5, seed: int = 0, **how
+) -> list[tuple[float, float]]:
+    """The paper's table, a pair for every level b but the last: Spearman's rank correlation of the predictor `name`,
+    fitted on `count` random distinct architectures of b blocks, on those, and on as many of b + 1 blocks. `how` goes to
+    `fit`; the learning rate is 0.01 for one block and 0.002 for more unless given."""
+    random, samples = Random(seed), []
+    for level, length in enumerate(space.levels[:levels], 1):
+        drawn = (tuple(space.sample(random))[:length] for _ in range(20 * count))
+        lists = next_blocks(space) if level == 1 else dict.fromkeys(drawn)
+        lists = list(islice(distinct(space, lists), count))
+        samples.append((lists, [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])]))
+    pairs = []
+    for level, (here, above) in enumerate(zip(samples, samples[1:]), 1):
+        options = {"learning_rate": 0.01 if level == 1 else 0.002, **how}
+        predictor = fit(make(name, space, seed), *here, seed=seed, **options)
+        pairs.append(tuple(rank_correlation(predictor.predict(lists).tolist(), true) for lists, true in (here, above)))
+    return pairs
