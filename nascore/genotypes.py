@@ -275,8 +275,7 @@ def canonical(genotype: Genotype) -> Genotype:
 
 
 def _canonical_cell(cell: Cell) -> Cell:
-    order = _canonical_order(cell, labels=[node.combine for node in cell.nodes])
-    n = cell.n_inputs
+    n, order = cell.n_inputs, _canonical_order(cell, labels=[node.combine for node in cell.nodes])
     place = {j: j for j in range(n)} | {n + i: n + new for new, i in enumerate(order)}
     nodes = []
     for i in order:
@@ -303,13 +302,12 @@ def _refine(cell: Cell, labels: list[str], placed: dict[int, int]) -> list[int]:
     edges = [(j, op, n + i) for i, node in enumerate(cell.nodes) for j, op in zip(node.inputs, node.ops)]
     keys: list = [("", j in cell.concat, j) for j in range(n)]
     keys += [(label, n + i in cell.concat, placed.get(n + i, MAX_NODES) + n) for i, label in enumerate(labels)]
-    count = 0
+    colours: list[int] = []
     while True:
         ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-        colours = [ranks[key] for key in keys]
-        if len(ranks) == count:  # no class was split: stable
+        before, colours = colours, [ranks[key] for key in keys]
+        if colours == before:  # no class was split: stable
             return colours
-        count = len(ranks)
         into = [tuple(sorted((colours[j], op) for j, op, i in edges if i == v)) for v in range(len(keys))]
         out = [tuple(sorted((colours[i], op) for j, op, i in edges if j == v)) for v in range(len(keys))]
         keys = list(zip(colours, into, out))

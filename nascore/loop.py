@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -37,13 +36,8 @@ class Progress:
 
     def row(self) -> dict:
         """The step as a line of `history.jsonl`."""
-        genotype = self.genotype and _plain(self.genotype)
+        genotype = self.genotype and json.loads(to_json(self.genotype))
         return {"step": self.step, "reward": self.reward, "genotype": genotype, **self.metrics}
-
-
-@lru_cache(maxsize=2**14)  # a search on a table meets the same genotypes again and again
-def _plain(genotype: Genotype) -> dict:
-    return json.loads(to_json(genotype))
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
@@ -246,8 +240,8 @@ def _reporter(progress: bool | Callable, loop) -> Iterator[Callable[[Progress], 
     if progress is not True:
         yield progress or (lambda step: None)
         return
-    start = len(loop.history)
-    with tqdm(initial=start, unit="step", dynamic_ncols=True, mininterval=0.2, disable=None) as bar:  # terminals only
+    # disable=None: for terminals only
+    with tqdm(initial=len(loop.history), unit="step", dynamic_ncols=True, mininterval=0.2, disable=None) as bar:
 
         def report(step: Progress) -> None:
             bar.total = step.total

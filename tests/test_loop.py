@@ -196,7 +196,7 @@ def test_a_truncated_or_scribbled_checkpoint_is_refused_in_one_line(checkpoint):
         try:  # some bytes of a zip archive mean nothing; then the run must end as it would have
             resumed = Counter()
             drive(resumed, directory=checkpoint.parent, progress=False, resume=True)
-            assert resumed.sum.item() == Counter.sum_of_six
+            assert resumed.sum.item() == SUM_OF_SIX
         except UserError as error:
             assert "\n" not in str(error)
 
