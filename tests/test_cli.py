@@ -194,14 +194,14 @@ UNKNOWN = [
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
     ("train darts-v2 --cells 0", "cells: found 0, allowed: a whole number from 1"),
-    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
     ("train nas-rl-15 --channels 8", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
     ("train nas-rl-15 --skeleton darts", "kind: found 'chain', allowed in the skeleton darts: cell"),
     ("train darts-v2 --data nasbench201", "is a table, not images"),
     ("train darts-v2 --recipe darts-cifar --data digits", "auxiliary head: found 2 x 2 at its place"),
     ("describe", "required: GENOTYPE"),
     ("describe darts-v2 --network big", "network: found 'big', allowed: darts-cifar, darts-imagenet"),
-    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
     ("describe darts-v2 --stem tree", "stem: found 'tree', allowed: cifar, imagenet"),
     ("describe darts-v2 --channels 0", "channels: found 0, allowed: a whole number from 1"),
     ("describe darts-v2 --cells x", "--cells: invalid int value: 'x'"),
@@ -211,10 +211,15 @@ UNKNOWN = [
     ("describe nas-rl-15 --auxiliary", "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input"),
     ("describe nas-rl-15 --network nasnet-cifar", "kind: found 'chain', allowed in the skeleton nasnet: cell"),
     ("describe darts-v2 --skeleton nas-rl", "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
-    ("describe enas-macro", "skeleton: found 'enas-macro', allowed: darts, nasnet, nasbench201, nas-rl"),
-    ("describe pnasnet-5", "skeleton: found 'pnasnet', allowed: darts, nasnet, nasbench201, nas-rl"),
+    ("describe enas-rnn", "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, enas-macro"),
+    (
+        "describe enas-macro --cells 3",
+        "size in the skeleton enas-macro: found 'cells', allowed: channels, classes, inpu",
+    ),
+    ("describe enas-macro --skeleton enas", "kind: found 'macro', allowed in the skeleton enas: cell"),
+    ("describe enas-micro --stem imagenet", "stem: found 'imagenet', allowed: cifar"),
     ("describe nasnet-a --stem tree", "stem: found 'tree', allowed: cifar, imagenet, imagenet-large"),
-    ("describe nasnet-a --network nasnet-mobile --channels 30", "allowed with the imagenet stem: a multiple of 4"),
+    ("describe nasnet-a --network nasnet-mobile --channels 3", "found 3, allowed: 4 or more with the imagenet stem"),
     ("describe nasnet-a --network nasnet-mobile --input 2", "(batch, 3, height, width) with sides of at least 3"),
     ("draw darts-v2", "required: -o"),
     ("draw darts-v2 -o cell.bmp", ".svg"),
@@ -298,7 +303,7 @@ def test_a_genotype_file_that_is_no_text_or_no_file_is_one_line(capsys, tmp_path
 def test_a_cell_that_the_skeleton_cannot_hold_is_one_line(capsys, tmp_path):
     file = tmp_path / "genotype.json"
     file.write_text(cell_file([NODE], reduce=None))
-    for words in (["describe", file], ["train", file, "--epochs", 1]):
+    for words in (["describe", file, "--skeleton", "darts"], ["train", file, "--skeleton", "enas", "--epochs", 1]):
         assert "reduce: found null" in error(capsys, *words)
     file.write_text('{"kind": "recurrent", "nodes": [[-1, "tanh"]], "concat": [0]}')
     assert "kind: found 'recurrent'" in error(capsys, "describe", file)

@@ -204,6 +204,9 @@ def test_homes():
     assert home("darts-v2") == home(GENOTYPES["nasnet-a"]) == NETWORKS["darts-cifar"] | {"in_channels": 3}
     single = CellGenotype(Cell((Node((0,), ("none",)),), (1,), n_inputs=1))
     assert home(single) == NETWORKS["nasbench201-cifar"] | {"in_channels": 3}
+    assert home("pnasnet-5") == home(GENOTYPES["pnasnet-5"]) == NETWORKS["pnasnet-cifar"] | {"in_channels": 3}
+    assert home("enas-macro") == home(GENOTYPES["enas-macro"]) == NETWORKS["enas-macro-cifar"] | {"in_channels": 3}
+    assert home("enas-micro") == NETWORKS["enas-cifar"] | {"in_channels": 3}
     assert home("darts-v1", "nasbench201")["cells"] == 17 and home("nasnet-a")["skeleton"] == "nasnet"
     assert home("nas-rl-15") == home(GENOTYPES["nas-rl-15"]) == NETWORKS["nas-rl-cifar"] | {"in_channels": 3}
     assert home("darts-v1", "darts", "nasnet-mobile")["channels"] == 44  # the network's sizes, the skeleton asked for

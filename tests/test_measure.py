@@ -108,6 +108,37 @@ def test_nasnet_a_of_other_depths_widths_and_classes_has_the_derived_sizes():
     assert 3_346_538 + sum(b.numel() for b in buffers if b.dim()) == 3_383_786  # with the running statistics
 
 
+# PNASNet, section 6 of its specification.
+PNASNET = {"pnasnet-cifar": 3_176_602, "pnasnet-mobile": 5_064_487, "pnasnet-large": 86_057_668}
+
+
+@pytest.mark.parametrize("network", PNASNET)
+def test_pnasnet_5_has_the_published_sizes(network):
+    found = describe("pnasnet-5", network)
+    assert (found["parameters"], found["skeleton"]) == (PNASNET[network], "pnasnet")
+
+
+def test_pnasnet_5_of_other_sizes_has_the_derived_ones():
+    assert describe("pnasnet-5") == describe("pnasnet-5", "pnasnet-cifar") == describe(GENOTYPES["pnasnet-5"])
+    assert size("pnasnet-5", skeleton="pnasnet", cells=6, channels=24) == 555_154  # a child of the search
+    assert size("pnasnet-5", **NETWORKS["pnasnet-large"] | {"classes": 1001}) == 86_061_989
+    with torch.device("meta"):
+        cell = Network(GENOTYPES["pnasnet-5"], 24, 6, skeleton="pnasnet").cells[1]
+    assert parameters(cell.nodes) == 13_536
+
+
+def test_enas_networks_have_the_sizes_of_the_authors_code():
+    found = describe("enas-micro")
+    assert (found["parameters"], found["skeleton"]) == (3_894_372, "enas")
+    assert size("enas-micro", **NETWORKS["enas-cifar"] | {"auxiliary": True}) == 3_894_372 + 494_848
+    assert size("enas-micro", skeleton="enas", channels=20, cells=8) == 608_540  # N = 6
+    found = describe("enas-macro")
+    assert (found["parameters"], found["kind"], found["channels"]) == (30_947_424, "macro", 96)
+    assert not {"cells", "stem", "auxiliary"} & set(found)
+    assert describe("enas-macro", "enas-macro-full-cifar")["parameters"] == 42_559_392
+    assert describe(GENOTYPES["enas-macro"], classes=100)["parameters"] == 30_947_424 + 90 * 4 * 96
+
+
 def nas_rl(inputs) -> ChainGenotype:
     """The published chain with other skips: layer i (from 0) reads `inputs(i)`."""
     layers = GENOTYPES["nas-rl-15"].layers
@@ -183,15 +214,19 @@ def test_describe_takes_sizes_and_gives_them_back():
     ("arguments", "line"),
     [
         (("darts-v9",), "published genotype: found 'darts-v9', allowed: nas-rl-15"),
-        (("pnasnet-5",), "skeleton: found 'pnasnet', allowed: darts, nasnet, nasbench201, nas-rl"),
-        (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasnet, nasbench201, nas-rl"),
+        (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, "),
         (("enas-rnn", None, "darts"), "kind: found 'recurrent', allowed in the skeleton darts: cell"),
-        ((MacroGenotype((MacroLayer("none"),)),), "kind: found 'macro', allowed in the skeleton darts: cell"),
+        (
+            (MacroGenotype((MacroLayer("none"),)), None, "darts"),
+            "kind: found 'macro', allowed in the skeleton darts: cell",
+        ),
         (("darts-v2", "imagenet"), "network: found 'imagenet', allowed: darts-cifar, darts-imagenet"),
-        (("darts-v2", None, "resnet"), "skeleton: found 'resnet', allowed: darts, nasnet, nasbench201, nas-rl"),
+        (("darts-v2", None, "resnet"), "skeleton: found 'resnet', allowed: darts, nasnet, pnasnet, enas, "),
         (("pnasnet-5", None, "darts"), "reduce: found null, allowed in the skeleton darts: a cell"),
         (("darts-v2", None, "nasbench201"), "found 2 inputs, 4 in concat, reduce a cell, allowed"),
-        (("enas-macro",), "skeleton: found 'enas-macro', allowed: darts, nasnet, nasbench201, nas-rl"),
+        (("enas-macro", None, "enas"), "kind: found 'macro', allowed in the skeleton enas: cell"),
+        (("enas-micro", None, "enas-macro-full"), "kind: found 'cell', allowed in the skeleton enas-macro-full: macro"),
+        (("pnasnet-5", None, "enas"), "reduce: found null, allowed in the skeleton enas: a cell"),
         (("nas-rl-15", None, "darts"), "kind: found 'chain', allowed in the skeleton darts: cell"),
         (("nas-rl-15", "nasnet-mobile"), "kind: found 'chain', allowed in the skeleton nasnet: cell"),
         (("darts-v2", None, "nas-rl"), "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
@@ -213,7 +248,7 @@ def test_what_has_no_network_is_refused_in_one_line(arguments, line):
         ({"input": 30}, "images: found (1, 3, 30, 30), allowed: (batch, 3, height, width) with sides divisible by 4"),
         ({"input": 0}, "input: found 0"),
         ({"input": 40, "stem": "imagenet"}, "sides divisible by 32"),
-        ({"channels": 1, "stem": "imagenet"}, "channels: found 1, allowed with the imagenet stem: an even number"),
+        ({"channels": 1, "stem": "imagenet"}, "channels: found 1, allowed: 2 or more with the imagenet stem"),
         ({"stem": "tiny"}, "stem: found 'tiny', allowed: cifar, imagenet"),
         ({"colour": 3}, "size in the skeleton darts: found 'colour', allowed: stem, channels"),
         ({"auxiliary": True, "skeleton": "nasbench201"}, "auxiliary: found True, allowed: False"),

@@ -1,6 +1,6 @@
-"""What a network is stacked from: cells, chains with skips, a block that reduces, auxiliary heads."""
+"""What a network is stacked from: cells, layers with skips, a block that reduces, auxiliary heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nascore import genotypes
 from nascore.errors import UserError
 from nascore.nets import operations
-from nascore.nets.operations import ReLUConvBN, Skip
+from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
 
 Drop = Callable[[Tensor], Tensor] | None
 
@@ -58,7 +58,7 @@ class Cell(nn.Module):
             terms = []
             for j, op in zip(node.inputs, ops):
                 term = op(states[j])
-                terms.append(drop(term) if drop and not isinstance(op, (nn.Identity, Skip)) else term)
+                terms.append(drop(term) if drop and not isinstance(op, (nn.Identity, PlainReduce, Skip)) else term)
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
             else:
@@ -125,17 +125,69 @@ def _concatenate(maps: list[Tensor]) -> Tensor:
     return torch.cat([F.pad(x, pad) if any(pad) else x for x, pad in zip(maps, missing)], 1)
 
 
+def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn.Sequential:
+    """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then the operation. A
+    separable convolution is applied once, or else replaced by a full one, as in the network that its authors train."""
+    if name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"):
+        side = int(name[-1])
+        full = ReLUConvBN(channels, channels, side, 1, side // 2)
+        operation = separable(side)(channels, channels, 1, True) if separable_once else full
+    else:
+        operation = operations.build(name, channels, channels)
+    return nn.Sequential(ReLUConvBN(channels, channels), operation)
+
+
+class Macro(nn.Module):
+    """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's output is its operation's
+    and its skips, concatenated and brought back to one width by ReLU-1x1-BN. After the layers in `halvings` (from 0)
+    the width doubles and every output so far is halved, each by weights of its own. Returns (B, width, H', W')."""
+
+    def __init__(
+        self,
+        layers: Sequence[genotypes.MacroLayer],
+        in_channels: int,
+        channels: int,
+        halvings: Collection[int],
+        separable_once: bool = True,
+    ):
+        super().__init__()
+        self.skips = [layer.skips for layer in layers]
+        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.operations, self.joins, self.halvings = nn.ModuleList(), nn.ModuleList(), nn.ModuleDict()
+        for k, layer in enumerate(layers):
+            self.operations.append(macro_operation(layer.op, channels, separable_once))
+            self.joins.append(ReLUConvBN((len(layer.skips) + 1) * channels, channels) if k else nn.Identity())
+            if k in halvings:
+                halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
+                self.halvings[str(k)], channels = nn.ModuleList(halves), 2 * channels
+        self.width = channels
+
+    def forward(self, image: Tensor) -> Tensor:
+        states = [self.stem(image)]
+        for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
+            states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
+            if str(k) in self.halvings:
+                read = {k + 1}.union(*self.skips[k + 1 :])  # what no later layer reads need not be halved
+                halves = zip(self.halvings[str(k)], states)
+                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
+        return states[-1]
+
+
 class AuxiliaryHead(nn.Module):
     """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x `kernel`: features
-    (B, 768), then logits (B, classes)."""
+    (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which is then averaged,
+    and the classifier has no bias."""
 
-    def __init__(self, channels: int, classes: int, kernel: int, stride: int = 3, norm: bool = True):
+    def __init__(
+        self, channels: int, classes: int, kernel: int, stride: int = 3, norm: bool = True, same: bool = False
+    ):
         super().__init__()
         self.sides = range(5 + stride * (kernel - 1), 5 + stride * kernel)
         first = [nn.ReLU(), nn.AvgPool2d(5, stride), nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128)]
-        second = [nn.ReLU(), nn.Conv2d(128, 768, kernel, bias=False), nn.BatchNorm2d(768) if norm else nn.Identity()]
-        self.features = nn.Sequential(*first, *second, nn.ReLU(), nn.Flatten())
-        self.classifier = nn.Linear(768, classes)
+        last = nn.Conv2d(128, 768, kernel, padding="same" if same else 0, bias=False)
+        second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
+        self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(768, classes, bias=not same)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

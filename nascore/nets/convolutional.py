@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nascore import published
 from nascore.errors import UserError, one_of, whole
-from nascore.genotypes import CellGenotype, ChainGenotype, Genotype
+from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype
 from nascore.nets.blocks import Drop
 from nascore.nets.skeletons import SKELETONS
 
@@ -28,10 +28,25 @@ NETWORKS: dict[str, dict] = {
     "nasnet-large": dict(
         skeleton="nasnet", stem="imagenet-large", channels=168, cells=20, classes=1000, input=331, auxiliary=False
     ),
+    "pnasnet-cifar": dict(
+        skeleton="pnasnet", stem="cifar", channels=48, cells=9, classes=10, input=32, auxiliary=False
+    ),
+    "pnasnet-mobile": dict(
+        skeleton="pnasnet", stem="imagenet", channels=54, cells=9, classes=1000, input=224, auxiliary=False
+    ),
+    "pnasnet-large": dict(
+        skeleton="pnasnet", stem="imagenet-large", channels=216, cells=12, classes=1000, input=331, auxiliary=False
+    ),
+    "enas-cifar": dict(
+        skeleton="enas", stem="cifar", channels=36, cells=17, classes=10, input=32, auxiliary=False
+    ),
+    # A macro network has its own layers, and a chain its own filters as well.
+    "enas-macro-cifar": dict(skeleton="enas-macro", channels=96, classes=10, input=32),
+    "enas-macro-full-cifar": dict(skeleton="enas-macro-full", channels=96, classes=10, input=32),
     "nasbench201-cifar": dict(
         skeleton="nasbench201", stem="cifar", channels=16, cells=17, classes=10, input=32, auxiliary=False
     ),
-    "nas-rl-cifar": dict(skeleton="nas-rl", classes=10, input=32),  # a chain has its own layers and filters
+    "nas-rl-cifar": dict(skeleton="nas-rl", classes=10, input=32),
 }  # fmt: skip
 
 LIMITS = {"channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1024, "input": 4096}
@@ -104,17 +119,18 @@ class Network(nn.Module):
 
 def home(genotype: Genotype | str, skeleton: str | None = None, network: str | None = None, **sizes) -> dict:
     """The sizes of the network that a genotype, or a published name, belongs in, with `in_channels`: the entry of
-    `NETWORKS` called `network`, or the first of its skeleton. What is not published belongs in DARTS's, except a chain
-    and a cell that only NAS-Bench-201's skeleton can hold. `sizes` that are not None override it."""
+    `NETWORKS` called `network`, or the first of its skeleton. What is not published belongs in DARTS's, except a chain,
+    a macro network, and a cell without a reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes`
+    that are not None override it."""
     named = {} if network is None else NETWORKS[one_of("network", network, NETWORKS)]
     skeleton = skeleton or named.get("skeleton")
     if skeleton is None and isinstance(genotype, str):
         skeleton = published.get(genotype).skeleton
-    elif skeleton is None and isinstance(genotype, ChainGenotype):
-        skeleton = "nas-rl"
+    elif skeleton is None and isinstance(genotype, CellGenotype):
+        single = "nasbench201" if genotype.normal.n_inputs == 1 else "pnasnet"
+        skeleton = "darts" if genotype.reduce else single
     elif skeleton is None:
-        single = isinstance(genotype, CellGenotype) and genotype.reduce is None and genotype.normal.n_inputs == 1
-        skeleton = "nasbench201" if single else "darts"
+        skeleton = {ChainGenotype: "nas-rl", MacroGenotype: "enas-macro"}.get(type(genotype), "darts")
     one_of("skeleton", skeleton, SKELETONS)
     base = next(sizes for sizes in NETWORKS.values() if sizes["skeleton"] == skeleton)
     base = {name: named.get(name, value) for name, value in base.items()} | {"in_channels": 3, "skeleton": skeleton}

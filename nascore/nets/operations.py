@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import genotypes
-from nascore.errors import UserError, one_of, require
+from nascore.errors import one_of, require
 from nascore.nets.depthwise import DepthwiseConv
 
 Constructor = Callable[..., nn.Module]
@@ -35,18 +35,27 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
         super().__init__()
-        if channels_out % 2:
-            raise UserError(f"channels: found {channels_out} where a map is halved, allowed: an even number")
+        require(channels_out > 1, "channels", channels_out, "2 or more where a map is halved")
         self.even = nn.Conv2d(channels_in, channels_out // 2, 1, bias=False)
-        self.odd = nn.Conv2d(channels_in, channels_out // 2, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels_out - channels_out // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.size(2) % 2 or x.size(3) % 2:
             x = F.pad(x, (0, x.size(3) % 2, 0, x.size(2) % 2))
         # Taking the pixels first leaves ReLU and convolution a quarter of the map each.
-        even, odd = x[:, :, ::2, ::2].relu(), x[:, :, 1::2, 1::2].relu()
+        even, odd = self.activate(x[:, :, ::2, ::2]), self.activate(x[:, :, 1::2, 1::2])
         return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
+
+    def activate(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class PlainReduce(FactorizedReduce):
+    """ENAS's stride-2 identity, and its reduction between macro layers: without a ReLU. Drop path spares it."""
+
+    def activate(self, x: Tensor) -> Tensor:
+        return x
 
 
 class Zero(nn.Module):
@@ -95,7 +104,7 @@ def _conv(kernel: int, dilation: int = 1) -> Constructor:
     return lambda c_in, c_out, stride, affine: ReLUConvBN(c_in, c_out, kernel, stride, padding, affine, dilation)
 
 
-def _depthwise(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
+def separable(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
     """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times` over with the stride
     and the change of width in the first (NASNet, A.4: twice); the map keeps its size at stride 1."""
 
@@ -126,8 +135,8 @@ _CONSTRUCTORS: dict[str, Constructor] = {
     "skip_connect": _skip,
     "avg_pool_3x3": _pool(nn.AvgPool2d, 3, count_include_pad=False),
     **{f"max_pool_{k}x{k}": _pool(nn.MaxPool2d, k) for k in (3, 5, 7)},
-    **{f"sep_conv_{k}x{k}": _depthwise(k, times=2) for k in (3, 5, 7)},
-    **{f"dil_conv_{k}x{k}": _depthwise(k, dilation=2) for k in (3, 5)},
+    **{f"sep_conv_{k}x{k}": separable(k, times=2) for k in (3, 5, 7)},
+    **{f"dil_conv_{k}x{k}": separable(k, dilation=2) for k in (3, 5)},
     **{f"conv_{k}x1_1x{k}": _factorized(k) for k in (3, 7)},
     **{f"conv_{k}x{k}": _conv(k) for k in (1, 3, 5)},
     **{f"nor_conv_{k}x{k}": _conv(k) for k in (1, 3)},

@@ -4,15 +4,16 @@
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 
 from nascore import genotypes
-from nascore.errors import UserError, one_of
+from nascore.errors import UserError, one_of, require
 from nascore.genotypes import CellGenotype, Genotype
-from nascore.nets.blocks import AuxiliaryHead, Cell, Chain, Reduction, conv_bn
-from nascore.nets.operations import FactorizedReduce, ReLUConvBN, ResidualBlock, Skip, build
+from nascore.nets.blocks import AuxiliaryHead, Cell, Chain, Macro, Reduction, conv_bn
+from nascore.nets.operations import FactorizedReduce, PlainReduce, ReLUConvBN, ResidualBlock, Skip, build
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Layout:
     drops_more_with_depth: bool = False
 
 
-def _head(channels: int, classes: int) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+def _head(channels: int, classes: int, bias: bool = True) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes, bias)]
 
 
 def _of_kind(genotype: Genotype, kind: str, skeleton: str):
@@ -48,22 +49,28 @@ def _two_cells(genotype: Genotype, skeleton: str) -> CellGenotype:
     return genotype
 
 
-def _divisible(channels: int, by: int, stem: str) -> None:
-    if channels % by:
-        allowed = "an even number" if by == 2 else f"a multiple of {by}"
-        raise UserError(f"channels: found {channels}, allowed with the {stem} stem: {allowed}")
-
-
 def reductions(cells: int) -> tuple[int, int]:
     """Where a stack of cells halves its maps and doubles its channels; the same place twice where `cells` is 1."""
     return cells // 3, 2 * cells // 3
 
 
-def _places(genotype: CellGenotype, channels: int, cells: int) -> list[tuple[genotypes.Cell, int, int]]:
+def micro_reductions(cells: int) -> tuple[int, int]:
+    """Where ENAS's stack of N + 2 cells does; in none of its cells where there is one."""
+    third = (cells - 2) // 3
+    return third, 2 * third + 1
+
+
+def macro_reductions(layers: int) -> tuple[int, ...]:
+    """The layers (from 0) after which ENAS's macro network halves its maps."""
+    third = layers // 3
+    return (third - 1, 2 * third - 1) if third else ()
+
+
+def _places(genotype: CellGenotype, channels: int, cells: int, at=reductions) -> list[tuple[genotypes.Cell, int, int]]:
     """(cell, channels, stride) from the first cell of a stack to the last."""
     places = []
     for index in range(cells):
-        stride = 1 + (index in reductions(cells))
+        stride = 1 + (index in at(cells))
         channels *= stride
         places.append((genotype.reduce if stride == 2 else genotype.normal, channels, stride))
     return places
@@ -77,7 +84,7 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
         width = 3 * channels
         stems = [nn.Sequential(*conv_bn(in_channels, width))]
     else:
-        _divisible(channels, 2, stem)
+        require(channels > 1, "channels", channels, "2 or more with the imagenet stem")
         width, half = channels, channels // 2
         first = [*conv_bn(in_channels, half, stride=2), nn.ReLU(), *conv_bn(half, width, stride=2)]
         stems = [nn.Sequential(*first), nn.Sequential(nn.ReLU(), *conv_bn(width, width, stride=2))]
@@ -105,7 +112,18 @@ def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
     """NASNet's network as its authors' code stacks it (section 2, appendix A.4; tensorflow/models, slim): on ImageNet
     two more reduction cells come first. Odd maps are halved upwards. Paddings are symmetric: at stride 2 TensorFlow's
     windows stand a pixel further down and right on even maps."""
-    genotype = _two_cells(genotype, "nasnet")
+    return _nasnet(_two_cells(genotype, "nasnet"), channels, cells, classes, in_channels, stem, auxiliary)
+
+
+def pnasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """PNASNet's network (section 3.2; tensorflow/models, slim): NASNet's with one cell, which at stride 2 is
+    the reduction as well. A genotype of two cells reduces with its second one."""
+    genotype = _of_kind(genotype, "cell", "pnasnet")
+    genotype = replace(genotype, reduce=genotype.reduce or genotype.normal)
+    return _nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary, pnasnet=True)
+
+
+def _nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary, pnasnet=False) -> Layout:
     one_of("stem", stem, ("cifar", "imagenet", "imagenet-large"))
     places, large = _places(genotype, channels, cells), stem == "imagenet-large"
     auxiliary_after = max(0, reductions(cells)[-1] - 1)  # the last cell before the second reduction
@@ -113,7 +131,7 @@ def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
         width = 3 * channels
         stems = [nn.Sequential(*conv_bn(in_channels, width))]
     else:
-        _divisible(channels, 4, stem)
+        require(channels > 3, "channels", channels, f"4 or more with the {stem} stem")
         width = 96 if large else 32
         stems = [nn.Sequential(*conv_bn(in_channels, width, stride=2, padding=0))]
         places = [(genotype.reduce, channels // 4, 2), (genotype.reduce, channels // 2, 2), *places]
@@ -121,7 +139,8 @@ def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
     before, previous, halved = width, width, False
     stack, holds = [], []
     for index, (cell, channels, stride) in enumerate(places):
-        raw = index == 0  # no cell came before the previous one: the stem stands in for it, unfitted
+        # No cell came before the previous one: the stem stands in for it, unfitted (on CIFAR-10 in NASNet alone).
+        raw = index == 0 and not (pnasnet and stem == "cifar")
         if halved:
             fit = FactorizedReduce(before, channels)
         else:
@@ -129,7 +148,7 @@ def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
         fits, widths = [fit, ReLUConvBN(previous, channels)], [before if raw else channels, channels]
         n = cell.n_inputs
         stack.append(Cell(cell, fits[-n:], channels, stride, widths[-n:], _nasnet_operation))
-        if large and stride == 2 and not halved:  # the large one's cell after a reduction never sees its input
+        if large and stride == 2 and not halved and not pnasnet:  # the next cell never sees this one's input
             holds.append(index)
         else:
             before = previous
@@ -139,6 +158,43 @@ def nasnet(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
         head = AuxiliaryHead(stack[auxiliary_after].width, classes, 6 if large else 4)
     classifier = nn.Sequential(nn.ReLU(), *_head(previous, classes))
     return Layout(stems, stack, classifier, 1, 1 if stem == "cifar" else 3, head, auxiliary_after, holds, True)
+
+
+def _enas_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+    halves = name == "skip_connect" and stride == 2
+    return PlainReduce(channels_in, channels_out) if halves else build(name, channels_in, channels_out, stride)
+
+
+def enas(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
+    """ENAS's micro network as its authors train it at last (section 2.4, their `micro_child`): both inputs are brought
+    to the cell's width, then the previous one passes one more ReLU-1x1-BN. Paddings are as in `nasnet`; the dropout
+    before the classifier is left out."""
+    genotype = _two_cells(genotype, "enas")
+    one_of("stem", stem, ("cifar",))
+    before = previous = 3 * channels
+    stems, stack, halved = [nn.Sequential(*conv_bn(in_channels, previous))], [], False
+    places = _places(genotype, channels, cells, micro_reductions)
+    for cell, channels, stride in places:
+        fits = [nn.Identity() if width == channels else ReLUConvBN(width, channels) for width in (before, previous)]
+        if halved:
+            fits[0] = FactorizedReduce(before, channels)
+        fits[1] = nn.Sequential(fits[1], ReLUConvBN(channels, channels))
+        stack.append(Cell(cell, fits[-cell.n_inputs :], channels, stride, build=_enas_operation))
+        before, previous, halved = previous, stack[-1].width, stride == 2
+    after = min(micro_reductions(cells)[-1] + 1, cells - 1)
+    head = AuxiliaryHead(stack[after].width, classes, 2, same=True) if auxiliary else None
+    classifier = nn.Sequential(nn.ReLU(), *_head(previous, classes, bias=False))
+    return Layout(stems, stack, classifier, auxiliary=head, auxiliary_after=after, drops_more_with_depth=True)
+
+
+def enas_macro(genotype, channels, cells, classes, in_channels, stem, auxiliary, full=False) -> Layout:
+    """ENAS's macro network (section 2.3), whose genotype has its own depth: `cells` and `stem` say nothing. Separable
+    convolutions are what their name says, or, where `full`, the full ones of the authors' code. The dropout before the
+    classifier is left out."""
+    layers = _of_kind(genotype, "macro", "enas-macro-full" if full else "enas-macro").layers
+    one_of("auxiliary", auxiliary, (False,))
+    body = Macro(layers, in_channels, channels, macro_reductions(len(layers)), not full)
+    return Layout([body], [], nn.Sequential(*_head(body.width, classes, bias=False)))
 
 
 def nasbench201(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> Layout:
@@ -170,6 +226,10 @@ def nas_rl(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> 
 SKELETONS: dict[str, Callable[..., Layout]] = {
     "darts": darts,
     "nasnet": nasnet,
+    "pnasnet": pnasnet,
+    "enas": enas,
+    "enas-macro": enas_macro,
+    "enas-macro-full": partial(enas_macro, full=True),
     "nasbench201": nasbench201,
     "nas-rl": nas_rl,
 }
