@@ -70,15 +70,13 @@ class PNASBudget(TrialBudget):
     predictor: str = knob("mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS))
     first_learning_rate: float = knob(0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0)
     learning_rate: float = knob(0.002, "learning rate", "Adam, on more blocks", low=0.0, high=1.0)
-    steps: int = knob(200, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
+    steps: int = knob(75, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
     recipe: str = knob("pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child"))
     child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(
-            trials=6, blocks=2, beam=0, first=4, child_epochs=1, channels=4, cells=3, recipe="child", steps=50
-        ),
+        "smoke": dict(trials=6, blocks=2, beam=0, first=4, child_epochs=2, channels=4, cells=3, recipe="child"),
         "reduced": dict(trials=26, blocks=3, beam=0, first=10, child_epochs=2, channels=8, cells=3, recipe="child"),
         "full": {},
     }
