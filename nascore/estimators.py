@@ -6,22 +6,18 @@ the NATS-Bench API as extracted in v-tao/nats-bench-landscape (no licence file).
 """
 
 import math
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nascore import spaces
 from nascore.data import TENSORS, Images
-from nascore.errors import UserError, require, shorten, whole
+from nascore.errors import UserError, one_of, require, whole
 from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
@@ -98,9 +94,7 @@ class Table:
 
     def row(self, genotype: CellGenotype) -> dict[str, float]:
         """All columns of one cell. Raises `GenotypeError` for a genotype of another space."""
-        code = 0
-        for decision in self._space.encode(genotype):
-            code = 5 * code + decision
+        code = int("".join(map(str, self._space.encode(genotype))), 5)
         return {name: column[code].item() for name, column in self.columns.items()}
 
     def __call__(self, genotypes: Sequence[CellGenotype]) -> list[Estimate]:
@@ -115,59 +109,6 @@ class Table:
 
 
 START = 5.0  # seconds that workers take to begin
-
-
-@dataclass(frozen=True)
-class Child:
-    """How one child is trained and scored; see `TrainChildren`."""
-
-    recipe: Recipe
-    sizes: dict
-    seed: int
-    last_epochs: int
-    patience: int | None
-    seconds: float | None
-
-    def train(self, genotype: Genotype, images: Images) -> Estimate:
-        """Whatever is wrong with a child becomes its error."""
-        began = time.monotonic()
-        try:
-            with one_thread(), memory_errors():
-                reward, details = self._train(genotype, images, began)
-            return Estimate(reward, time.monotonic() - began, details)
-        except Exception as error:
-            return _failed(error, time.monotonic() - began)
-        finally:
-            if images.train.is_cuda:
-                torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
-
-    def _train(self, genotype: Genotype, images: Images, began: float) -> tuple[float, dict]:
-        with seeded(self.seed, "child"):
-            network = Network(genotype, **self.sizes)
-        training, accuracies = Training(network, images, self.recipe, self.seed), []
-        for epoch in range(self.recipe.epochs):
-            for _ in range(training.batches.per_epoch):
-                training.step()
-                if self.seconds is not None and time.monotonic() - began > self.seconds:
-                    raise TimeoutError(f"a child may take {self.seconds:g} seconds")
-            if self.patience is not None or epoch >= self.recipe.epochs - self.last_epochs:
-                loss, accuracy = evaluate_network(network, images)
-                accuracies.append(accuracy)
-            if self.patience is not None and epoch - accuracies.index(max(accuracies)) >= self.patience:
-                break
-        last = accuracies[-self.last_epochs :]
-        details = {"parameters": sum(p.numel() for p in network.parameters()), "loss": loss}
-        details["train_accuracy"] = training.history[-1]["train_accuracy"]
-        if self.patience is not None:
-            details["epochs"] = len(training.history)
-        if self.last_epochs > 1:
-            details["mean_accuracy"] = sum(last) / len(last)
-        return max(last), details
-
-
-def _failed(error: Exception, seconds: float = 0.0) -> Estimate:
-    reason = (str(error).splitlines() or [""])[0]
-    return Estimate(0.0, seconds, error=f"{type(error).__name__}: {reason}")
 
 
 class TrainChildren:
@@ -201,17 +142,17 @@ class TrainChildren:
         workers: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ):
-        if skeleton not in SKELETONS:
-            raise UserError(f"no child can be built: skeleton {shorten(skeleton)}, allowed: {', '.join(SKELETONS)}")
+        one_of("skeleton of the children", skeleton, SKELETONS)
         whole("last_epochs", last_epochs, 1, recipe.epochs)
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
         self.at_once = 2 * self.workers  # how many genotypes a call should bring, so that no worker waits for long
-        self.images, self.device, self.progress = images.to(device).validation_split(0.2), device, progress
+        self.images, self.progress = images.to(device).validation_split(0.2), progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
-        self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds)
+        how = {"recipe": recipe, "sizes": sizes, "seed": seed, "last_epochs": last_epochs, "patience": patience}
+        self.train_one = partial(_train_one, device=device, seconds=seconds, **how)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
 
@@ -232,26 +173,14 @@ class TrainChildren:
         left = list(forms)
         while left and (self.workers == 1 or len(left) == 1 or self.here < START):
             form = left.pop(0)
-            estimate = self.child.train(form, self.images)
+            estimate = self.train_one(form, self.images)
             self.here += estimate.seconds
             yield form, estimate
-        if left:
-            yield from self._in_workers(left)
-
-    def _in_workers(self, forms: list[Genotype]) -> Iterator[tuple[Genotype, Estimate]]:
-        without = replace(self.images, **dict.fromkeys(TENSORS))
-        train = partial(_in_a_worker, self.child, without, self._file, self.device, operations.REGISTERED)
-        for k, answer in unordered(train, forms, self.workers):
-            yield forms[k], answer if isinstance(answer, Estimate) else _failed(answer)
-
-    @cached_property
-    def _file(self) -> str:
-        """The images as a file, which all workers map into memory."""
-        folder = tempfile.mkdtemp(prefix="nascore-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        path = str(Path(folder, "images.pt"))
-        torch.save({name: getattr(self.images, name).cpu() for name in TENSORS}, path)
-        return path
+        if left:  # as arrays, which joblib lets the workers share where they are large
+            arrays = {name: getattr(self.images, name).numpy(force=True) for name in TENSORS}
+            call = partial(_in_a_worker, self.train_one, replace(self.images, **arrays), operations.REGISTERED)
+            for k, answer in unordered(call, left, self.workers):
+                yield left[k], answer if isinstance(answer, Estimate) else _failed(answer)
 
 
 def train_children(
@@ -261,16 +190,56 @@ def train_children(
     return TrainChildren(images, recipe, channels, cells, **options)(genotypes)
 
 
-def _in_a_worker(child: Child, without: Images, file: str, device, registered: dict, genotype: Genotype) -> Estimate:
+# --- one child ------------------------------------------------------------------------------------------------------
+
+
+def _in_a_worker(train_one: Callable, arrays: Images, registered: dict, genotype: Genotype) -> Estimate:
+    for name, constructor in registered.items():
+        operations.register(name, constructor)
+    return train_one(genotype, replace(arrays, **{name: torch.from_numpy(getattr(arrays, name)) for name in TENSORS}))
+
+
+def _train_one(genotype: Genotype, images: Images, device: torch.device | str, **how) -> Estimate:
+    """Whatever is wrong with a child becomes its error."""
+    began = time.monotonic()
     try:
-        for name, constructor in registered.items():
-            operations.register(name, constructor)
-        images = replace(without, **_tensors(file, device))
+        with one_thread(), memory_errors():
+            reward, details = _score(genotype, images.to(device), **how)
+        return Estimate(reward, time.monotonic() - began, details)
     except Exception as error:
-        return _failed(error)
-    return child.train(genotype, images)
+        return replace(_failed(error), seconds=time.monotonic() - began)
+    finally:
+        torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
 
 
-@lru_cache(maxsize=1)
-def _tensors(file: str, device: torch.device | str) -> dict[str, Tensor]:
-    return {name: tensor.to(device) for name, tensor in torch.load(file, mmap=True).items()}
+def _score(
+    genotype: Genotype,
+    images: Images,
+    recipe: Recipe,
+    sizes: dict,
+    seed: int,
+    last_epochs: int,
+    patience: int | None,
+    seconds: float | None,
+) -> tuple[float, dict]:
+    began, accuracies = time.monotonic(), []
+    with seeded(seed, "child"):
+        network = Network(genotype, **sizes)
+    training = Training(network, images, recipe, seed)
+    for epoch in range(recipe.epochs):
+        for _ in range(training.batches.per_epoch):
+            training.step()
+            if seconds is not None and time.monotonic() - began > seconds:
+                raise TimeoutError(f"a child may take {seconds:g} seconds")
+        if patience is not None or epoch >= recipe.epochs - last_epochs:
+            loss, accuracy = evaluate_network(network, images)
+            accuracies.append(accuracy)
+        if patience is not None and epoch - accuracies.index(max(accuracies)) >= patience:
+            break
+    details = {"parameters": sum(p.numel() for p in network.parameters()), "loss": loss, "epochs": epoch + 1}
+    return max(accuracies[-last_epochs:]), details | {"train_accuracy": training.history[-1]["train_accuracy"]}
+
+
+def _failed(error: Exception) -> Estimate:
+    reason = (str(error).splitlines() or [""])[0]
+    return Estimate(0.0, error=f"{type(error).__name__}: {reason}")

@@ -36,7 +36,7 @@ def unordered(call: Callable[[Any], Any], items: Sequence, workers: int) -> Iter
     for what cannot be sent to another process; whoever stops asking ends the workers."""
     left, alone = dict(enumerate(items)), False
     how = {"backend": "loky", "return_as": "generator_unordered", "batch_size": 1, "idle_worker_timeout": 60}
-    how |= {"initializer": _begin, "initargs": (os.getpid(),)}
+    how |= {"initializer": begin, "initargs": (os.getpid(),), "mmap_mode": "c"}  # "c": PyTorch wants to write
     while left:
         now = list(left)[: 1 if alone else None]
         try:
@@ -75,7 +75,7 @@ def _deaf() -> Iterator[None]:
 # --- in a worker ----------------------------------------------------------------------------------------------------
 
 
-def _begin(parent: int) -> None:
+def begin(parent: int) -> None:
     """A worker leaves Ctrl-C to its parent, and ends when that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

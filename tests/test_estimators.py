@@ -221,7 +221,7 @@ def test_cells_of_nasbench201_are_trained_in_their_own_skeleton(images):
 
 
 def test_what_cannot_be_meant_is_refused_before_any_child_is_trained(images):
-    with pytest.raises(UserError, match="skeleton 'spiral', allowed: darts, "):
+    with pytest.raises(UserError, match="skeleton of the children: found 'spiral', allowed: darts, "):
         TrainChildren(images, RECIPE, 4, 3, skeleton="spiral")
     wrong = {"last_epochs": (0, 5), "patience": (0, 1.5), "seconds": (0, -1.0), "workers": (0,)}
     for name, value in ((name, value) for name, values in wrong.items() for value in values):
@@ -260,10 +260,7 @@ def test_the_reward_is_the_best_of_the_last_epochs_and_patience_ends_a_child_ear
 
     assert len(accuracies) == 8 and len(set(accuracies)) > 2
     for last in (1, 3, 8):
-        found = child(last_epochs=last)
-        assert found.reward == max(accuracies[-last:])
-        if last > 1:
-            assert found.details["mean_accuracy"] == pytest.approx(sum(accuracies[-last:]) / last)
+        assert child(last_epochs=last).reward == max(accuracies[-last:])
     ends = set()
     for patience in (1, 2, 3):
         waited = [e for e in range(8) if e - accuracies.index(max(accuracies[: e + 1])) >= patience]
