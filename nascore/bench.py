@@ -6,10 +6,8 @@ thread the clock is process CPU seconds, which other work on the machine disturb
 
 import multiprocessing
 import os
-import signal
 import statistics
 import sys
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -25,8 +23,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore import spaces
 from nascore.data import Images
-from nascore.errors import UserError, shorten, whole
+from nascore.errors import UserError, require, whole
 from nascore.methods.darts import DARTS, DARTSBudget
+from nascore.workers import begin
 
 STEPS = ("weights", "alphas, first order", "alphas, second order")
 RATE, CLIP = 0.025, 5.0
@@ -60,11 +59,10 @@ def reference_steps(folder: str, batch: int, channels: int, cells: int, device: 
 
     criterion = nn.CrossEntropyLoss()
     net = Network(channels, 10, cells, criterion).to(device)
-    settings = dict(
-        momentum=0.9, network_momentum=0.9, weight_decay=3e-4, arch_learning_rate=3e-4, arch_weight_decay=1e-3
-    )
-    architect = Architect(net, Namespace(**settings))
-    sgd = torch.optim.SGD(net.parameters(), RATE, momentum=0.9, weight_decay=3e-4)
+    settings = dict(momentum=0.9, weight_decay=3e-4)
+    sgd = torch.optim.SGD(net.parameters(), RATE, **settings)
+    alphas = dict(network_momentum=0.9, arch_learning_rate=3e-4, arch_weight_decay=1e-3)
+    architect = Architect(net, Namespace(**settings, **alphas))
     (x, y), (x_valid, y_valid) = _batch(batch, device), _batch(batch, device)
 
     def weights() -> None:
@@ -104,13 +102,6 @@ class Operations(TorchDispatchMode):
 
 
 # --- in the process of one side -------------------------------------------------------------------------------------
-
-
-def _begin() -> None:
-    """Ctrl-C is for the parent to hear, and this process does not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 @lru_cache
@@ -162,15 +153,14 @@ def benchmark(
     of quark0/darts, this RUNS the code in that folder. Ratios are (min, median, max) of reference / ours, by round."""
     folders: dict[str, str | None] = {"ours": None}
     if against is not None:
-        if not (Path(against) / "cnn" / "model_search.py").is_file():
-            allowed = "a checkout of quark0/darts, with cnn/model_search.py"
-            raise UserError(f"--against: found {shorten(str(against))}, allowed: {allowed}")
+        code, allowed = Path(against, "cnn", "model_search.py"), "a checkout of quark0/darts, with cnn/model_search.py"
+        require(code.is_file(), "--against", str(against), allowed)
         folders["reference"] = str(Path(against).resolve())
     sizes = (whole("--batch", batch, 2, 4096), channels, cells, device)
     whole("--rounds", rounds, 1, 1000)
     with ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")
-        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, _begin)) for name in folders}
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, begin, (os.getpid(),))) for name in folders}
 
         def measure(name: str, step: int, threads: int = 1, counted: bool = False) -> dict[str, float]:
             try:
