@@ -94,14 +94,6 @@ def test_without_a_directory_the_genotype_is_printed(capsys):
     assert genotypes.from_json(printed.splitlines()[0]).normal.n_inputs == 1
 
 
-def test_a_space_may_bear_a_methods_name(capsys, tmp_path):
-    """`darts` is a method and a space: the fields must be those of the method."""
-    folder = images(tmp_path)
-    words = "--budget smoke --trials 1 --child-epochs 1 --channels 2 --batch-size 4 --quiet --data".split()
-    nascore_prints(capsys, "search", "--space", "darts", "random", *words, folder)
-    nascore_prints(capsys, "search", "--quiet", "random", "--space=darts", *words, folder)
-
-
 def test_fields_may_be_written_with_hyphens_or_underscores(capsys):
     for field in ("population-size", "population_size"):
         words = ["--data", "nasbench201", "--trials", 3, f"--{field}", 2, "--quiet"]
@@ -151,6 +143,23 @@ def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):
     assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", printed)
 
 
+def test_what_pnas_and_enas_find_is_described_drawn_and_trained_from_its_file(capsys, tmp_path):
+    cell, words = {"nodes": [NODE], "concat": [2]}, "--recipe child --channels 2 --epochs 1 --batch-size 400 --quiet"
+    layers = [{"op": "max_pool_3x3"}, {"op": "sep_conv_5x5", "skips": [0]}, {"op": "conv_3x3", "skips": [1]}]
+    one, two = {"kind": "cell", "normal": cell}, {"kind": "cell", "normal": cell, "reduce": cell}
+    macro = {"kind": "macro", "layers": layers}
+    for genotype, skeleton, more in (
+        (one, "pnasnet", []), (two, "enas", ["--skeleton", "enas"]), (macro, "enas-macro", []),
+        (macro, "enas-macro-full", ["--skeleton", "enas-macro-full"]),
+    ):  # fmt: skip
+        file = tmp_path / f"{skeleton}.json"
+        file.write_text(json.dumps(genotype))
+        assert json.loads(nascore_prints(capsys, "describe", file, "--json", *more))["skeleton"] == skeleton
+        nascore_prints(capsys, "draw", file, "-o", tmp_path / "drawn.dot")
+        printed = nascore_prints(capsys, "train", file, *words.split(), *more)
+        assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", printed)
+
+
 def test_run_is_the_package_s_way_in():
     result = nascore.run("random", data="nasbench201", budget="smoke", progress=False)
     assert result.finished and len(result.history) == 3 and result.reward == max(r["reward"] for r in result.history)
@@ -163,7 +172,7 @@ UNKNOWN = [
     ("serch", "invalid choice: 'serch'"),
     ("search", "required: METHOD"),
     ("search dart --epochs 2", "METHOD: invalid choice: 'dart' (choose from"),
-    ("search --out X", "required: METHOD"),
+    ("search --out X", "METHOD: invalid choice: 'X' (choose from"),
     ("search darts --epoch 2", "unrecognized arguments: --epoch 2"),
     ("search random --order 1", "unrecognized arguments: --order 1"),
     ("search darts --budget huge", "unknown budget 'huge'; allowed: smoke, reduced, full"),

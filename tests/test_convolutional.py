@@ -167,17 +167,22 @@ def test_the_auxiliary_head_speaks_in_training_only(stem, side, small, batch_nor
         network.train()(images(2, 3, small, small))
 
 
-def test_the_same_seed_trains_to_the_same_bits_and_maps_stay_channels_last():
+@pytest.mark.parametrize(
+    "name, skeleton", [("darts-v2", "darts"), ("pnasnet-5", "pnasnet"), ("enas-micro", "enas"), ("enas-macro",) * 2]
+)
+def test_the_same_seed_trains_to_the_same_bits_and_maps_stay_channels_last(name, skeleton):
+    head = skeleton != "enas-macro"
+
     def train() -> list[torch.Tensor]:
         torch.manual_seed(3)
-        network = Network(GENOTYPES["darts-v2"], channels=4, cells=3, auxiliary=True)
+        network = Network(GENOTYPES[name], channels=4, cells=3, skeleton=skeleton, auxiliary=head)
         network = network.to(memory_format=torch.channels_last).train()
         network.drop_path, network.generator = 0.2, torch.Generator().manual_seed(3)
         strays = []
-        for name, module in network.named_modules():
+        for path, module in network.named_modules():
             module.register_forward_hook(
-                lambda m, i, o, name=name: (
-                    strays.append(name)
+                lambda m, i, o, path=path: (
+                    strays.append(path)
                     if isinstance(o, torch.Tensor)
                     and o.dim() == 4
                     and not o.is_contiguous(memory_format=torch.channels_last)
@@ -187,9 +192,10 @@ def test_the_same_seed_trains_to_the_same_bits_and_maps_stay_channels_last():
         optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
         x = images(4, 3, 32, 32).contiguous(memory_format=torch.channels_last)
         for _ in range(2):
-            logits, auxiliary = network(x)
+            logits = network(x)
             optimizer.zero_grad()
-            nn.functional.cross_entropy(logits + 0.4 * auxiliary, torch.arange(4)).backward()
+            logits = logits[0] + 0.4 * logits[1] if head else logits
+            nn.functional.cross_entropy(logits, torch.arange(4)).backward()
             optimizer.step()
         assert not strays
         return [p.detach().clone() for p in network.parameters()]

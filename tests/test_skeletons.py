@@ -1,4 +1,4 @@
-"""Skeletons: NAS-RL's chains and NASNet's stacks against their specifications, plain loops and TensorFlow's padding."""
+"""Skeletons: NAS-RL's chains, NASNet's and PNASNet's stacks against their specifications, plain loops, TensorFlow."""
 
 import random
 
@@ -279,6 +279,43 @@ def test_nasnets_identities_are_never_dropped_not_even_projected_ones():
         width = cell.width // 2
         assert torch.equal(kept[:, :width], dropped[:, :width]) and kept[:, :width].any()
         assert not dropped[:, width:].any()  # the pool is
+
+
+# --- PNASNet ---
+
+
+def pnasnet(genotype=GENOTYPES["pnasnet-5"], **sizes) -> Network:
+    return nasnet(genotype=genotype, skeleton="pnasnet", **sizes)
+
+
+def test_pnasnets_one_cell_stands_everywhere_and_reduces_at_stride_2():
+    network = pnasnet(channels=4, cells=9).eval()
+    assert all(cell.cell is GENOTYPES["pnasnet-5"].normal for cell in network.cells)
+    shapes = []
+    for cell in network.cells:
+        cell.register_forward_hook(lambda _, inputs, output: shapes.append(tuple(output.shape[1:])))
+    network(images(1, 3, 16, 16))
+    assert shapes == [(20, 16, 16)] * 3 + [(40, 8, 8)] * 3 + [(80, 4, 4)] * 3
+    kinds = [type(cell.preprocess[0]) for cell in network.cells]
+    assert [k for k, kind in enumerate(kinds) if kind is FactorizedReduce] == [4, 7]
+    assert all(kinds[k] is ReLUConvBN for k in (0, 1, 2, 3, 5, 6, 8))  # the stem too is fitted, unlike NASNet's
+    assert isinstance(network.cells[3].nodes[4][1], Skip)  # the identity at stride 2
+
+
+def test_pnasnets_first_imagenet_cell_reads_the_raw_stem_and_no_cell_is_held_back():
+    network = pnasnet(channels=4, cells=6, stem="imagenet-large").eval()
+    first = network.cells[0]
+    assert isinstance(first.preprocess[0], nn.Identity) and not network.holds
+    assert [type(module) for module in first.nodes[0][1]] == [nn.MaxPool2d, nn.Conv2d, nn.BatchNorm2d]
+    assert parameters(first.nodes[0][1]) == 96 * 1 + 2 * 1  # the stem's 96 to channels // 4
+    assert network(images(1, 3, 67, 45)).shape == (1, 10)
+
+
+def test_a_genotype_of_two_cells_reduces_with_its_second_in_pnasnet():
+    one, other = (Cell((Node((0, 1), (op, "skip_connect")),), (2,)) for op in ("conv_1x1", "conv_3x3"))
+    network = pnasnet(CellGenotype(one, other), channels=4, cells=6)
+    assert [cell.cell for cell in network.cells] == [one, one, other, one, other, one]
+    assert {cell.cell for cell in pnasnet(CellGenotype(one), channels=4, cells=6).cells} == {one}
 
 
 # --- refusals ---

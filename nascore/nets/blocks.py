@@ -184,7 +184,7 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         self.sides = range(5 + stride * (kernel - 1), 5 + stride * kernel)
         first = [nn.ReLU(), nn.AvgPool2d(5, stride), nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128)]
-        last = nn.Conv2d(128, 768, kernel, padding="same" if same else 0, bias=False)
+        last = SameConv(128, 768, (kernel,) * 2, (1, 1)) if same else nn.Conv2d(128, 768, kernel, bias=False)
         second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
         self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(768, classes, bias=not same)
