@@ -13,8 +13,6 @@ from nascore import __version__, genotypes, published
 from nascore.errors import UserError, shorten
 from nascore.genotypes import Genotype
 
-FLAGS = ("--resume", "--quiet")  # options of a search that take no value
-
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str):
@@ -22,10 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Stopped(Exception):
-    """A run was interrupted, after so many steps; with a directory it can go on."""
-
-    def __init__(self, steps: int, directory: str | None):
-        self.steps, self.directory = steps, directory
+    """A run was interrupted: `Stopped(steps, directory)`; with a directory it can go on."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,9 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         line, status = str(error), 2
     except Stopped as run:
+        steps, directory = run.args
         again = shlex.join([*(word for word in arguments if word != "--resume"), "--resume"])
-        kept = f"go on with: nascore {again}" if run.directory else "without --out nothing was kept"
-        line, status = f"stopped after {run.steps} steps; {kept}", 130
+        kept = f"go on with: nascore {again}" if directory else "without --out nothing was kept"
+        line, status = f"stopped after {steps} steps; {kept}", 130
     except KeyboardInterrupt:
         line, status = "interrupted", 130
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
@@ -86,28 +82,24 @@ def _add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
 
 def _add_search(commands, arguments: list[str]) -> None:
     parser = _command(commands, search)
-    _add_run_options(parser, seconds=10.0)
-    parser.add_argument("--budget", default="reduced", help="smoke, reduced or full (default: reduced)")
-    parser.add_argument("--space", metavar="NAME", help="search space (default: the method's own)")
     if arguments[:1] != ["search"]:  # only a search needs the methods, and with them PyTorch
         return
     from nascore.search import methods_by_name
 
     known = methods_by_name()
-
-    parser.add_argument("method", metavar="METHOD", choices=known, help=", ".join(known))
-    # "darts" and "random" may also be the value of an option: a space, a folder.
-    values = {i + 1 for i, word in enumerate(arguments) if word.startswith("--") and word not in FLAGS}
-    chosen = next((known[word] for i, word in enumerate(arguments) if word in known and i not in values), None)
-    if chosen is None:
-        return
-    group = parser.add_argument_group(f"fields of {chosen.name} (default: the budget's)")
-    for field in dataclasses.fields(chosen.budget):
-        meta = field.metadata
-        bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
-        names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
-        text = f"{meta['help']} ({bounds}; full: {field.default})".replace("%", "%%")
-        group.add_argument(*names, dest=field.name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
+    methods = parser.add_subparsers(dest="method", required=True, metavar="METHOD", help=", ".join(known))
+    for name, method in known.items():
+        parser = methods.add_parser(name, allow_abbrev=False)
+        _add_run_options(parser, seconds=10.0)
+        parser.add_argument("--budget", default="reduced", help="smoke, reduced or full (default: reduced)")
+        parser.add_argument("--space", metavar="NAME", help="search space (default: the method's own)")
+        group = parser.add_argument_group(f"fields of {name} (default: the budget's)")
+        for field in dataclasses.fields(method.budget):
+            meta = field.metadata
+            bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
+            names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
+            text = f"{meta['help']} ({bounds}; full: {field.default})".replace("%", "%%")
+            group.add_argument(*names, dest=field.name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
 
 
 def search(method: str, directory: str | None, **options) -> None:
