@@ -197,7 +197,7 @@ def fit(
     rewards: Sequence[float],
     *,
     learning_rate: float = 0.002,
-    steps: int = 75,
+    steps: int = 50,
     seed: int = 0,
 ) -> Predictor:
     """`steps` steps of Adam on the mean absolute error over all data; few, as more of them rank the larger, unseen

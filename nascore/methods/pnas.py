@@ -59,6 +59,9 @@ def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=())
 # --- the search -----------------------------------------------------------------------------------------------------
 
 
+_SMALL = {"recipe": "child", "predictor": "lstm-ensemble"}  # the best of the four on NAS-Bench-201
+
+
 @dataclass(frozen=True)
 class PNASBudget(TrialBudget):
     """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
@@ -70,14 +73,14 @@ class PNASBudget(TrialBudget):
     predictor: str = knob("mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS))
     first_learning_rate: float = knob(0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0)
     learning_rate: float = knob(0.002, "learning rate", "Adam, on more blocks", low=0.0, high=1.0)
-    steps: int = knob(75, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
+    steps: int = knob(50, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
     recipe: str = knob("pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child"))
     child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=6, blocks=2, beam=0, first=4, child_epochs=2, channels=4, cells=3, recipe="child"),
-        "reduced": dict(trials=26, blocks=3, beam=0, first=10, child_epochs=2, channels=8, cells=3, recipe="child"),
+        "smoke": dict(trials=6, blocks=2, beam=0, first=4, child_epochs=2, channels=4, cells=3, **_SMALL),
+        "reduced": dict(trials=26, blocks=3, beam=0, first=10, child_epochs=2, channels=8, cells=3, **_SMALL),
         "full": {},
     }
 
@@ -94,7 +97,8 @@ class PNAS(MultiTrial):
         super().__init__(space, estimate, budget, seed)
         if not hasattr(space, "levels"):
             allowed = ", ".join(name for name in spaces.SPACES if hasattr(spaces.get(name), "levels"))
-            raise UserError(f"pnas grows architectures and space {space.name!r} has no levels; allowed: {allowed}")
+            found = getattr(space, "name", type(space).__name__)
+            raise UserError(f"pnas grows architectures and space {found!r} has no levels; allowed: {allowed}")
         self.predicted: list[float | None] = []  # of everything proposed; none at the first level
         self.fit_correlation = 0.0  # of the predictor that chose the level in hand, on what it was fitted on
         first = list(distinct(space, next_blocks(space)))  # S_1
