@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, require, shorten
 from nascore.loop import load_checkpoint, save_checkpoint
 from nascore.seeding import generator
 
@@ -46,10 +46,6 @@ class Images:
     @property
     def channels(self) -> int:
         return self.train.shape[1]
-
-    @property
-    def size(self) -> int:
-        return self.train.shape[-1]
 
     def to(self, device: torch.device | str) -> "Images":
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
@@ -200,11 +196,9 @@ def _torchvision(name: str) -> Images:
 def _folder(folder: Path) -> Images:
     listing = {part: _list(folder / part) for part in ("train", "test")}
     classes = tuple(listing["train"])
-    if len(classes) < 2:
-        raise UserError(f"{folder / 'train'}: found 1 class ({classes[0]}), allowed: at least 2")
+    require(len(classes) > 1, f"classes in {folder / 'train'}", classes, "at least 2")
     for name in listing["test"]:
-        if name not in classes:
-            raise UserError(f"{folder / 'test'}: class {name!r} has no folder in train/; allowed: {', '.join(classes)}")
+        require(name in classes, f"class in {folder / 'test'}", name, f"those in train/: {', '.join(classes)}")
     cache, stamp = folder / CACHE, repr(listing)
     try:
         stored = load_checkpoint(cache)
@@ -241,7 +235,7 @@ def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
     # Files lie class by class; every later split is a cut, so the order is made random here.
     files = [train[k] for k in torch.randperm(len(train), generator=generator("folder", len(train))).tolist()] + test
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        sizes, pixels = zip(*pool.map(_read_image, [path for path, _ in files]))
+        sizes, images = zip(*pool.map(_read_image, [path for path, _ in files]))
     first, last = min(sizes), max(sizes)
     if first != last or not _taken_as_it_is(*first):
         found = " to ".join(f"{width}x{height}" for width, height in dict.fromkeys((first, last)))
@@ -250,21 +244,21 @@ def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
             "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
             file=sys.stderr,
         )
-        pixels = [np.asarray(ImageOps.fit(Image.fromarray(image), (32, 32))) for image in pixels]
-    pixels = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+        images = [ImageOps.fit(image, (32, 32)) for image in images]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([label for _, label in files])
     return [pixels[: len(train)], labels[: len(train)], pixels[len(train) :], labels[len(train) :]]
 
 
-def _read_image(path: Path) -> tuple[tuple[int, int], np.ndarray]:
-    """(width, height), and uint8 (H, W, 3): resized at once where it must be, so that photographs fit in memory."""
+def _read_image(path: Path) -> tuple[tuple[int, int], Image.Image]:
+    """(width, height), and the image in three channels, resized at once where it must be: photographs fit in memory."""
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = shorten(str(error).removesuffix(repr(str(path))), 60)
         raise UserError(f"{path} is not an image that can be read ({reason}): mend or remove it") from None
-    return image.size, np.asarray(image if _taken_as_it_is(*image.size) else ImageOps.fit(image, (32, 32)))
+    return image.size, image if _taken_as_it_is(*image.size) else ImageOps.fit(image, (32, 32))
 
 
 def _taken_as_it_is(width: int, height: int) -> bool:

@@ -336,7 +336,7 @@ def spoiled_by(name, folder):
         return folder, f"{folder / 'train' / 'CLASS'} holds no images"
     if name == "one class":
         images(folder, classes=["cat"])
-        return folder, "found 1 class (cat), allowed: at least 2"
+        return folder, f"classes in {folder / 'train'}: found ('cat',), allowed: at least 2"
     if name == "a class without images":
         images(folder)
         (folder / "train" / "emu").mkdir()
@@ -344,7 +344,7 @@ def spoiled_by(name, folder):
     if name == "a class of test images only":
         images(folder)
         images(folder, classes=["emu"], parts=["test"])
-        return folder, "class 'emu' has no folder in train/"
+        return folder, f"class in {folder / 'test'}: found 'emu', allowed: those in train/: cat, dog"
     if name == "few":
         images(folder, count=1)
         return folder, "2 training images, too few"
