@@ -81,7 +81,7 @@ class Training:
         how = {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
         self.optimizer = torch.optim.SGD(self.parameters, lr=recipe.learning_rate, **how, foreach=True)
         self.steps, self.history = 0, []
-        self.loss, self.correct, self.seen = torch.zeros(3, device=self.device, dtype=torch.float64).unbind()
+        self.sums = torch.zeros(3, device=self.device, dtype=torch.float64)  # of this epoch: loss, correct, images
 
     @property
     def total(self) -> int:
@@ -107,10 +107,9 @@ class Training:
         nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
         self.optimizer.step()
         self.steps += 1
-        with torch.no_grad():
-            self.loss += loss.detach() * len(labels)
-            self.correct += (logits.argmax(1) == labels).sum()
-            self.seen += len(labels)
+        self.sums[0] += loss.detach() * len(labels)
+        self.sums[1] += (logits.argmax(1) == labels).sum()
+        self.sums[2] += len(labels)
         metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
         return Progress(self.steps, self.total, metrics=metrics)
 
@@ -122,12 +121,11 @@ class Training:
         return output[0], losses[0] + self.recipe.auxiliary_weight * losses[1]
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
-        metrics = {"epoch": epoch + 1, "loss": (self.loss / self.seen).item()}
-        metrics["train_accuracy"] = (self.correct / self.seen).item()
-        if not math.isfinite(metrics["loss"]):
-            raise UserError(f"the training loss became {metrics['loss']} in epoch {epoch + 1}: lower the learning rate")
-        for total in (self.loss, self.correct, self.seen):
-            total.zero_()
+        loss, accuracy = (self.sums[:2] / self.sums[2]).tolist()
+        if not math.isfinite(loss):
+            raise UserError(f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate")
+        self.sums.zero_()
+        metrics = {"epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy}
         self.history.append({"step": self.steps, **metrics})
         return metrics
 
@@ -137,14 +135,14 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
             "history": self.history,
-            "epoch_so_far": [self.loss, self.correct, self.seen],
+            "epoch_so_far": self.sums,
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.history = state["steps"], list(state["history"])
-        self.loss, self.correct, self.seen = (total.to(self.device) for total in state["epoch_so_far"])
+        self.sums = state["epoch_so_far"].to(self.device)
 
 
 @torch.no_grad()

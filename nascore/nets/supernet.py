@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, one_of, shorten
 from nascore.nets.depthwise import depthwise
 from nascore.spaces import DARTS_PRIMITIVES
 
@@ -145,9 +145,6 @@ class Edges(nn.Module):
             maps = torch.cat([self.simple(self.primitives[k], x) for k in self.shared], 1)
             mixing = torch.kron(probabilities[:, self.shared], torch.eye(self.channels, dtype=x.dtype, device=x.device))
             terms.append(F.conv2d(maps, mixing[:, :, None, None]))
-        if not terms:
-            size = [-(-n // self.stride) for n in x.shape[2:]]
-            return x.new_zeros(x.size(0), self.edges * self.channels, *size)
         return sum(terms[1:], terms[0])
 
     def simple(self, name: str, x: Tensor) -> Tensor:
@@ -221,8 +218,7 @@ class Supernet(nn.Module):
         activation: Activation = F.relu,
     ):
         super().__init__()
-        if skeleton not in ("darts", "nasbench201"):
-            raise UserError(f"skeleton: found {shorten(skeleton)}, allowed: darts, nasbench201")
+        one_of("skeleton", skeleton, ("darts", "nasbench201"))
         self.primitives, self.cell_types, self.activation = tuple(primitives), tuple(cell_types), activation
         pairs = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]  # the rows of alpha
         self.by_source = sorted(range(len(pairs)), key=lambda row: (pairs[row][1], pairs[row][0]))
