@@ -5,7 +5,7 @@ which point at earlier ones. Those are answered by attention (section 3.3) to th
 state that reads it. All architectures of a batch are written together, one batch of tensor operations a decision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from random import Random
 
@@ -109,20 +109,29 @@ class Step:
 
 class Controller(nn.Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every weight uniform in
-    (-scale, scale). The first step reads a learned start."""
+    (-scale, scale). The first step reads a learned start. `adjust(position, logits)` may change the logits of what is
+    decided at a position, (N, decisions at once, options), before they become probabilities."""
 
-    def __init__(self, space, hidden: int = 35, layers: int = 2, scale: float = 0.08):
+    def __init__(
+        self,
+        space,
+        hidden: int = 35,
+        layers: int = 2,
+        scale: float = 0.08,
+        adjust: Callable[[int, Tensor], Tensor] = lambda position, logits: logits,
+    ):
         super().__init__()
+        self.adjust = adjust
         self.space, self.counts = space, _counts(space)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(layers))
         token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
         tokens = [token_at(position) for position in range(len(self.counts))]
-        kinds = list(dict.fromkeys(token.kind for token in tokens))
-        self.heads = nn.ModuleList(self._head(kind, tokens, hidden) for kind in kinds)
+        self.kinds = list(dict.fromkeys(token.kind for token in tokens))
+        self.heads = nn.ModuleList(self._head(kind, tokens, hidden) for kind in self.kinds)
         self.steps: list[Step] = []
         for position, token in enumerate(tokens):
-            head, refers_to = self.heads[kinds.index(token.kind)], list(token.refers_to)
+            head, refers_to = self.heads[self.kinds.index(token.kind)], list(token.refers_to)
             last = self.steps[-1] if self.steps else None
             if last and last.head is head and isinstance(head, Skips) and refers_to[0] not in last.positions:
                 last.positions.append(position)
@@ -171,7 +180,7 @@ class Controller(nn.Module):
                 x = states[k][0]
             anchors |= dict.fromkeys(read, x)  # the state that reads a decision is that decision's anchor
             before = torch.stack([anchors[j] for j in step.refers_to], 1) if step.refers_to else x[:, None][:, :0]
-            logits = _only(step.head.logits(x, before), allowed)
+            logits = _only(self.adjust(step.positions[0], step.head.logits(x, before)), allowed)
             one = _decide(logits, None if given is None else given[:, step.positions], generator, allowed)
             written.append(one)
             x, read = step.head.read(one.decisions.clamp(min=0), before), step.positions
