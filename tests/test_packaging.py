@@ -18,9 +18,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 
 # The house, from the bottom up: a file imports only what stands above it here.
-HOUSE = """errors workers genotypes published spaces/space spaces/chains spaces/cells seeding loop data nets/depthwise
-nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure nets/supernet training estimators controllers
-search trials methods bench show/drawing show/chart show/plots show/widgets cli""".split()
+HOUSE = """errors workers genotypes published spaces/space spaces/chains spaces/cells spaces/counting seeding loop data
+nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure nets/supernet nets/shared
+training estimators controllers predictors search trials methods bench show/drawing show/together show/chart
+show/plots show/widgets cli""".split()
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def test_a_method_imports_no_other_method_and_no_pictures():
 
 def test_the_library_is_thin():
     lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
-    assert sum(lines.values()) < 5_500
+    assert sum(lines.values()) < 6_400
     assert max(lines.values()) < 400, max(lines, key=lines.get)
 
 

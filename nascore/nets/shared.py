@@ -1,0 +1,148 @@
+"""ENAS's supernet: one graph that holds every architecture of a space, of which a step computes one path (section 2).
+
+Who shares what: in a cell, an operation belongs to its place (cell, node, side, input): two cells that apply it there
+use the same tensors. In a whole network it belongs to its layer. Batch norm always uses the batch's own statistics: running
+averages over paths that differ mean nothing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore import genotypes
+from nascore.errors import UserError
+from nascore.genotypes import CellGenotype, MacroGenotype
+from nascore.nets.blocks import Reduction, conv_bn, macro_operation
+from nascore.nets.operations import FactorizedReduce, PlainReduce, ReLUConvBN, ResidualBlock, build
+from nascore.nets.skeletons import macro_reductions, micro_reductions, reductions
+from nascore.spaces import Blocks, CellSpace, Macro, Space
+
+
+def _batch_statistics(network: nn.Module) -> None:
+    """Take the running averages away, and draw the convolutions as ENAS does (He et al.'s normal)."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+        elif isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+
+
+class SharedCell(nn.Module):
+    """All cells of a space at one place of the network. `preprocess` brings each input to `channels`; where `project`,
+    the states that a cell puts out are brought back to `channels` by ReLU-1x1-BN, whose kernel has a slice for every
+    state, so that cells of different loose ends share it."""
+
+    def __init__(self, space: CellSpace, channels: int, preprocess: Sequence[nn.Module], project: bool):
+        super().__init__()
+        self.sides = isinstance(space, Blocks)  # the first and the second input of a node have weights of their own
+        self.preprocess, self.operations = nn.ModuleList(preprocess), nn.ModuleDict()
+        for node in range(space.nodes):
+            for source in range(space.n_inputs + node):
+                for side in range(2 if self.sides else 1):
+                    for op in space.primitives:
+                        name = self.place(node, side, source, op)
+                        self.operations[name] = build(op, channels, channels)
+        self.project = ReLUConvBN((space.n_inputs + space.nodes) * channels, channels) if project else None
+
+    def place(self, node: int, side: int, source: int, op: str) -> str:
+        """The name of an operation: with it go its weights."""
+        return f"{node}_{side if self.sides else 0}_{source}_{op}"
+
+    def forward(self, states: Sequence[Tensor], cell: genotypes.Cell) -> Tensor:
+        states = [fit(x) for fit, x in zip(self.preprocess, states)]
+        for i, node in enumerate(cell.nodes):
+            edges = enumerate(zip(node.inputs, node.ops))
+            terms = [self.operations[self.place(i, side, j, op)](states[j]) for side, (j, op) in edges]
+            states.append(sum(terms[1:], terms[0]))
+        if self.project is None:
+            return states[cell.concat[0]]
+        relu, convolution, norm = self.project
+        channels = convolution.out_channels
+        kernel = torch.cat([convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1)
+        return norm(F.conv2d(relu(torch.cat([states[j] for j in cell.concat], 1)), kernel))
+
+
+class SharedCells(nn.Module):
+    """The micro search (section 2.4), and NAS-Bench-201's space: `forward(images, genotype)` -> logits (B, classes).
+
+    In the micro space a reduction cell halves its inputs first and has operations of stride 1, as in the authors' code,
+    and every cell puts out `channels`; the network trained at the end has operations of stride 2 and concatenates."""
+
+    def __init__(self, space: CellSpace, channels: int, cells: int, classes: int, in_channels: int):
+        super().__init__()
+        self.kinds, micro = [], space.skeleton != "nasbench201"
+        width = 3 * channels if micro else channels
+        self.stem, self.cells = nn.Sequential(*conv_bn(in_channels, width)), nn.ModuleList()
+        before, halved, places = width, False, (micro_reductions if micro else reductions)(cells)
+        for index in range(cells):
+            reduces = index in places
+            channels *= 1 + reduces
+            if reduces and not micro:
+                self.cells.append(Reduction(ResidualBlock(channels // 2, channels)))
+            else:
+                fits = [nn.Identity()]
+                if micro:
+                    fits = [(FactorizedReduce if reduces or halved else ReLUConvBN)(before, channels)]
+                    fits += [(FactorizedReduce if reduces else ReLUConvBN)(width, channels)]
+                self.cells.append(SharedCell(space, channels, fits, micro))
+            before, width, halved = width, channels, reduces
+            self.kinds.append("reduce" if reduces else "normal")
+        self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        self.classifier = nn.Linear(channels, classes, bias=not micro)
+        _batch_statistics(self)
+
+    def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
+        before = previous = self.stem(images)
+        for cell, kind in zip(self.cells, self.kinds):
+            if isinstance(cell, Reduction):
+                output = cell(before, previous)
+            else:
+                chosen = getattr(genotype, kind)
+                output = cell((before, previous)[-chosen.n_inputs :], chosen)
+            before, previous = previous, output
+        return self.classifier(self.last(previous).mean((2, 3)))
+
+
+class SharedLayers(nn.Module):
+    """The macro search (section 2.3): `forward(images, genotype)` -> logits (B, classes). All layers have `channels`;
+    a layer adds its skips to what its operation puts out, and batch norm follows: in the network trained at the end
+    they are concatenated and the widths double."""
+
+    def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
+        super().__init__()
+        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.layers, self.norms, self.reductions = nn.ModuleList(), nn.ModuleList(), nn.ModuleDict()
+        for _ in range(space.layers):
+            operations = {op: macro_operation(op, channels) for op in space.primitives}
+            self.layers.append(nn.ModuleDict(operations))
+            self.norms.append(nn.BatchNorm2d(channels))
+        for index in macro_reductions(space.layers):  # every output so far is halved, each by weights of its own
+            halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
+            self.reductions[str(index)] = nn.ModuleList(halves)
+        self.classifier = nn.Linear(channels, classes, bias=False)
+        _batch_statistics(self)
+
+    def forward(self, images: Tensor, genotype: MacroGenotype) -> Tensor:
+        states = [self.stem(images)]
+        for index, layer in enumerate(genotype.layers):
+            output = self.layers[index][layer.op](states[-1])
+            states.append(self.norms[index](sum((states[j] for j in layer.skips), output)) if index else output)
+            if str(index) in self.reductions:
+                read = {index + 1}.union(*(later.skips for later in genotype.layers[index + 1 :]))
+                halves = self.reductions[str(index)]
+                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
+        return self.classifier(states[-1].mean((2, 3)))
+
+
+def shared_network(space: Space, channels: int, cells: int, classes: int, in_channels: int) -> nn.Module:
+    """The supernet of a space; `cells` counts the reductions, and says nothing in the macro space. Raises
+    `UserError` for a space that has neither cells nor layers of one operation."""
+    if isinstance(space, Macro):
+        return SharedLayers(space, channels, cells, classes, in_channels)
+    if isinstance(space, CellSpace) and space.skeleton in ("enas", "nasbench201"):
+        return SharedCells(space, channels, cells, classes, in_channels)
+    name = getattr(space, "name", type(space).__name__)
+    raise UserError(f"space: found {name}, allowed for shared weights: enas-macro, enas-micro, nasbench201")
