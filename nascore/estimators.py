@@ -104,6 +104,27 @@ class Table:
                 self._estimates[genotype] = Estimate(row.pop(self.signal) / 100, details=row)
         return [self._estimates[genotype] for genotype in genotypes]
 
+# --- shared weights -------------------------------------------------------------------------------------------------
+
+
+class SharedWeights:
+    """The accuracy of architectures with the weights of a trained supernet (ENAS), on all of `images.test`, minibatch
+    by minibatch with the batch's own statistics. It ranks; it is no result."""
+
+    def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
+        self.supernet, self.images, self.batch_size = supernet, images, batch_size
+
+    @torch.no_grad()
+    def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
+        batches = zip(*(part.split(self.batch_size) for part in (self.images.test, self.images.test_labels)))
+        batches = [(self.images.normalise(pixels), labels) for pixels, labels in batches]
+
+        def accuracy(genotype: Genotype) -> float:
+            correct = [(self.supernet(pixels, genotype).argmax(1) == labels).sum() for pixels, labels in batches]
+            return sum(correct).item() / len(self.images.test)
+
+        return [accuracy(genotype) for genotype in genotypes]
+
 
 # --- training -------------------------------------------------------------------------------------------------------
 

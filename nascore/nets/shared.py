@@ -1,8 +1,8 @@
 """ENAS's supernet: one graph that holds every architecture of a space, of which a step computes one path (section 2).
 
 Who shares what: in a cell, an operation belongs to its place (cell, node, side, input): two cells that apply it there
-use the same tensors. In a whole network it belongs to its layer. Batch norm always uses the batch's own statistics: running
-averages over paths that differ mean nothing.
+use the same tensors. In a whole network it belongs to its layer. Batch norm always uses the batch's own statistics:
+running averages over paths that differ mean nothing.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from nascore import genotypes
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, MacroGenotype
 from nascore.nets.blocks import Reduction, conv_bn, macro_operation
-from nascore.nets.operations import FactorizedReduce, PlainReduce, ReLUConvBN, ResidualBlock, build
+from nascore.nets.operations import PlainReduce, ReLUConvBN, ResidualBlock, build
 from nascore.nets.skeletons import macro_reductions, micro_reductions, reductions
 from nascore.spaces import Blocks, CellSpace, Macro, Space
 
@@ -76,19 +76,20 @@ class SharedCells(nn.Module):
         self.kinds, micro = [], space.skeleton != "nasbench201"
         width = 3 * channels if micro else channels
         self.stem, self.cells = nn.Sequential(*conv_bn(in_channels, width)), nn.ModuleList()
-        before, halved, places = width, False, (micro_reductions if micro else reductions)(cells)
+        before, places = width, (micro_reductions if micro else reductions)(cells)
+        self.halves = nn.ModuleDict()
         for index in range(cells):
             reduces = index in places
             channels *= 1 + reduces
+            if reduces and micro:
+                self.halves[str(index)] = nn.ModuleList(PlainReduce(wide, channels) for wide in (before, width))
+                before = width = channels
             if reduces and not micro:
                 self.cells.append(Reduction(ResidualBlock(channels // 2, channels)))
             else:
-                fits = [nn.Identity()]
-                if micro:
-                    fits = [(FactorizedReduce if reduces or halved else ReLUConvBN)(before, channels)]
-                    fits += [(FactorizedReduce if reduces else ReLUConvBN)(width, channels)]
+                fits = [ReLUConvBN(wide, channels) for wide in (before, width)] if micro else [nn.Identity()]
                 self.cells.append(SharedCell(space, channels, fits, micro))
-            before, width, halved = width, channels, reduces
+            before, width = width, channels
             self.kinds.append("reduce" if reduces else "normal")
         self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes, bias=not micro)
@@ -96,7 +97,9 @@ class SharedCells(nn.Module):
 
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
         before = previous = self.stem(images)
-        for cell, kind in zip(self.cells, self.kinds):
+        for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
+            if str(index) in self.halves:
+                before, previous = (halve(x) for halve, x in zip(self.halves[str(index)], (before, previous)))
             if isinstance(cell, Reduction):
                 output = cell(before, previous)
             else:

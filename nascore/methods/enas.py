@@ -1,0 +1,319 @@
+"""ENAS: Efficient Neural Architecture Search via Parameter Sharing. Pham, Guan, Zoph, Le, Dean; ICML 2018; arXiv
+1802.03268v2. In the order of the paper: the supernet that all children share is `nets.shared`, the controller
+`controllers`; here are its logits (section 2.1), the reward, and the two phases that alternate (2.2).
+
+Where the authors' code leaves their text, `full` follows the code that made the numbers, and a field of the budget says
+so: no clipping, weight decay of 2 l2, Adam without first moment, tanh constants, biases towards separable convolutions,
+the entropy of the sampled action, the probability inside the skip prior. Choices of ours, with their reasons: batch
+statistics in the reward (running averages over different paths mean nothing); no dropout, which the code leaves on
+while it measures rewards; no auxiliary head in the search, whose own weights the code never trains; the controller
+decides in the stored order (input, operation, input, operation) and learns its anchors of the cell's inputs. As in the
+code, reduction cells of the search halve first, macro layers add their skips, rates are constant within an epoch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nascore import spaces
+from nascore.controllers import Controller, Written
+from nascore.data import Batches, Images
+from nascore.errors import UserError
+from nascore.estimators import SharedWeights, Table
+from nascore.nets.shared import shared_network
+from nascore.search import Budget, Progress, Trial, knob, method
+from nascore.seeding import generator, one_thread, seeded
+from nascore.training import cosine
+from nascore.trials import moving_average
+
+# --- Section 2.1: what the controller decides with ------------------------------------------------------------------
+
+
+def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
+    """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant) times as likely as
+    another; a temperature or a constant of 0 is left out."""
+    logits = logits / temperature if temperature else logits
+    return constant * torch.tanh(logits) if constant else logits
+
+
+def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
+    """KL of the skip probabilities `p` from `target`, which keeps networks from skipping everything or nothing."""
+    return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
+
+
+def skip_probabilities(written: Written, positions: Sequence[int]) -> Tensor:
+    """The probability of a skip at each of the positions (N, skips), from that of what was decided there."""
+    p = written.log_probs[:, positions].exp()
+    return torch.where(written.decisions[:, positions] == 1, p, 1 - p)
+
+
+def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int = 2) -> float:
+    """Cosines of `period`, factor * period, ... epochs, one after another (Loshchilov and Hutter), constant within an
+    epoch."""
+    while epoch >= period:
+        epoch, period = epoch - period, period * factor
+    return cosine(start, end, epoch, period)
+
+
+# --- the budgets ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MicroBudget(Budget):
+    """What a search for cells may spend. The defaults are those of the authors' cifar10_micro_search: `full`."""
+
+    epochs: int = knob(150, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
+    batch_size: int = knob(160, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
+    channels: int = knob(20, "channels", "width of the supernet's first cell", low=2, high=256)
+    cells: int = knob(8, "cells", "depth of the supernet, N + 2, reductions included", low=3, high=40)
+    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
+    learning_rate: float = knob(0.05, "weight learning rate", "SGD at the start of a cosine", low=0.0, high=10.0)
+    final_learning_rate: float = knob(0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0)
+    period: int = knob(10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000)
+    momentum: float = knob(0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999)
+    weight_decay: float = knob(2e-4, "weight decay", "the code's l2 of 1e-4 has no 1/2", low=0.0, high=1.0)
+    clip: float = knob(0.0, "clip", "largest norm of the gradient, 0: none, as the code in effect", low=0.0, high=1e6)
+    controller_steps: int = knob(30, "controller steps", "after each epoch; 0: never trained", low=0, high=10_000)
+    samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
+    sampler: str = knob(
+        "controller", "sampler", "uniform: random search with sharing", choices=("controller", "uniform")
+    )
+    controller_learning_rate: float = knob(0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
+    beta1: float = knob(0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999)
+    epsilon: float = knob(1e-3, "epsilon", "of the controller's Adam; text: Adam's own 1e-8", low=0.0, high=1.0)
+    tanh_constant: float = knob(1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
+    op_tanh_reduce: float = knob(2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0)
+    temperature: float = knob(
+        0.0, "temperature", "divides the logits; text: 5; 0: none, as the code", low=0.0, high=100.0
+    )
+    operation_bias: float = knob(10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
+    normal_bonus: float = knob(0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0)
+    entropy_weight: float = knob(1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0)
+    entropy: str = knob("full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
+    decay: float = knob(0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999)
+    skip_weight: float = knob(0.0, "skip weight", "of the skip prior; macro: 0.8", low=0.0, high=100.0)
+    skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
+    skip_probability: str = knob(
+        "code", "skip probability", "in the prior: sigmoid(q), or as sampled", choices=("code", "sampled")
+    )
+    hidden: int = knob(64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000)
+    derived: int = knob(10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000)
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "smoke": dict(epochs=2, batch_size=64, channels=4, cells=3, validation=0.3, controller_steps=2, samples=2),
+        "reduced": dict(epochs=15, batch_size=64, channels=8, cells=5, validation=0.3, controller_steps=10, samples=4),
+        "full": {},
+    }
+
+
+@dataclass(frozen=True)
+class MacroBudget(MicroBudget):
+    """What a search for whole networks may spend. The defaults are those of the authors' cifar10_macro_search."""
+
+    layers: int = knob(12, "layers", "of the network", low=1, high=100)
+    epochs: int = knob(310, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
+    batch_size: int = knob(128, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
+    channels: int = knob(36, "channels", "width of every layer", low=2, high=256)
+    weight_decay: float = knob(5e-4, "weight decay", "the code's l2 of 2.5e-4 has no 1/2", low=0.0, high=1.0)
+    controller_steps: int = knob(50, "controller steps", "after each epoch; 0: never trained", low=0, high=10_000)
+    samples: int = knob(20, "samples", "architectures a controller step, M", low=1, high=1000)
+    controller_learning_rate: float = knob(0.001, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
+    tanh_constant: float = knob(1.5, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
+    op_tanh_reduce: float = knob(
+        1.0, "tanh reduce", "divides it for operations; the code ignores it", low=0.01, high=100.0
+    )
+    operation_bias: float = knob(0.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
+    normal_bonus: float = knob(0.0, "normal bonus", "there is no normal cell", low=0.0, high=10.0)
+    entropy: str = knob("sampled", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
+    skip_weight: float = knob(0.8, "skip weight", "of the skip prior", low=0.0, high=100.0)
+    PRESETS: ClassVar[dict[str, dict]] = {
+        "smoke": {**MicroBudget.PRESETS["smoke"], "layers": 3},
+        "reduced": {**MicroBudget.PRESETS["reduced"], "layers": 6},
+        "full": {},
+    }
+
+
+# --- Section 2.2: the search ----------------------------------------------------------------------------------------
+
+
+@method("enas-micro", budget=MicroBudget, space="enas-micro", one_shot=True)
+@method("enas-macro", budget=MacroBudget, space="enas-macro", one_shot=True)
+class ENAS:
+    """One epoch: `train_shared` for every minibatch of the training images, a new architecture each; then
+    `train_controller` `controller_steps` times, on validation images. A step is one of either; its reward is the
+    accuracy of the sampled architectures on their minibatch, in the first phase of training images."""
+
+    def __init__(self, space, data: Images, budget: MicroBudget, seed: int, device: torch.device):
+        self.space, self.budget, self.seed = space, budget, seed
+        self.images = data.to(device).validation_split(budget.validation)
+        self.train_batches = Batches(self.images, budget.batch_size, seed, "enas")
+        self.valid_batches = Batches(self.images, budget.batch_size, seed, "enas", which="test")
+        sizes = (budget.channels, budget.cells, len(data.classes), data.channels)
+        with seeded(seed, "supernet"):
+            self.supernet = shared_network(space, *sizes).to(device, memory_format=torch.channels_last)
+        self.weights = list(self.supernet.parameters())
+        sgd = dict(momentum=budget.momentum, nesterov=budget.momentum > 0, weight_decay=budget.weight_decay)
+        self.weight_optimizer = torch.optim.SGD(self.weights, budget.learning_rate, **sgd)
+        self.controller = self.new_controller()
+        self.controller_optimizer = torch.optim.Adam(
+            self.controller.parameters(), budget.controller_learning_rate, (budget.beta1, 0.999), budget.epsilon
+        )
+        self.baseline, self.steps, self.history = 0.0, 0, []
+        self._written: tuple[int, list[list[int]]] = (-1, [])  # the epoch in hand and its architectures
+
+    @staticmethod
+    def own_space(budget: MicroBudget) -> spaces.Space:
+        """Macro: the space of so many layers."""
+        return (
+            spaces.get("enas-macro", layers=budget.layers)
+            if isinstance(budget, MacroBudget)
+            else spaces.get("enas-micro")
+        )
+
+    def new_controller(self) -> Controller:
+        """The policy before it has learned anything; in the micro space it prefers separable convolutions already."""
+        space, budget = self.space, self.budget
+        kinds = [space.token_at(position).kind for position in range(len(space.choices))]
+        self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
+        likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
+        normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
+
+        def adjust(position: int, logits: Tensor) -> Tensor:
+            if kinds[position] == "skip":
+                q = logits[..., 1:]
+                return squash(torch.cat([-q, q], -1), budget.tanh_constant, budget.temperature)
+            if kinds[position] != "op":
+                return squash(logits, budget.tanh_constant, budget.temperature)
+            logits = squash(logits, budget.tanh_constant / budget.op_tanh_reduce, budget.temperature)
+            return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
+
+        with seeded(self.seed, "controller"):
+            controller = Controller(space, budget.hidden, layers=1, scale=0.1, adjust=adjust)
+        if budget.operation_bias:
+            controller.heads[controller.kinds.index("op")].head.bias.data = budget.operation_bias * likes
+        return controller
+
+    @property
+    def per_epoch(self) -> int:
+        trained = self.budget.sampler == "controller"
+        return self.train_batches.per_epoch + trained * self.budget.controller_steps
+
+    @property
+    def total(self) -> int:
+        return self.budget.epochs * self.per_epoch
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= self.total
+
+    def step(self) -> Progress:
+        epoch, k = divmod(self.steps, self.per_epoch)
+        shared = k < self.train_batches.per_epoch
+        if shared:
+            found = self.train_shared(epoch, k)
+        else:
+            found = self.train_controller(epoch * self.budget.controller_steps + k - self.train_batches.per_epoch)
+        self.steps += 1
+        genotype, reward, metrics = found
+        metrics = {"phase": "shared" if shared else "controller", "epoch": epoch + 1} | metrics
+        progress = Progress(self.steps, self.total, genotype, reward, metrics)
+        self.history.append(progress.row())
+        return progress
+
+    @one_thread()
+    def sample(self, count: int, *place: int | str) -> Written:
+        """`count` architectures m ~ pi(m; theta)."""
+        random = generator(self.seed, *place)
+        if self.budget.sampler == "controller":
+            return self.controller.sample(count, random)
+        drawn = [torch.randint(n, (count,), generator=random) for n in self.space.choices]
+        return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
+
+    def train_shared(self, epoch: int, k: int):
+        """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture drawn for it (M = 1).
+        What the architecture does not use has no gradient and stays."""
+        if self._written[0] != epoch:  # theta is fixed for an epoch: all its architectures are written at once
+            self._written = (epoch, self.sample(self.train_batches.per_epoch, "shared", epoch).lists())
+        genotype, budget = self.space.decode(self._written[1][k]), self.budget
+        images, labels = self.train_batches[epoch * self.train_batches.per_epoch + k]
+        rate = warm_restarts(budget.learning_rate, budget.final_learning_rate, epoch, budget.period)
+        self.weight_optimizer.param_groups[0]["lr"] = rate
+        self.weight_optimizer.zero_grad()
+        logits = self.supernet(images, genotype)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        if budget.clip:
+            nn.utils.clip_grad_norm_(self.weights, budget.clip)
+        self.weight_optimizer.step()
+        if not loss.isfinite():
+            raise UserError(f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate")
+        return genotype, (logits.argmax(1) == labels).double().mean().item(), {"loss": loss.item()}
+
+    def train_controller(self, step: int):
+        """One step of theta, omega fixed: REINFORCE on M architectures, each with its own validation minibatch. The
+        baseline takes a reward in before it is subtracted: R - b_new = decay (R - b_old)."""
+        budget, count = self.budget, self.budget.samples
+        decisions = self.sample(count, "controller", step).decisions
+        genotypes = [self.space.decode(row) for row in decisions.tolist()]
+        accuracies = [self.accuracy(genotype, step * count + k) for k, genotype in enumerate(genotypes)]
+        with one_thread():
+            written = self.controller(decisions)
+            p = written.log_probs.exp()
+            entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
+            rewards = torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)
+            advantages = []
+            for reward in rewards.tolist():
+                self.baseline = moving_average(self.baseline, [reward], budget.decay)
+                advantages.append(reward - self.baseline)
+            loss = -(written.log_probs.sum(1) * torch.tensor(advantages)).mean()
+            metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
+            if self.skips:
+                metrics["skip_rate"] = decisions[:, self.skips].double().mean().item()
+                loss = loss + budget.skip_weight * self.prior(written)
+            self.controller_optimizer.zero_grad()
+            loss.backward()
+            self.controller_optimizer.step()
+        best = max(range(count), key=accuracies.__getitem__)
+        return genotypes[best], sum(accuracies) / count, metrics
+
+    def prior(self, written: Written) -> Tensor:
+        """The skip prior, summed over a layer's skips and averaged over the layers that have any. A skip is sampled
+        with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
+        p = skip_probabilities(written, self.skips)
+        if self.budget.skip_probability == "code":
+            p = torch.sigmoid(torch.logit(p, 1e-6) / 2)
+        return skip_prior(p, self.budget.skip_target).sum(1).mean() / (self.space.layers - 1)
+
+    @torch.no_grad()
+    def accuracy(self, genotype, minibatch: int) -> float:
+        """With the shared weights, on one minibatch of validation images."""
+        images, labels = self.valid_batches[minibatch]
+        return (self.supernet(images, genotype).argmax(1) == labels).double().mean().item()
+
+    def derive(self):
+        """Sample some architectures, score each on one validation minibatch, keep the best (section 2.3). It is then
+        trained from scratch, by `training` or `nascore train`: shared weights are no result."""
+        genotypes = [self.space.decode(row) for row in self.sample(self.budget.derived, "derive", self.steps).lists()]
+        return max(genotypes, key=lambda genotype: self.accuracy(genotype, 0))
+
+    @property
+    def best(self) -> Trial:
+        """The derived architecture; its reward is the accuracy of the shared weights on all validation images."""
+        genotype = self.derive()
+        (reward,) = SharedWeights(self.supernet, self.images, self.budget.batch_size)([genotype])
+        details = Table().row(genotype) if self.space.name == "nasbench201" else {}
+        return Trial(genotype, reward, details)
+
+    def state_dict(self) -> dict:
+        modules = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        return modules | {"baseline": self.baseline, "steps": self.steps, "history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in self.PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        self.baseline, self.steps, self.history = state["baseline"], state["steps"], list(state["history"])
+
+    PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
