@@ -102,14 +102,19 @@ class Drawing:
         return self.words
 
 
-def draw(genotype: Genotype) -> Drawing:
-    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes, output c_{k} on the right;
-    normal and reduction cell side by side, or one above the other when they are deep. Edges of `none` stay, faint."""
-    graph = graphviz.Digraph(
+def page() -> graphviz.Digraph:
+    """An empty picture, which runs from left to right."""
+    return graphviz.Digraph(
         graph_attr=FONT | dict(rankdir="LR", bgcolor="transparent", fontcolor=GREY) | LAYOUT,
         node_attr=FONT | dict(shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"),
         edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
     )
+
+
+def draw(genotype: Genotype) -> Drawing:
+    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes, output c_{k} on the right;
+    normal and reduction cell side by side, or one above the other when they are deep. Edges of `none` stay, faint."""
+    graph = page()
     drawn = {"cell": _cells, "chain": _chain, "macro": _macro, "recurrent": _recurrent, "recurrent-tree": _tree}
     if not isinstance(genotype, Genotype):
         raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
@@ -140,7 +145,7 @@ def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
 
 
 def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
-    names = ["c_{k-2}", "c_{k-1}"][-cell.n_inputs :] + [str(i) for i in range(len(cell.nodes))]
+    names = states(cell)
     say = [f"node {name}" if name.isdigit() else name for name in names]
     words = []
     with graph.subgraph(name=f"cluster_{order}") as part:
@@ -153,13 +158,18 @@ def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
             part.node(f"{order}_{i}", names[i] + "\nconcat" * (node.combine == "concat"), fillcolor=NODE)
             for k, (j, op) in enumerate(zip(node.inputs, node.ops)):
                 _operation(part, [f"{order}_{j}"], op, f"{order}_{i}", k)
-            parts = " and ".join(f"{_plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
+            parts = " and ".join(f"{plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
             words.append(f"{say[i]} {'adds' if node.combine == 'add' else 'concatenates'} {parts}")
         part.node(f"{order}_out", "c_{k}", fillcolor=OUTPUT)
         for j in cell.concat:
             part.edge(f"{order}_{j}", f"{order}_out", **THIN)
     words.append(f"the output c_{{k}} concatenates {', '.join(say[j] for j in cell.concat)}")
     return f"{title.capitalize()}: {'; '.join(words)}."
+
+
+def states(cell: Cell) -> list[str]:
+    """The name of each state in a picture."""
+    return ["c_{k-2}", "c_{k-1}"][-cell.n_inputs :] + [str(i) for i in range(len(cell.nodes))]
 
 
 def _depth(cell: Cell) -> int:
@@ -188,9 +198,9 @@ def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
 def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
     rows, words = [("stem", INPUT, (), ())], []
     for i, layer in enumerate(genotype.layers, 1):
-        rows.append((_plain(layer.op), look(layer.op)[1], {*layer.skips, i - 1}, ()))
+        rows.append((plain(layer.op), look(layer.op)[1], {*layer.skips, i - 1}, ()))
         skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
-        words.append(f"layer {i} {_plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
+        words.append(f"layer {i} {plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
     _wires(graph, [*rows, ("classifier", OUTPUT, {len(words)}, ())], 26, "a row's circles: the outputs it reads")
     return f"A network of {len(words)} layers: {'; '.join(words)}."
 
@@ -259,7 +269,7 @@ def _tree(graph: graphviz.Digraph, genotype: Tree) -> str:
 # --- what they share ------------------------------------------------------------------------------------------------
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A user may register an operation under any name; a picture holds only what XML can."""
     return "".join(c if c.isprintable() else "?" for c in name)[:40]
 
@@ -275,7 +285,7 @@ def _operation(graph: graphviz.Digraph, sources: list[str], name: str, target: s
     """An edge that carries its operation's name on it: drawn in two pieces, so that no label strays from its edge and
     two edges between the same nodes stay two."""
     stroke, tint, style = look(name)
-    label, text = f"{target}_{k}_op", graphviz.escape(_plain(name))
+    label, text = f"{target}_{k}_op", graphviz.escape(plain(name))
     pill = dict(style="rounded,filled", fillcolor=tint, color=stroke, height="0.2", width="0.2", margin="0.06,0.03")
     graph.node(label, text, fontsize="12", **pill)
     for source in sources:
