@@ -162,24 +162,28 @@ def benchmark(
         spawn = multiprocessing.get_context("spawn")
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, begin, (os.getpid(),))) for name in folders}
 
-        def measure(name: str, step: int, threads: int = 1, counted: bool = False) -> dict[str, float]:
+        def measure(name: str, step: int, threads: int, counted: bool) -> dict[str, float]:
             try:
                 return pools[name].submit(_measure, folders[name], sizes, step, threads, counted).result()
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"[:200]
                 raise UserError(f"bench: the {name} does not run: {reason}") from None
 
-        steps = range(len(STEPS))
-        memory = {name: [measure(name, k)["memory"] for k in steps] for name in folders}  # this is the warm-up
-        operations = {name: [measure(name, k, counted=True)["operations"] for k in steps] for name in folders}
-        seconds = {count: {name: [[] for _ in STEPS] for name in folders} for count in threads}
-        for count, _, k, name in product(threads, range(rounds), steps, folders):
-            found = measure(name, k, count)
-            seconds[count][name][k].append(found["wall" if device == "cuda" or count > 1 else "cpu"])
+        # title -> which figure, how often, on how many threads. The peak memory comes first: it is the warm-up.
+        plans = {"peak memory since the start, steps in this order, MiB": ("memory", 1, 1)}
+        plans["operations of a step (views and allocations left out)"] = ("operations", 1, 1)
+        for count in threads:
+            clock = "wall" if device == "cuda" or count > 1 else "cpu"
+            plans[f"{clock} seconds on {count} threads"] = (clock, rounds, count)
+        measured = {title: {name: [[] for _ in STEPS] for name in folders} for title in plans}
+        for title, (figure, times, count) in plans.items():
+            for _, k, name in product(range(times), range(len(STEPS)), folders):
+                measured[title][name][k].append(measure(name, k, count, figure == "operations")[figure])
     setting = dict(batch=batch, channels=channels, cells=cells, rounds=rounds, device=device, torch=torch.__version__)
-    result = dict(setting=setting, steps=list(STEPS), seconds=seconds, peak_memory_mib=memory, operations=operations)
+    result = {"setting": setting, "steps": list(STEPS), "measured": measured}
     if against is not None:
-        result["ratios"] = {count: [_ratio(*t) for t in zip(s["reference"], s["ours"])] for count, s in seconds.items()}
+        pairs = {title: zip(sides["reference"], sides["ours"]) for title, sides in measured.items()}
+        result["ratios"] = {title: [_ratio(*pair) for pair in steps] for title, steps in pairs.items()}
     return result
 
 
@@ -190,25 +194,14 @@ def _ratio(reference: list[float], ours: list[float]) -> tuple[float, float, flo
 
 def table(result: dict) -> str:
     """What `benchmark` found, as the lines that `nascore bench` prints."""
-    setting, ratios = result["setting"], result.get("ratios", {})
     size = "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; {device}, PyTorch {torch}"
-    lines = [size.format(**setting)]
-
-    def add(title: str, columns: dict[str, list], form: str, last: list[str]) -> None:
-        lines.extend(["", title])
+    lines = [size.format(**result["setting"])]
+    if "ratios" in result:
+        lines.append("medians, and reference / ours: min - median - max")
+    for title, sides in result["measured"].items():
+        lines += ["", title]
         for k, step in enumerate(result["steps"]):
-            values = "".join(f"{name} {column[k]:{form}}   " for name, column in columns.items())
-            lines.append(f"  {step:22}{values}{last[k] if last else ''}".rstrip())
-
-    for count, times in result["seconds"].items():
-        clock = "process CPU seconds" if count == 1 and setting["device"] == "cpu" else "wall seconds"
-        title = f"{count} threads, {clock}, median" + bool(ratios) * "; reference / ours: min - median - max"
-        medians = {name: list(map(statistics.median, column)) for name, column in times.items()}
-        add(title, medians, "7.3f", [" - ".join(f"{r:.2f}" for r in row) for row in ratios.get(count, ())])
-    for title, key, form in (
-        ("peak memory since the start, steps in this order, MiB", "peak_memory_mib", "7.0f"),
-        ("operations of a step (views and allocations left out)", "operations", "7,d"),
-    ):
-        columns = result[key]
-        add(title, columns, form, [f"{a / b:.2f}" for a, b in zip(columns.get("reference", ()), columns["ours"])])
+            values = "".join(f"{name} {statistics.median(steps[k]):<10,.5g}" for name, steps in sides.items())
+            ratio = result["ratios"][title][k] if "ratios" in result else ()
+            lines.append(f"  {step:22}{values}{' - '.join(f'{r:.2f}' for r in ratio)}".rstrip())
     return "\n".join(lines)

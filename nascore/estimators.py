@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,28 +81,20 @@ class Table:
     signal = "cifar10_valid"
 
     def __init__(self):
-        self._space = spaces.get(self.space)
-        self._estimates: dict[CellGenotype, Estimate] = {}
-
-    @cached_property
-    def columns(self) -> dict[str, np.ndarray]:
-        """Each column as an array of 15,625, in percent with the 4 decimals as published, and `index`, the
-        benchmark's own row number. Entry i is the cell whose decisions are the digits of i in base 5."""
+        # Each column as an array of 15,625, in percent with the 4 decimals as published, and `index`, the benchmark's
+        # own row number. Entry i is the cell whose decisions are the digits of i in base 5.
         with np.load(_TABLE_FILE) as file:
-            columns = {name: np.round(100.0 * file[name] / n, 4) for name, n in _DENOMINATORS.items()}
-            return {"index": file["index"].astype(np.int64), **columns}
+            self.columns = {"index": file["index"].astype(np.int64)}
+            self.columns |= {name: np.round(100.0 * file[name] / n, 4) for name, n in _DENOMINATORS.items()}
 
     def row(self, genotype: CellGenotype) -> dict[str, float]:
         """All columns of one cell. Raises `GenotypeError` for a genotype of another space."""
-        code = int("".join(map(str, self._space.encode(genotype))), 5)
+        code = int("".join(map(str, spaces.get(self.space).encode(genotype))), 5)
         return {name: column[code].item() for name, column in self.columns.items()}
 
     def __call__(self, genotypes: Sequence[CellGenotype]) -> list[Estimate]:
-        for genotype in genotypes:
-            if genotype not in self._estimates:
-                row = self.row(genotype)
-                self._estimates[genotype] = Estimate(row.pop(self.signal) / 100, details=row)
-        return [self._estimates[genotype] for genotype in genotypes]
+        return [Estimate(row.pop(self.signal) / 100, details=row) for row in map(self.row, genotypes)]
+
 
 # --- shared weights -------------------------------------------------------------------------------------------------
 

@@ -39,23 +39,33 @@ def checkout(folder, model=MODEL):
     return str(folder)
 
 
+def measured(result, words):
+    """The title that holds `words`, and what was measured under it: side -> values for each step."""
+    (title,) = (title for title in result["measured"] if words in title)
+    return title, result["measured"][title]
+
+
 def test_both_sides_are_measured_and_compared(tmp_path):
     result = json.loads(json.dumps(bench.benchmark(checkout(tmp_path), **SMALL)))
+    title, seconds = measured(result, "cpu seconds on 1 threads")
+    operations = measured(result, "operations")[1]
     for k in range(3):
-        ours, reference = result["seconds"]["1"]["ours"][k], result["seconds"]["1"]["reference"][k]
+        ours, reference = seconds["ours"][k], seconds["reference"][k]
         assert len(ours) == len(reference) == 2 and min(ours) > 0
         ratios = sorted(b / a for a, b in zip(ours, reference))
-        assert result["ratios"]["1"][k] == pytest.approx([ratios[0], sum(ratios) / 2, ratios[1]])
-        assert result["operations"]["ours"][k] > result["operations"]["reference"][k] > 0
-    weights, first, second = result["operations"]["ours"]
+        assert result["ratios"][title][k] == pytest.approx([ratios[0], sum(ratios) / 2, ratios[1]])
+        assert operations["ours"][k] > operations["reference"][k] > [0]
+    (weights,), (first,), (second,) = operations["ours"]
     assert second > weights + first  # two gradients of the weights' kind and two probes
-    memory = result["peak_memory_mib"]["ours"]
+    memory = measured(result, "peak memory")[1]["ours"]
     assert memory == sorted(memory)  # a peak only grows
+    line = next(line for line in bench.table(result).splitlines() if "second order" in line)
+    assert all(f"{r:.2f}" in line for r in result["ratios"][measured(result, "peak memory")[0]][2])
 
 
 def test_without_a_reference_ours_is_timed_alone():
     result = bench.benchmark(**SMALL | dict(rounds=1))
-    assert "ratios" not in result and list(result["operations"]) == ["ours"]
+    assert "ratios" not in result and list(measured(result, "operations")[1]) == ["ours"]
     text = bench.table(result)
     assert all(step in text for step in bench.STEPS) and "reference" not in text
 
