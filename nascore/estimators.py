@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import kendalltau
 
 from nascore import spaces
 from nascore.data import TENSORS, Images
@@ -116,6 +117,23 @@ class SharedWeights:
             return sum(correct).item() / len(self.images.test)
 
         return [accuracy(genotype) for genotype in genotypes]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Kendall's tau-b of two rankings, and the middle 95% of it over resamples of the architectures."""
+
+    tau: float
+    low: float
+    high: float
+
+
+def agreement(shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0) -> Agreement:
+    """Does sharing rank? Accuracies of the same architectures with shared weights and trained alone."""
+    pairs, random = np.array([shared, alone]), np.random.default_rng(seed)
+    draws = random.integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
+    taus = [kendalltau(*pairs[:, draw]).statistic for draw in draws]  # ties, of which resampling makes many: tau-b
+    return Agreement(kendalltau(*pairs).statistic, *np.nanpercentile(taus, (2.5, 97.5)))
 
 
 # --- training -------------------------------------------------------------------------------------------------------
