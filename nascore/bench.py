@@ -201,7 +201,7 @@ def table(result: dict) -> str:
     for title, sides in result["measured"].items():
         lines += ["", title]
         for k, step in enumerate(result["steps"]):
-            values = "".join(f"{name} {statistics.median(steps[k]):<10,.5g}" for name, steps in sides.items())
+            values = "".join(f"{name} {statistics.median(steps[k]):<12,.5g}" for name, steps in sides.items())
             ratio = result["ratios"][title][k] if "ratios" in result else ()
             lines.append(f"  {step:22}{values}{' - '.join(f'{r:.2f}' for r in ratio)}".rstrip())
     return "\n".join(lines)
