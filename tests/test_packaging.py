@@ -109,7 +109,7 @@ def test_a_method_imports_no_other_method_and_no_pictures():
 
 def test_the_library_is_thin():
     lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
-    assert sum(lines.values()) < 6_400
+    assert sum(lines.values()) < 6_800
     assert max(lines.values()) < 400, max(lines, key=lines.get)
 
 

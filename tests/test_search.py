@@ -86,7 +86,7 @@ def test_every_field_of_every_method_can_be_shown_and_every_preset_is_within_its
 
 
 def test_unknown_methods_and_devices_are_refused():
-    with pytest.raises(UserError, match="unknown method 'dart'; allowed: darts, evolution, "):
+    with pytest.raises(UserError, match="unknown method 'dart'; allowed: darts, enas-macro, enas-micro, evolution, "):
         get("dart")
     for name in ("gpu", "cpu:x", "", "meta"):
         with pytest.raises(UserError, match="unknown device .*; allowed: auto, cpu, cuda"):
