@@ -1,0 +1,115 @@
+"""Does sharing rank? Random search with shared weights on NAS-Bench-201's space and CIFAR-10 images under several
+seeds: 150 random cells by shared-weight accuracy against the table. In ENAS's micro space on digits: 40 random cells
+against training each from scratch. And ENAS, its untrained controller and random search with sharing on NAS-Bench-201's
+space, the derived cells looked up.
+
+    python notebooks/runs/sharing_rank.py --data scratch/cifar10-part nasbench201|digits|searches
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+
+from nascore import data, search, spaces
+from nascore.estimators import SharedWeights, Table, agreement, train_children
+from nascore.nets.measure import describe
+from nascore.training import Recipe
+
+RUNS = Path("notebooks/runs")
+SIZES = dict(epochs=20, batch_size=64, channels=8, cells=5, period=20, derived=100, final_learning_rate=0.0005)
+VARIANTS = {
+    "enas": dict(
+        controller_steps=30, samples=10, controller_learning_rate=0.0035, tanh_constant=2.5, op_tanh_reduce=1.0
+    ),
+    "untrained controller": dict(controller_steps=0),
+    "random search with sharing": dict(controller_steps=0, sampler="uniform"),
+}
+
+
+def trained(images, space, seed: int, **fields):
+    """A whole search with shared weights."""
+    entry = search.get("enas-micro")
+    budget = entry.budget.preset("reduced", **SIZES | fields)
+    loop, began = entry.build(space, images, budget, seed, torch.device("cpu")), time.monotonic()
+    while not loop.done:
+        loop.step()
+    print(f"seed {seed}: {loop.steps} steps in {time.monotonic() - began:.0f} s", flush=True)
+    return loop
+
+
+def triple(found) -> list[float]:
+    return [round(x, 4) for x in (found.tau, found.low, found.high)]
+
+
+def on_the_table(images, seeds: int, count: int) -> list[dict]:
+    space, table, result = spaces.get("nasbench201"), Table(), []
+    random = Random(0)
+    cells = [space.sample(random) for _ in range(count)]  # the same cells under every seed
+    genotypes = [space.decode(cell) for cell in cells]
+    rows = [table.row(genotype) for genotype in genotypes]
+    sizes = [describe(genotype)["parameters"] for genotype in genotypes]
+    for seed in range(seeds):
+        loop = trained(images, space, seed, **VARIANTS["random search with sharing"])
+        shared = SharedWeights(loop.supernet, loop.images, 100)(genotypes)
+        valid, test = ([row[name] for row in rows] for name in ("cifar10_valid", "cifar10_test_200ep"))
+        top = np.argsort(test)[-count // 4 :]
+        found = {"valid": agreement(shared, valid), "test": agreement(shared, test)}
+        found["top quarter"] = agreement(np.array(shared)[top], np.array(test)[top])
+        found["parameters"] = agreement(sizes, test)
+        result.append({"seed": seed, "agreement": {name: triple(value) for name, value in found.items()}})
+        result[-1]["cells"] = [[c, round(s, 4), v, t, p] for c, s, v, t, p in zip(cells, shared, valid, test, sizes)]
+        print(result[-1]["agreement"], flush=True)
+        (RUNS / "sharing_rank_nasbench201.json").write_text(json.dumps(result))
+    return result
+
+
+def on_digits(count: int) -> dict:
+    images, space, random = data.load("digits"), spaces.get("enas-micro"), Random(0)
+    cells = [space.sample(random) for _ in range(count)]
+    genotypes = [space.decode(cell) for cell in cells]
+    how = dict(controller_steps=0, sampler="uniform", epochs=120, period=120, channels=8, cells=5, batch_size=64)
+    loop = trained(images, space, 0, **how, validation=0.2)
+    shared = SharedWeights(loop.supernet, loop.images, 100)(genotypes)
+    recipe = Recipe(channels=8, cells=5, epochs=4, batch_size=64, learning_rate=0.05)
+    alone = train_children(genotypes, images, recipe, channels=8, cells=5, skeleton="enas", workers=1)
+    rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
+    result = {"space": "enas-micro", "epochs": recipe.epochs, "agreement": triple(agreement(shared, rewards))}
+    result["parameters"] = triple(agreement(sizes, rewards))
+    print(result, flush=True)
+    result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
+    (RUNS / "sharing_rank_digits.json").write_text(json.dumps(result))
+    return result
+
+
+def searches(images, seeds: int) -> dict:
+    space, result = spaces.get("nasbench201"), {name: [] for name in VARIANTS}
+    for seed in range(seeds):
+        for name, fields in VARIANTS.items():
+            best = trained(images, space, seed, **fields).best
+            row = {"seed": seed, "genotype": space.encode(best.genotype), "reward": round(best.reward, 4)}
+            result[name].append(row | {"test": best.details["cifar10_test_200ep"]})
+            print(name, result[name][-1], flush=True)
+            (RUNS / "enas_searches.json").write_text(json.dumps(result))
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", choices=("nasbench201", "digits", "searches"))
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    if options.what == "digits":
+        on_digits(40)
+    else:
+        images = data.load(options.data)
+        on_the_table(images, options.seeds, 150) if options.what == "nasbench201" else searches(images, options.seeds)
+
+
+if __name__ == "__main__":
+    main()
