@@ -177,15 +177,18 @@ class PNAS(MultiTrial):
 
 
 def rank_correlations(
-    space, estimate: Callable, name: str, *, count: int = 256, levels: int = 5, seed: int = 0, **how
+    space, estimate: Callable, name: str, *, count: int = 256, levels: int = 5, seed: int = 0, drawn: int = 0, **how
 ) -> list[tuple[float, float]]:
     """The paper's table, a pair for every level b but the last: Spearman's rank correlation of the predictor `name`,
-    fitted on `count` random distinct architectures of b blocks, on those, and on as many of b + 1 blocks. `how` goes to
-    `fit`; the learning rate is 0.01 for one block and 0.002 for more unless given."""
-    random, samples = Random(seed), []
+    fitted on `count` random distinct architectures of b blocks, on those, and on as many of b + 1 blocks. `seed` is the
+    predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is 0.01 for one block and 0.002
+    for more unless given."""
+    random, samples = Random(drawn), []
     for level, length in enumerate(space.levels[:levels], 1):
-        drawn = (tuple(space.sample(random))[:length] for _ in range(20 * count))
-        lists = next_blocks(space) if level == 1 else dict.fromkeys(drawn)
+        blocks = next_blocks(space)
+        lists = random.sample(blocks, len(blocks))
+        if level > 1:
+            lists = dict.fromkeys(tuple(space.sample(random))[:length] for _ in range(20 * count))
         lists = list(islice(distinct(space, lists), count))
         samples.append((lists, [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])]))
     pairs = []
