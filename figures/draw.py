@@ -17,6 +17,7 @@ from nascore.show.drawing import FONT, GREY, INPUT, NODE, OUTPUT, Drawing, draw,
 
 FOLDER = Path(__file__).parent
 RUNS = FOLDER.parent / "notebooks" / "runs"
+TEXT = dict(shape="plaintext", style="", fontsize="11")
 IDEA = ("max_pool_3x3", "sep_conv_3x3", "skip_connect")
 
 
@@ -72,7 +73,7 @@ def put(graph: graphviz.Digraph, name: str, text: str, x: float, y: float, fill:
 
 def say(graph: graphviz.Digraph, text: str, x: float, y: float) -> None:
     """Text on the bare page."""
-    graph.node(f"{text} {x}", text, pos=f"{x},{y}", shape="plaintext", style="", fontsize="11", fontcolor=GREY)
+    graph.node(f"{text} {x}", text, pos=f"{x},{y}", **TEXT, fontcolor=GREY)
 
 
 def arrow(graph: graphviz.Digraph, ends: tuple[str, str], *points: tuple[float, float], **options: str) -> None:
@@ -181,6 +182,103 @@ def nasnet_idea() -> Drawing:
     return Drawing(graph.source, words)
 
 
+def pnas_idea() -> Drawing:
+    """PNAS's figure 2 with all five levels: candidates scored against cells trained."""
+    graph, (blue, tint, _), trained = canvas(), look("sep_conv"), look("conv")[1]
+    levels = [(136, "256", "136"), (31_620, "147,456", "31,620"), (262_144, "1.5e8", "11 million")]
+    levels += [(409_600, "2.4e11", "5.2 billion"), (589_824, "5.6e14", "3.1e12")]
+    for k, (scored, raw, unique) in enumerate(levels):
+        x, height, kept = 84 + 183 * k, 18 * np.log10(scored), min(scored, 256)
+        say(graph, f"{k + 1} block{'s' * (k > 0)}: {raw} lists,\n{unique} cells", x, 232)
+        verb = "scored" if k else "all taken"
+        size = dict(width="1.2", height=f"{height / 72:.2f}")
+        put(graph, f"scored {k}", f"{scored:,}\n{verb}", x, 90 + height / 2, tint, color=blue, **size)
+        put(graph, f"trained {k}", f"{kept} trained", x, 40, trained, width="1.2")
+        for block in range(k + 1):
+            left = x - 11 * k + 22 * block
+            put(graph, f"block {k} {block}", str(block + 1), left, 4, NODE, width="0.26", height="0.26", margin="0")
+        arrow(graph, (f"scored {k}", f"trained {k}"), (x, 90), (x, 51), penwidth="1.6")
+        if k:
+            y = 90 + height / 2
+            arrow(graph, (f"trained {k - 1}", f"scored {k}"), (x - 140, 45), (x - 100, 60), (x - 90, y), (x - 43, y))
+            put(graph, f"surrogate {k}", "surrogate", x - 92, -52, OUTPUT)
+            arrow(
+                graph,
+                (f"block {k - 1} 0", f"surrogate {k}"),
+                (x - 183, -10),
+                (x - 183, -52),
+                (x - 150, -52),
+                (x - 124, -52),
+            )
+            arrow(graph, (f"surrogate {k}", f"trained {k}"), (x - 60, -52), (x - 30, -52), (x - 75, 40), (x - 43, 40))
+    say(
+        graph,
+        "upper arrows: every block added to every cell kept;  lower: fitted on all cells trained so far",
+        450,
+        -88,
+    )
+    say(graph, "the surrogate scores all candidates, and the best 256 are trained: 1,160 trainings in all", 450, -106)
+    words = (
+        "Five columns, cells of one to five blocks. One block: 256 lists, 136 cells, all trained. Two blocks: "
+        "147,456 lists, 31,620 cells scored by the surrogate, 256 trained. Three, four and five blocks: 262,144, "
+        "409,600 and 589,824 candidates scored, out of about 11 million, 5.2 billion and 3.1 million million "
+        "cells, and 256 trained each time. Between the columns a surrogate, fitted on all cells trained so far: "
+        "1,160 trainings in all."
+    )
+    return Drawing(graph.source, words)
+
+
+def enas_idea() -> Drawing:
+    """What sharing means: two subgraphs of one supergraph; and the two phases that alternate."""
+    graph, ours = canvas(), {"one": (look("sep_conv")[0], "solid"), "two": (look("max_pool")[0], "dashed")}
+    places = {"in": (40, 100), "1": (170, 190), "2": (170, 10), "out": (320, 100)}
+    for name, place in places.items():
+        put(graph, name, name, *place, {"in": INPUT, "out": OUTPUT}.get(name, NODE), width="0.4")
+    pairs = [("in", "1"), ("in", "2"), ("1", "2"), ("in", "out"), ("1", "out"), ("2", "out")]
+    chosen = {"one": [("in", "1", 0), ("1", "out", 1)], "two": [("in", "1", 0), ("1", "2", 2), ("2", "out", 0)]}
+
+    def edge(a: str, b: str, shift: float, **options: str) -> None:
+        (x, y), (u, v) = places[a], places[b]
+        away = np.array([-(v - y), u - x]) / dist((x, y), (u, v)) * shift
+        along = np.array([u - x, v - y]) / dist((x, y), (u, v)) * 17
+        arrow(graph, (a, b), tuple(np.array([x, y]) + along + away), tuple(np.array([u, v]) - along + away), **options)
+
+    for a, b in pairs:  # three operations on every edge
+        for k in range(3):
+            edge(a, b, 8 * (k - 1), color=f"{GREY}70", penwidth="0.8", arrowsize="0.4")
+    for shift, (name, edges) in zip((1.5, -1.5), chosen.items()):
+        colour, style = ours[name]
+        for a, b, k in edges:
+            edge(a, b, 8 * (k - 1) + shift * (a == "in"), color=colour, style=style, penwidth="2.4")
+    say(graph, "the supergraph: every operation on every edge", 170, 232)
+    say(graph, "both paths take it:\nthe same tensor", 52, 190)
+    for k, (name, (colour, style)) in enumerate(ours.items()):
+        put(graph, f"legend {k}", f"architecture {name}, {style}", 95 + 160 * k, -34, "none", **TEXT, fontcolor=colour)
+    put(graph, "train", "training images", 470, 178, INPUT, width="1.5")
+    put(graph, "omega", "ω, shared weights", 820, 178, NODE, width="1.6")
+    put(graph, "valid", "validation images", 470, 28, INPUT, width="1.5")
+    put(graph, "theta", "θ, controller", 820, 28, OUTPUT, width="1.6")
+    arrow(graph, ("train", "omega"), (524, 178), (762, 178), penwidth="1.6")
+    arrow(graph, ("valid", "theta"), (524, 28), (762, 28), penwidth="1.6")
+    arrow(graph, ("theta", "omega"), (850, 39), (850, 167), penwidth="1.6")
+    arrow(graph, ("omega", "theta"), (790, 167), (790, 39), penwidth="1.6")
+    say(graph, "1. the loss moves ω along one sampled path", 643, 208)
+    say(graph, "θ stays", 643, 162)
+    say(graph, "2. the accuracy R moves θ along (R − b) ∇ log P", 643, -2)
+    say(graph, "ω stays", 643, 44)
+    say(graph, "R", 776, 103)
+    say(graph, "samples m", 884, 103)
+    words = (
+        "Left, a supergraph: an input, nodes 1 and 2, an output, three operations on each of the six edges, all "
+        "faint. Architecture one, solid, goes from the input to node 1 to the output; architecture two, dashed, "
+        "from the input to node 1 by the same operation, so with the same tensor, then to node 2 and to the "
+        "output. Right, two phases in turn: training images move the shared weights omega along one sampled path "
+        "while theta stays; validation images give the accuracy R that moves the controller theta while omega "
+        "stays."
+    )
+    return Drawing(graph.source, words)
+
+
 # --- from the runs --------------------------------------------------------------------------------------------------
 
 
@@ -192,7 +290,7 @@ def anytime() -> plots.Chart:
     return plots.anytime(curves, label, best=94.3733, queries=stored["queries"], bands=bands)
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, anytime)
+FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime)
 
 
 def main(names: list[str]) -> None:
