@@ -42,8 +42,14 @@ def trained(images, space, seed: int, **fields):
     return loop
 
 
+def keep(what: str, result) -> None:
+    file = RUNS / "sharing_rank.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(before | {what: result}))
+
+
 def triple(found) -> list[float]:
-    return [round(x, 4) for x in (found.tau, found.low, found.high)]
+    return [round(float(x), 4) for x in (found.tau, found.low, found.high)]
 
 
 def on_the_table(images, seeds: int, count: int) -> list[dict]:
@@ -64,7 +70,7 @@ def on_the_table(images, seeds: int, count: int) -> list[dict]:
         result.append({"seed": seed, "agreement": {name: triple(value) for name, value in found.items()}})
         result[-1]["cells"] = [[c, round(s, 4), v, t, p] for c, s, v, t, p in zip(cells, shared, valid, test, sizes)]
         print(result[-1]["agreement"], flush=True)
-        (RUNS / "sharing_rank_nasbench201.json").write_text(json.dumps(result))
+        keep("nasbench201", result)
     return result
 
 
@@ -82,7 +88,7 @@ def on_digits(count: int) -> dict:
     result["parameters"] = triple(agreement(sizes, rewards))
     print(result, flush=True)
     result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
-    (RUNS / "sharing_rank_digits.json").write_text(json.dumps(result))
+    keep("digits", result)
     return result
 
 
