@@ -54,6 +54,7 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
     grew out of, and the next best of each level. A row of a cell is a node: its inputs, each with its operation; a cell
     and its parent have the same first nodes."""
     graph, words, levels, shown = page(), [], {}, []
+    graph.attr("node", shape="plain", style="")
     for row in sorted(history, key=lambda row: -row["reward"]):
         levels.setdefault(row["level"], []).append(row)
     for level in sorted(levels, reverse=True):
@@ -76,7 +77,6 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
             f"level {level}: {len(rows)} cells trained, the best has {rows[0]['reward']:.4f}, shown are those "
             f"in the places {', '.join(str(k + 1) for k in chosen)}",
         )
-    graph.attr("node", shape="plain", style="")
     graph.attr(
         label="a row is a node: what it reads (k-1 and k-2: the two cells before) and by which operation", **SMALL
     )
