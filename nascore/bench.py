@@ -122,8 +122,9 @@ def _measure(folder: str | None, sizes: tuple, step: int, threads: int, counted:
     with counter:
         steps[step]()
     synchronise()
+    # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
     found = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-    return found | {"memory": _peak_memory(sizes[-1]) - start, "operations": getattr(counter, "count", 0)}
+    return found | {"memory": max(1.0, _peak_memory(sizes[-1]) - start), "operations": getattr(counter, "count", 0)}
 
 
 def _peak_memory(device: str) -> float:
