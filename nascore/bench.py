@@ -122,8 +122,8 @@ def _measure(folder: str | None, sizes: tuple, step: int, threads: int, counted:
     with counter:
         steps[step]()
     synchronise()
-    # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
     found = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
     return found | {"memory": max(1.0, _peak_memory(sizes[-1]) - start), "operations": getattr(counter, "count", 0)}
 
 
