@@ -1,7 +1,7 @@
 """Does sharing rank? Random search with shared weights on NAS-Bench-201's space and CIFAR-10 images under several
-seeds: 150 random cells by shared-weight accuracy against the table. In ENAS's micro space on digits: 40 random cells
-against training each from scratch. And ENAS, its untrained controller and random search with sharing on NAS-Bench-201's
-space, the derived cells looked up.
+seeds: 150 random cells by shared-weight accuracy against the table, as the supernet learns, and the cell it derives.
+ENAS and its untrained controller with the same budget. In ENAS's micro space on digits: 40 random cells against
+training each from scratch.
 
     python notebooks/runs/sharing_rank.py --data scratch/cifar10-part nasbench201|digits|searches
 """
@@ -21,25 +21,36 @@ from nascore.nets.measure import describe
 from nascore.training import Recipe
 
 RUNS = Path("notebooks/runs")
-SIZES = dict(epochs=20, batch_size=64, channels=8, cells=5, period=20, derived=100, final_learning_rate=0.0005)
+SIZES = dict(epochs=100, batch_size=64, channels=8, cells=5, period=100, derived=100)
+RANKED = (10, 20, 50, 100)  # the epochs after which cells are ranked
+UNIFORM = dict(controller_steps=0, sampler="uniform")
 VARIANTS = {
-    "enas": dict(
+    "ENAS": dict(
         controller_steps=30, samples=10, controller_learning_rate=0.0035, tanh_constant=2.5, op_tanh_reduce=1.0
     ),
     "untrained controller": dict(controller_steps=0),
-    "random search with sharing": dict(controller_steps=0, sampler="uniform"),
 }
 
 
-def trained(images, space, seed: int, **fields):
-    """A whole search with shared weights."""
+def build(images, space, seed: int, **fields):
     entry = search.get("enas-micro")
-    budget = entry.budget.preset("reduced", **SIZES | fields)
-    loop, began = entry.build(space, images, budget, seed, torch.device("cpu")), time.monotonic()
-    while not loop.done:
+    return entry.build(space, images, entry.budget.preset("reduced", **SIZES | fields), seed, torch.device("cpu"))
+
+
+def trained(loop, epochs: int | None = None):
+    """The search, after so many epochs or at its end."""
+    began = time.monotonic()
+    while not (loop.done if epochs is None else loop.steps >= epochs * loop.per_epoch):
         loop.step()
-    print(f"seed {seed}: {loop.steps} steps in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"seed {loop.seed}: {loop.steps} steps, {time.monotonic() - began:.0f} s more", flush=True)
     return loop
+
+
+def derived(loop) -> dict:
+    best = loop.best
+    return {"genotype": loop.space.encode(best.genotype), "reward": round(best.reward, 4)} | {
+        "test": best.details["cifar10_test_200ep"]
+    }
 
 
 def keep(what: str, result) -> None:
@@ -52,34 +63,36 @@ def triple(found) -> list[float]:
     return [round(float(x), 4) for x in (found.tau, found.low, found.high)]
 
 
-def on_the_table(images, seeds: int, count: int) -> list[dict]:
+def on_the_table(images, seeds: int, count: int) -> None:
     space, table, result = spaces.get("nasbench201"), Table(), []
     random = Random(0)
     cells = [space.sample(random) for _ in range(count)]  # the same cells under every seed
     genotypes = [space.decode(cell) for cell in cells]
     rows = [table.row(genotype) for genotype in genotypes]
     sizes = [describe(genotype)["parameters"] for genotype in genotypes]
+    valid, test = ([row[name] for row in rows] for name in ("cifar10_valid", "cifar10_test_200ep"))
+    top = np.argsort(test)[-count // 4 :]
     for seed in range(seeds):
-        loop = trained(images, space, seed, **VARIANTS["random search with sharing"])
-        shared = SharedWeights(loop.supernet, loop.images, 100)(genotypes)
-        valid, test = ([row[name] for row in rows] for name in ("cifar10_valid", "cifar10_test_200ep"))
-        top = np.argsort(test)[-count // 4 :]
-        found = {"valid": agreement(shared, valid), "test": agreement(shared, test)}
-        found["top quarter"] = agreement(np.array(shared)[top], np.array(test)[top])
-        found["parameters"] = agreement(sizes, test)
-        result.append({"seed": seed, "agreement": {name: triple(value) for name, value in found.items()}})
+        loop, learning = build(images, space, seed, **UNIFORM), []
+        for epochs in RANKED:
+            shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
+            found = {"valid": agreement(shared, valid), "test": agreement(shared, test)}
+            found["top quarter"] = agreement(np.array(shared)[top], np.array(test)[top])
+            learning.append({"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)})
+            learning[-1] |= {name: triple(value) for name, value in found.items()}
+            print(learning[-1], flush=True)
+        result.append({"seed": seed, "learning": learning, "derived": derived(loop)})
         result[-1]["cells"] = [[c, round(s, 4), v, t, p] for c, s, v, t, p in zip(cells, shared, valid, test, sizes)]
-        print(result[-1]["agreement"], flush=True)
+        print(result[-1]["derived"], flush=True)
         keep("nasbench201", result)
-    return result
 
 
-def on_digits(count: int) -> dict:
+def on_digits(count: int) -> None:
     images, space, random = data.load("digits"), spaces.get("enas-micro"), Random(0)
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
-    how = dict(controller_steps=0, sampler="uniform", epochs=120, period=120, channels=8, cells=5, batch_size=64)
-    loop = trained(images, space, 0, **how, validation=0.2)
+    how = UNIFORM | dict(epochs=120, period=120, channels=8, cells=5, batch_size=64)
+    loop = trained(build(images, space, 0, **how, validation=0.2))
     shared = SharedWeights(loop.supernet, loop.images, 100)(genotypes)
     recipe = Recipe(channels=8, cells=5, epochs=4, batch_size=64, learning_rate=0.05)
     alone = train_children(genotypes, images, recipe, channels=8, cells=5, skeleton="enas", workers=1)
@@ -89,19 +102,15 @@ def on_digits(count: int) -> dict:
     print(result, flush=True)
     result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
     keep("digits", result)
-    return result
 
 
-def searches(images, seeds: int) -> dict:
+def searches(images, seeds: int) -> None:
     space, result = spaces.get("nasbench201"), {name: [] for name in VARIANTS}
     for seed in range(seeds):
         for name, fields in VARIANTS.items():
-            best = trained(images, space, seed, **fields).best
-            row = {"seed": seed, "genotype": space.encode(best.genotype), "reward": round(best.reward, 4)}
-            result[name].append(row | {"test": best.details["cifar10_test_200ep"]})
+            result[name].append({"seed": seed} | derived(trained(build(images, space, seed, **fields))))
             print(name, result[name][-1], flush=True)
-            (RUNS / "enas_searches.json").write_text(json.dumps(result))
-    return result
+            keep("searches", result)
 
 
 def main() -> None:
