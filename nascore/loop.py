@@ -196,7 +196,7 @@ def drive(
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
     with nullcontext() if directory is None else _alone_in(Path(directory)):
         record = None if directory is None else Record(Path(directory), loop, config or {}, resume)
-        saved = time.monotonic()
+        due = time.monotonic() + checkpoint_seconds
         with _interrupts() as interrupted, _reporter(progress, loop) as report:
             while not loop.done and not interrupted() and not (stop and stop()):
                 began, before = time.monotonic(), len(loop.history)
@@ -206,9 +206,10 @@ def drive(
                 if record:
                     rows = loop.history[before:]  # of children that were trained together, each has its share
                     record.timing += [{"step": r["step"], "seconds": round(seconds / len(rows), 4)} for r in rows]
-                    if time.monotonic() - saved >= checkpoint_seconds:
+                    if (began := time.monotonic()) >= due:
                         record.save()
-                        saved = time.monotonic()
+                        took = time.monotonic() - began  # grows with the history: then save more seldom
+                        due = time.monotonic() + max(checkpoint_seconds, min(20 * took, 12 * checkpoint_seconds))
         if record:
             record.save()
     return loop.done

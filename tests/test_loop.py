@@ -292,3 +292,25 @@ def test_running_out_of_memory_names_the_fields_to_lower(ask):
 def test_other_runtime_errors_pass():
     with pytest.raises(RuntimeError, match="size of tensor"), memory_errors():
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_checkpoints_that_take_long_are_made_seldom(tmp_path, monkeypatch):
+    """Under a clock of its own: a step takes a second, a checkpoint `cost`."""
+    clock, saves = [0.0], []
+
+    def tick(step):
+        clock[0] += 1
+
+    monkeypatch.setattr("nascore.loop.time.monotonic", lambda: clock[0])
+
+    def save(path, state):
+        saves.append(clock[0])
+        clock[0] += cost
+
+    monkeypatch.setattr("nascore.loop.save_checkpoint", save)
+    for cost, expected in ((0.0, 10), (1.0, 20), (2.0, 40), (30.0, 120)):
+        saves.clear()
+        counter = Counter(total=600, trap=tick)
+        drive(counter, directory=tmp_path / str(cost), progress=False, checkpoint_seconds=10)
+        between = [later - earlier - cost for earlier, later in zip(saves[1:-1], saves[2:-1])]
+        assert between and set(between) == {expected}

@@ -68,6 +68,7 @@ class MicroBudget(Budget):
 
     epochs: int = knob(150, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
     batch_size: int = knob(160, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
+    nodes: int = knob(5, "nodes", "of a cell in ENAS's own space", low=1, high=20)
     channels: int = knob(20, "channels", "width of the supernet's first cell", low=2, high=256)
     cells: int = knob(8, "cells", "depth of the supernet, N + 2, reductions included", low=3, high=40)
     validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
@@ -104,7 +105,8 @@ class MicroBudget(Budget):
     derived: int = knob(10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000)
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(epochs=2, batch_size=64, channels=4, cells=3, validation=0.3, controller_steps=2, samples=2),
-        "reduced": dict(epochs=15, batch_size=64, channels=8, cells=5, validation=0.3, controller_steps=10, samples=4),
+        "reduced": dict(epochs=150, period=150, learning_rate=0.1, batch_size=32, validation=0.3)
+        | dict(nodes=3, channels=8, cells=3, controller_steps=4, samples=4),
         "full": {},
     }
 
@@ -166,12 +168,10 @@ class ENAS:
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
-        """Macro: the space of so many layers."""
-        return (
-            spaces.get("enas-macro", layers=budget.layers)
-            if isinstance(budget, MacroBudget)
-            else spaces.get("enas-micro")
-        )
+        """Macro: networks of so many layers; micro: cells of so many nodes."""
+        if isinstance(budget, MacroBudget):
+            return spaces.get("enas-macro", layers=budget.layers)
+        return spaces.get("enas-micro", nodes=budget.nodes)
 
     def new_controller(self) -> Controller:
         """The policy before it has learned anything; in the micro space it prefers separable convolutions already."""
