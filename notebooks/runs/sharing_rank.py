@@ -21,7 +21,7 @@ from nascore.nets.measure import describe
 from nascore.training import Recipe
 
 RUNS = Path("notebooks/runs")
-SIZES = dict(epochs=100, batch_size=64, channels=8, cells=5, period=100, derived=100)
+SIZES = dict(epochs=100, batch_size=64, channels=8, cells=5, learning_rate=0.05, period=100, derived=100)
 RANKED = (10, 20, 50, 100)  # the epochs after which cells are ranked
 UNIFORM = dict(controller_steps=0, sampler="uniform")
 VARIANTS = {
@@ -78,8 +78,8 @@ def on_the_table(images, seeds: int, count: int) -> None:
             shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
             found = {"valid": agreement(shared, valid), "test": agreement(shared, test)}
             found["top quarter"] = agreement(np.array(shared)[top], np.array(test)[top])
-            learning.append({"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)})
-            learning[-1] |= {name: triple(value) for name, value in found.items()}
+            row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
+            learning.append(row | {name: triple(value) for name, value in found.items()})
             print(learning[-1], flush=True)
         result.append({"seed": seed, "learning": learning, "derived": derived(loop)})
         result[-1]["cells"] = [[c, round(s, 4), v, t, p] for c, s, v, t, p in zip(cells, shared, valid, test, sizes)]
@@ -91,15 +91,18 @@ def on_digits(count: int) -> None:
     images, space, random = data.load("digits"), spaces.get("enas-micro"), Random(0)
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
-    how = UNIFORM | dict(epochs=120, period=120, channels=8, cells=5, batch_size=64)
-    loop = trained(build(images, space, 0, **how, validation=0.2))
-    shared = SharedWeights(loop.supernet, loop.images, 100)(genotypes)
-    recipe = Recipe(channels=8, cells=5, epochs=4, batch_size=64, learning_rate=0.05)
-    alone = train_children(genotypes, images, recipe, channels=8, cells=5, skeleton="enas", workers=1)
+    recipe = Recipe(channels=8, cells=3, epochs=8, batch_size=64, learning_rate=0.05)
+    alone = train_children(genotypes, images, recipe, channels=8, cells=3, skeleton="enas", workers=1)
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
-    result = {"space": "enas-micro", "epochs": recipe.epochs, "agreement": triple(agreement(shared, rewards))}
+    result = {"space": "enas-micro", "epochs": recipe.epochs, "learning": []}
     result["parameters"] = triple(agreement(sizes, rewards))
-    print(result, flush=True)
+    how = UNIFORM | dict(epochs=300, period=300, channels=8, cells=3, batch_size=32, learning_rate=0.1, validation=0.2)
+    loop = build(images, space, 0, **how)
+    for epochs in (30, 100, 300):
+        shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
+        row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
+        result["learning"].append(row | {"reward": triple(agreement(shared, rewards))})
+        print(result["learning"][-1], flush=True)
     result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
     keep("digits", result)
 
