@@ -132,7 +132,7 @@ def _add_train(commands, arguments: list[str]) -> None:
     parser = _command(commands, train)
     _add_genotype(parser)
     _add_run_options(parser, seconds=30.0)
-    names = "darts-cifar, nasnet-cifar, nasnet-child, nas-rl-child, small or child (default: small)"
+    names = "small (the default), child, or a paper's: darts-cifar, nasnet-cifar, enas-cifar, enas-macro-cifar, ..."
     parser.add_argument("--recipe", default="small", help=names)
     _, skeletons = _networks("train", arguments)
     parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)} (default: the genotype's home)")

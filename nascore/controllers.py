@@ -40,9 +40,9 @@ class Written:
 class Softmax(nn.Module):
     """Decisions of one kind: a head, and an embedding of what was decided for the next step to read."""
 
-    def __init__(self, hidden: int, options: int):
+    def __init__(self, hidden: int, options: int, bias: bool):
         super().__init__()
-        self.head, self.embedding = nn.Linear(hidden, options), nn.Embedding(options, hidden)
+        self.head, self.embedding = nn.Linear(hidden, options, bias), nn.Embedding(options, hidden)
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         return self.head(state)[:, None]
@@ -84,7 +84,9 @@ class Pointer(Attention):
 
 class Skips(Attention):
     """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out and the score for in.
-    What the next step reads the paper leaves open: here the mean of the anchors that are in, as in ENAS."""
+    What the next step reads NAS-RL leaves open: here the mean of the anchors that are in."""
+
+    more = 0  # counted beside those that are in: 1 in ENAS, whose next step reads their sum over one more than they are
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         score = self.score(state, anchors)
@@ -92,7 +94,7 @@ class Skips(Attention):
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
         chosen = decisions.to(anchors.dtype)[:, :, None]
-        return (chosen * anchors).sum(1) / chosen.sum(1).clamp(min=1)
+        return (chosen * anchors).sum(1) / (chosen.sum(1) + self.more).clamp(min=1)
 
 
 # --- the policy -----------------------------------------------------------------------------------------------------
@@ -109,8 +111,9 @@ class Step:
 
 class Controller(nn.Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every weight uniform in
-    (-scale, scale). The first step reads a learned start. `adjust(position, logits)` may change the logits of what is
-    decided at a position, (N, decisions at once, options), before they become probabilities."""
+    (-scale, scale), with biases in the LSTM and in the softmax heads or without. The first step reads a learned start.
+    `adjust(position, logits)` may change the logits of what is decided at a position, (N, decisions at once, options),
+    before they become probabilities."""
 
     def __init__(
         self,
@@ -118,13 +121,14 @@ class Controller(nn.Module):
         hidden: int = 35,
         layers: int = 2,
         scale: float = 0.08,
+        bias: bool = True,
         adjust: Callable[[int, Tensor], Tensor] = lambda position, logits: logits,
     ):
         super().__init__()
-        self.adjust = adjust
+        self.adjust, self.bias = adjust, bias
         self.space, self.counts = space, _counts(space)
         self.start = nn.Parameter(torch.empty(hidden))
-        self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(layers))
+        self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
         token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
         tokens = [token_at(position) for position in range(len(self.counts))]
         self.kinds = list(dict.fromkeys(token.kind for token in tokens))
@@ -147,7 +151,7 @@ class Controller(nn.Module):
             return Skips(hidden)
         if any(anchors for _, anchors in sizes):
             return Pointer(hidden, max(count - anchors for count, anchors in sizes))
-        return Softmax(hidden, max(count for count, _ in sizes))
+        return Softmax(hidden, max(count for count, _ in sizes), self.bias)
 
     def forward(self, decisions: Tensor | Sequence[Sequence[int]]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""

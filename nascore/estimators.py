@@ -109,7 +109,8 @@ class SharedWeights:
 
     @torch.no_grad()
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
-        batches = zip(*(part.split(self.batch_size) for part in (self.images.test, self.images.test_labels)))
+        count = max(1, len(self.images.test) // self.batch_size)  # of even sizes: no image is left alone
+        batches = zip(*(part.tensor_split(count) for part in (self.images.test, self.images.test_labels)))
         batches = [(self.images.normalise(pixels), labels) for pixels, labels in batches]
 
         def accuracy(genotype: Genotype) -> float:

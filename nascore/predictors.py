@@ -204,7 +204,7 @@ def fit(
     architectures worse. Of several members, each leaves out its own part: with five, a fifth."""
     data, target = predictor.read(architectures), torch.tensor(rewards, dtype=predictor.head.dtype)
     kept = torch.ones(predictor.members, len(target))
-    if predictor.members > 1:
+    if len(target) > 1 and predictor.members > 1:
         order = torch.randperm(len(target), generator=generator(seed, "left out"))
         kept[order % predictor.members, torch.arange(len(target))] = 0.0
     kept /= kept.sum(1, keepdim=True)

@@ -218,7 +218,7 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
 
 
 def _space(space, entry: Method, budget: Budget):
-    if space is None and hasattr(entry.build, "own_space"):
+    if space in (None, entry.space) and hasattr(entry.build, "own_space"):
         return entry.build.own_space(budget)
     return spaces.get(space or entry.space) if space is None or isinstance(space, str) else space
 

@@ -15,8 +15,9 @@ from nascore.seeding import generator
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: its size, SGD with a cosine schedule (per epoch, to `final_learning_rate`), and the
-    regularisation. `drop_path` grows linearly from 0 over the epochs (DARTS, appendix A.2.1)."""
+    """How a network is trained: its size, SGD with a cosine schedule (per epoch, to `final_learning_rate`; with a
+    `period` it begins again after so many epochs, then after twice as many), and the regularisation. `drop_path` grows
+    linearly from 0 over the epochs (DARTS, appendix A.2.1)."""
 
     channels: int
     cells: int
@@ -31,6 +32,7 @@ class Recipe:
     cutout: int = 0
     auxiliary_weight: float = 0.0
     drop_path: float = 0.0
+    period: int = 0
 
 
 RECIPES = {
@@ -47,6 +49,11 @@ RECIPES = {
     # A child of PNAS's search: N = 2, F = 24, 20 epochs, 0.01 and a cosine. The paper does not state the batch size and
     # the decay: these are NASNet's.
     "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4),
+    # ENAS's cells, N = 15, F = 36, and its whole networks (the authors' scripts cifar10_micro_final and _macro_final:
+    # their l2 of 2e-4 has no 1/2, their clipping no effect). Theirs drop paths more often in later cells, and drop out
+    # before the classifier.
+    "enas-cifar": Recipe(36, 17, 630, 144, 0.05, 1e-4, 0.9, True, 4e-4, 0.0, 0, 0.4, 0.4, 10),
+    "enas-macro-cifar": Recipe(96, 24, 310, 100, 0.05, 1e-3, 0.9, True, 4e-4, 0.0, period=10),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
     "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
     # A child of a multi-trial search: just enough to rank it.
@@ -66,6 +73,13 @@ def recipe_named(name: str, **sizes) -> Recipe:
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
     """The cosine schedule of Loshchilov and Hutter, one period, constant within an epoch."""
     return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int = 2) -> float:
+    """Cosines of `period`, factor * period, ... epochs, one after another (Loshchilov and Hutter)."""
+    while epoch >= period:
+        epoch, period = epoch - period, period * factor
+    return cosine(start, end, epoch, period)
 
 
 class Training:
@@ -95,7 +109,8 @@ class Training:
         """One minibatch; at the end of an epoch a row with the mean loss and accuracy on the augmented images."""
         recipe, epoch = self.recipe, self.steps // self.batches.per_epoch
         images, labels = self.batches[self.steps]
-        rate = cosine(recipe.learning_rate, recipe.final_learning_rate, epoch, recipe.epochs)
+        rates = (recipe.learning_rate, recipe.final_learning_rate)
+        rate = warm_restarts(*rates, epoch, recipe.period or recipe.epochs)
         self.optimizer.param_groups[0]["lr"] = rate
         if not self.network.training:  # as after an evaluation
             self.network.train()
@@ -104,7 +119,8 @@ class Training:
         self.optimizer.zero_grad()
         logits, loss = self._loss(images, labels)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
         self.optimizer.step()
         self.steps += 1
         self.sums[0] += loss.detach() * len(labels)

@@ -9,7 +9,7 @@ import torch
 import nascore
 from nascore import data, search, spaces
 from nascore.estimators import SharedWeights, agreement
-from nascore.methods.enas import ENAS, MacroBudget, MicroBudget, skip_prior, squash, warm_restarts
+from nascore.methods.enas import ENAS, MacroBudget, MicroBudget, skip_prior, squash
 
 SMALL = dict(epochs=1, batch_size=256, channels=2, cells=3, validation=0.3, controller_steps=2, samples=3, derived=2)
 
@@ -84,12 +84,6 @@ def test_the_prior_of_twelve_layers_without_weights(digits, probability):
             p.zero_()
     prior = search.prior(search.controller(search.sample(4, "here").decisions))
     assert prior.item() == pytest.approx(0.122466, abs=1e-5)  # 66 pairs over the 11 layers that have any
-
-
-def test_restarts_end_where_the_paper_s_epochs_do():
-    rates = [warm_restarts(0.05, 0.001, epoch, 10) for epoch in range(631)]
-    assert rates[0] == 0.05 and rates[5] == pytest.approx(0.0255)
-    assert [epoch for epoch in range(1, 631) if rates[epoch] == 0.05] == [10, 30, 70, 150, 310, 630]
 
 
 def test_full_is_what_the_authors_scripts_say():

@@ -15,7 +15,7 @@ from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.nets.convolutional import Network
 from nascore.published import GENOTYPES
 from nascore.seeding import seeded
-from nascore.training import RECIPES, Recipe, Training, cosine, evaluate, recipe_named
+from nascore.training import RECIPES, Recipe, Training, cosine, evaluate, recipe_named, warm_restarts
 
 
 def images(count=24, side=32, classes=3):
@@ -50,7 +50,34 @@ def test_darts_cifar_is_the_paper_s_to_the_letter():
         "cutout": 16,
         "auxiliary_weight": 0.4,
         "drop_path": 0.2,
+        "period": 0,
     }
+
+
+def test_the_final_networks_of_enas_are_trained_as_the_authors_scripts_say():
+    micro, macro = RECIPES["enas-cifar"], RECIPES["enas-macro-cifar"]
+    assert (micro.channels, micro.cells, micro.epochs, micro.batch_size) == (36, 15 + 2, 630, 144)
+    assert (macro.channels, macro.cells, macro.epochs, macro.batch_size) == (96, 24, 310, 100)
+    assert (micro.learning_rate, micro.final_learning_rate, macro.final_learning_rate) == (0.05, 0.0001, 0.001)
+    assert micro.nesterov and macro.nesterov and micro.weight_decay == macro.weight_decay == 2 * 2e-4
+    assert (micro.period, macro.period, micro.clip, macro.clip) == (10, 10, 0, 0)
+    assert (micro.auxiliary_weight, micro.drop_path) == (0.4, pytest.approx(1 - 0.6))
+
+
+def test_restarts_end_where_enas_s_epochs_do():
+    rates = [warm_restarts(0.05, 0.001, epoch, 10) for epoch in range(631)]
+    assert rates[0] == 0.05 and rates[5] == pytest.approx(0.0255)
+    assert [epoch for epoch in range(1, 631) if rates[epoch] == 0.05] == [10, 30, 70, 150, 310, 630]
+
+
+def test_a_training_with_a_period_begins_again():
+    noise, rates = images(), []
+    loop = Training(linear(noise), noise, Recipe(1, 1, 7, len(noise.train), 0.4, 0.1, period=2), 0)
+    while not loop.done:
+        loop.step()
+        rates.append(loop.optimizer.param_groups[0]["lr"])
+    cosine_of_four = [0.25 + 0.15 * math.cos(math.pi * t / 4) for t in range(4)]
+    assert rates == pytest.approx([0.4, 0.25, *cosine_of_four, 0.4])  # 2 epochs, 4 epochs, and the first of 8
 
 
 def test_children_and_the_final_network_of_nasnet_and_nas_rl_are_trained_as_the_papers_state():

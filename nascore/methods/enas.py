@@ -7,8 +7,10 @@ so: no clipping, weight decay of 2 l2, Adam without first moment, tanh constants
 the entropy of the sampled action, the probability inside the skip prior. Choices of ours, with their reasons: batch
 statistics in the reward (running averages over different paths mean nothing); no dropout, which the code leaves on
 while it measures rewards; no auxiliary head in the search, whose own weights the code never trains; the controller
-decides in the stored order (input, operation, input, operation) and learns its anchors of the cell's inputs. As in the
-code, reduction cells of the search halve first, macro layers add their skips, rates are constant within an epoch.
+decides in the stored order (input, operation, input, operation) and learns its anchors of the cell's inputs (the code:
+zeros), and takes no further step between the first two layers; weights off the sampled path stay as they are, where the
+code decays all of them and lets their momentum move them, which would cost a step the size of the whole graph. As in
+the code, reduction cells of the search halve first, macro layers add their skips, rates are constant within an epoch.
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.controllers import Controller, Written
+from nascore.controllers import Controller, Skips, Written
 from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, one_thread, seeded
-from nascore.training import cosine
+from nascore.training import warm_restarts
 from nascore.trials import moving_average
 
 # --- Section 2.1: what the controller decides with ------------------------------------------------------------------
@@ -42,6 +44,7 @@ def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
 
 def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
     """KL of the skip probabilities `p` from `target`, which keeps networks from skipping everything or nothing."""
+    p = p.clamp(1e-6, 1 - 1e-6)
     return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
 
 
@@ -49,14 +52,6 @@ def skip_probabilities(written: Written, positions: Sequence[int]) -> Tensor:
     """The probability of a skip at each of the positions (N, skips), from that of what was decided there."""
     p = written.log_probs[:, positions].exp()
     return torch.where(written.decisions[:, positions] == 1, p, 1 - p)
-
-
-def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int = 2) -> float:
-    """Cosines of `period`, factor * period, ... epochs, one after another (Loshchilov and Hutter), constant within an
-    epoch."""
-    while epoch >= period:
-        epoch, period = epoch - period, period * factor
-    return cosine(start, end, epoch, period)
 
 
 # --- the budgets ----------------------------------------------------------------------------------------------------
@@ -191,9 +186,12 @@ class ENAS:
             return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
 
         with seeded(self.seed, "controller"):
-            controller = Controller(space, budget.hidden, layers=1, scale=0.1, adjust=adjust)
+            controller = Controller(space, budget.hidden, layers=1, scale=0.1, bias=False, adjust=adjust)
         if budget.operation_bias:
-            controller.heads[controller.kinds.index("op")].head.bias.data = budget.operation_bias * likes
+            controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(budget.operation_bias * likes)
+        for head in controller.heads:
+            if isinstance(head, Skips):
+                head.more = 1
         return controller
 
     @property
@@ -273,6 +271,8 @@ class ENAS:
             if self.skips:
                 metrics["skip_rate"] = decisions[:, self.skips].double().mean().item()
                 loss = loss + budget.skip_weight * self.prior(written)
+            if not loss.isfinite():
+                raise UserError(f"the controller's loss became {loss.item()}: lower --controller-learning-rate")
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()
@@ -294,8 +294,8 @@ class ENAS:
         return (self.supernet(images, genotype).argmax(1) == labels).double().mean().item()
 
     def derive(self):
-        """Sample some architectures, score each on one validation minibatch, keep the best (section 2.3). It is then
-        trained from scratch, by `training` or `nascore train`: shared weights are no result."""
+        """Sample some architectures, score each on the same validation minibatch (augmented, as all of them), keep the
+        best (section 2.3). It is then trained from scratch, by `nascore train`: shared weights are no result."""
         genotypes = [self.space.decode(row) for row in self.sample(self.budget.derived, "derive", self.steps).lists()]
         return max(genotypes, key=lambda genotype: self.accuracy(genotype, 0))
 
@@ -315,5 +315,6 @@ class ENAS:
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.baseline, self.steps, self.history = state["baseline"], state["steps"], list(state["history"])
+        self._written = (-1, [])
 
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")

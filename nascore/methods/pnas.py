@@ -102,8 +102,8 @@ class PNAS(MultiTrial):
         self.predicted: list[float | None] = []  # of everything proposed; none at the first level
         self.fit_correlation = 0.0  # of the predictor that chose the level in hand, on what it was fitted on
         first = list(distinct(space, next_blocks(space)))  # S_1
-        if 0 < budget.first < len(first):
-            first = Random(seed).sample(first, budget.first)
+        if (count := min(budget.first or len(first), budget.trials)) < len(first):
+            first = Random(seed).sample(first, count)  # in order they would be cells of the same first inputs
         self.queue: list[tuple[Decisions, float | None]] = [(architecture, None) for architecture in first]
 
     @staticmethod
