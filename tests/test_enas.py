@@ -8,6 +8,7 @@ import torch
 
 import nascore
 from nascore import data, search, spaces
+from nascore.errors import UserError
 from nascore.estimators import SharedWeights, agreement
 from nascore.methods.enas import ENAS, MacroBudget, MicroBudget, skip_prior, squash
 
@@ -71,9 +72,26 @@ def test_a_skip_is_sampled_with_sigmoid_of_twice_its_score(digits):
     assert torch.allclose(written.log_probs[:, [2, 4, 5]].exp(), torch.sigmoid(2 * q), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "name, fields, size", [("enas-micro", {"nodes": 5}, 41_733 + 2 * 64), ("enas-macro", {"layers": 12}, 41_856)]
+)
+def test_the_controllers_are_as_large_as_the_authors(digits, name, fields, size):
+    """Beyond theirs, in the micro space: the anchors of the two inputs are learned."""
+    assert sum(p.numel() for p in enas(digits, name, **fields).controller.parameters()) == size
+
+
+def test_after_the_skips_it_reads_their_anchors_over_one_more_than_there_are(digits):
+    search = enas(digits, "enas-macro", layers=4)
+    skip = search.controller.heads[search.controller.kinds.index("skip")]
+    anchors = torch.arange(6.0).view(1, 3, 2)
+    assert skip.read(torch.tensor([[1, 0, 1]]), anchors)[0].tolist() == pytest.approx([(0 + 4) / 3, (1 + 5) / 3])
+    assert skip.read(torch.tensor([[0, 0, 0]]), anchors).tolist() == [[0, 0]]
+
+
 def test_the_skip_prior_at_even_odds():
     assert skip_prior(torch.tensor(0.5)).item() == pytest.approx(0.020411, abs=1e-6)
     assert skip_prior(torch.tensor(0.4)).item() == pytest.approx(0, abs=1e-7)
+    assert skip_prior(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-math.log(0.6), -math.log(0.4)], abs=1e-4)
 
 
 @pytest.mark.parametrize("probability", ["code", "sampled"])
@@ -108,6 +126,116 @@ def test_each_phase_leaves_the_other_s_parameters_alone(digits, name):
     search.train_controller(0)
     assert same(search.supernet, omega) and not same(search.controller, theta)
     assert all(p.grad is None for p in search.supernet.parameters())
+
+
+def test_weights_see_training_images_and_rewards_validation_images_each_another_minibatch():
+    pixels = torch.arange(60, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
+    labels = torch.arange(60) % 3
+    marked = data.Images("marked", pixels, labels, pixels, labels, tuple("abc"), (0.0,) * 3, (1.0,) * 3, 0, False)
+    search, seen = enas(marked, batch_size=10, validation=0.5, samples=3), []  # an image's value is its number
+    supernet = search.supernet
+
+    def watched(images, genotype):
+        seen.append({round(255 * value) for value in images[:, 0, 0, 0].tolist()})
+        return supernet(images, genotype)
+
+    search.supernet = watched
+    halves = [set(part[:, 0, 0, 0].tolist()) for part in (search.images.train, search.images.test)]
+    assert [len(half) for half in halves] == [30, 30] and not halves[0] & halves[1]
+    for k in range(3):
+        search.train_shared(0, k)
+    search.train_controller(0)
+    assert set.union(*seen[:3]) == halves[0] and set.union(*seen[3:]) == halves[1]
+
+
+@pytest.mark.parametrize("entropy", ["full", "sampled"])
+@pytest.mark.parametrize("probability, target", [("code", 0.4), ("sampled", 0.4), ("sampled", 0.2)])
+def test_the_controller_s_loss_is_reinforce_and_the_prior(digits, entropy, probability, target, monkeypatch):
+    fields = dict(entropy=entropy, skip_probability=probability, skip_target=target, skip_weight=0.8, tanh_constant=0.0)
+    search = enas(digits, "enas-macro", layers=3, samples=4, entropy_weight=0.1, decay=0.9, **fields)
+    with torch.no_grad():
+        for p in search.controller.parameters():
+            p.mul_(10)  # far from even odds
+    accuracies, losses, backward = iter([0.1, 0.7, 0.3, 0.9]), [], torch.Tensor.backward
+    monkeypatch.setattr(search, "accuracy", lambda genotype, minibatch: next(accuracies))
+    decisions = search.sample(4, "controller", 0).decisions
+    with torch.no_grad():
+        written = search.controller(decisions)
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: losses.append(loss.item()) or backward(loss))
+    search.train_controller(0)
+
+    baseline = expected = 0.0
+    for reward, log_p, h in zip([0.1, 0.7, 0.3, 0.9], written.log_probs.tolist(), written.entropies.tolist()):
+        reward += 0.1 * (sum(h) if entropy == "full" else -sum(x * math.exp(x) for x in log_p))
+        baseline = 0.9 * baseline + 0.1 * reward
+        expected -= (reward - baseline) * sum(log_p) / 4
+    for row, log_p in zip(decisions.tolist(), written.log_probs.tolist()):
+        for at in (2, 4, 5):  # the one skip of layer 2, the two of layer 3; the prior is the mean over the two layers
+            p = math.exp(log_p[at]) if row[at] else 1 - math.exp(log_p[at])  # sigmoid(2 q)
+            q = math.log(p / (1 - p)) / 2
+            p = 1 / (1 + math.exp(-q)) if probability == "code" else p
+            kl = p * math.log(p / target) + (1 - p) * math.log((1 - p) / (1 - target))
+            expected += 0.8 * kl / 2 / 4
+    assert losses[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_controller_that_runs_away_ends_in_one_line(digits, monkeypatch):
+    search = enas(digits)
+    monkeypatch.setattr(search, "accuracy", lambda genotype, minibatch: math.inf)
+    with pytest.raises(UserError, match="controller's loss became .*: lower --controller-learning-rate"):
+        search.train_controller(0)
+
+
+def test_the_optimisers_are_the_authors(digits):
+    search = enas(digits)
+    theta, omega = search.controller_optimizer.defaults, search.weight_optimizer.defaults
+    assert (theta["lr"], theta["betas"], theta["eps"]) == (0.0035, (0.0, 0.999), 1e-3)
+    assert (omega["momentum"], omega["nesterov"], omega["weight_decay"]) == (0.9, True, 2e-4)
+    ours = enas(digits, beta1=0.9, epsilon=1e-8).controller_optimizer.defaults
+    assert (ours["betas"], ours["eps"]) == ((0.9, 0.999), 1e-8)
+
+
+def test_the_learning_rate_of_the_weights_restarts(digits):
+    search, rates = enas(digits, period=1, learning_rate=0.4, final_learning_rate=0.1), []
+    for epoch in range(4):
+        search.train_shared(epoch, 0)
+        rates.append(search.weight_optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.4, 0.4, 0.25, 0.4])  # one epoch, two, and the first of four
+
+
+def test_a_step_is_as_long_as_clipping_allows_and_weights_off_the_path_stay(digits):
+    plain = dict(momentum=0.0, weight_decay=0.0, learning_rate=1.0)
+
+    def length(**fields):
+        search = enas(digits, **plain, **fields)
+        before = snapshot(search.supernet)
+        search.train_shared(0, 0)
+        return math.sqrt(
+            sum((p - before[name]).square().sum().item() for name, p in search.supernet.named_parameters())
+        )
+
+    assert length(clip=0.01) == pytest.approx(0.01, rel=1e-3) and length() > 0.05
+
+    search = enas(digits, batch_size=64)  # with momentum and decay
+    for k in range(3):
+        search.train_shared(0, k)
+    before, idle = snapshot(search.supernet), set()
+    search.train_shared(0, 3)
+    idle = {name for name, p in search.supernet.named_parameters() if p.grad is None}
+    assert idle and all(torch.equal(p, before[name]) for name, p in search.supernet.named_parameters() if name in idle)
+    assert not same(search.supernet, before)
+
+
+def test_the_best_of_the_samples_on_one_minibatch_is_derived(digits, monkeypatch):
+    search, asked = enas(digits, derived=6), []
+
+    def accuracy(genotype, minibatch):
+        asked.append((genotype, minibatch))
+        return 1 / (1 + abs(len(asked) - 4))  # the fourth is the best
+
+    monkeypatch.setattr(search, "accuracy", accuracy)
+    assert search.derive() == asked[3][0] and len({genotype for genotype, _ in asked}) == 6
+    assert {minibatch for _, minibatch in asked} == {0}
 
 
 def test_every_minibatch_has_an_architecture_of_its_own(digits):
@@ -186,6 +314,27 @@ def test_shared_weights_are_an_estimator_for_any_multi_trial_search(digits):
     estimate = SharedWeights(search.supernet, search.images, 100)
     found = nascore.run("random", space=space, estimate=estimate, trials=3, progress=False)
     assert found.reward == max(row["reward"] for row in found.history) == estimate([found.genotype])[0]
+
+
+def test_no_image_is_scored_alone(digits):
+    sizes = []
+    few = dataclasses.replace(digits, test=digits.test[:33], test_labels=digits.test_labels[:33])
+
+    def supernet(images, genotype):
+        sizes.append(len(images))
+        return torch.nn.functional.one_hot(torch.zeros(len(images), dtype=torch.long), 10)
+
+    zeros = (few.test_labels == 0).double().mean().item()
+    assert SharedWeights(supernet, few, 32)(["any"]) == [pytest.approx(zeros)]
+    assert sum(sizes) == 33 and min(sizes) > 1
+
+
+def test_a_space_named_as_its_own_keeps_the_budget_s_size(digits):
+    how = dict(budget="smoke", data=digits, progress=False)
+    for space in (None, "enas-micro"):
+        assert len(nascore.run("enas-micro", space=space, nodes=1, **SMALL, **how).genotype.normal.nodes) == 1
+    few = SMALL | {"layers": 2}
+    assert len(nascore.run("enas-macro", space="enas-macro", **few, **how).genotype.layers) == 2
 
 
 def test_on_nasbench201_the_found_cell_is_looked_up_in_the_table(digits):

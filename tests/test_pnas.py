@@ -8,6 +8,7 @@ from nascore import spaces
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import canonical
+from nascore.methods import pnas
 from nascore.methods.pnas import PNAS, PNASBudget, distinct, expand, next_blocks, rank_correlations, top_k
 
 TWO, BENCH = spaces.get("pnas", blocks=2), spaces.get("nasbench201")
@@ -92,6 +93,26 @@ def test_a_search_climbs_level_by_level_and_keeps_what_its_predictor_ranks_first
     assert all("predicted" not in row for row in search.history[:5])
     forms = {canonical(BENCH.decode(d)) for d in seen}
     assert len(forms) == 25
+
+
+def test_the_first_level_has_a_learning_rate_of_its_own(monkeypatch):
+    rates, fit = [], pnas.fit
+    monkeypatch.setattr(pnas, "fit", lambda *data, **how: rates.append(how["learning_rate"]) or fit(*data, **how))
+    finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", trials=15, beam=5, steps=1), seed=0))
+    assert rates == [0.01, 0.002]
+
+
+def test_a_single_cell_of_the_first_level_teaches_every_member():
+    search = finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", trials=9, beam=4, first=1, steps=2), seed=0))
+    assert all(0 < row["predicted"] < 1 for row in search.history[1:])
+
+
+def test_too_few_trials_for_the_first_level_are_spent_at_random():
+    """In the order of enumeration the last 36 of the 136, which read c_{k-1} twice, would never be tried."""
+    tried = PNAS(TWO, convolutions, PNASBudget.preset("full", trials=100), seed=0).queue
+    assert len(tried) == 100 and 10 < sum(decisions[:2] == (1, 1) for decisions, _ in tried) < 36
+    other = PNAS(TWO, convolutions, PNASBudget.preset("full", trials=100), seed=1).queue
+    assert tried != other
 
 
 def test_it_returns_the_best_of_the_largest_level():
