@@ -92,10 +92,12 @@ def on_digits(count: int) -> None:
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
     recipe = Recipe(channels=8, cells=3, epochs=8, batch_size=64, learning_rate=0.05)
-    alone = train_children(genotypes, images, recipe, channels=8, cells=3, skeleton="enas", workers=1)
+    sizes = dict(channels=8, cells=3, skeleton="enas", workers=1)
+    alone, again = (train_children(genotypes, images, recipe, seed=seed, **sizes) for seed in range(2))
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
     result = {"space": "enas-micro", "epochs": recipe.epochs, "learning": []}
     result["parameters"] = triple(agreement(sizes, rewards))
+    result["again"] = triple(agreement([a.reward for a in again], rewards))  # another seed: what noise leaves
     how = UNIFORM | dict(epochs=300, period=300, channels=8, cells=3, batch_size=32, learning_rate=0.1, validation=0.2)
     loop = build(images, space, 0, **how)
     for epochs in (30, 100, 300):
