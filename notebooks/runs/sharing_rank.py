@@ -87,12 +87,12 @@ def on_the_table(images, seeds: int, count: int) -> None:
         keep("nasbench201", result)
 
 
-def trained_alone(images, what: str, count: int, ranked: tuple[int, ...], **fields) -> None:
+def trained_alone(images, what: str, count: int, alone_for: int, ranked: tuple[int, ...], **fields) -> None:
     """ENAS's own space: against each cell trained from scratch, twice, so that we know what noise leaves to rank."""
     space, random = spaces.get("enas-micro"), Random(0)
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
-    recipe = Recipe(channels=8, cells=3, epochs=8, batch_size=64, learning_rate=0.05)
+    recipe = Recipe(channels=8, cells=3, epochs=alone_for, batch_size=64, learning_rate=0.05)
     sizes = dict(channels=8, cells=3, skeleton="enas", workers=1)
     alone, again = (train_children(genotypes, images, recipe, seed=seed, **sizes) for seed in range(2))
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
@@ -127,11 +127,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     if options.what == "digits":
-        trained_alone(data.load("digits"), "digits", 40, (30, 100, 300), batch_size=32)
+        trained_alone(data.load("digits"), "digits", 40, 8, (30, 100, 300), batch_size=32)
         return
     images = data.load(options.data)
     if options.what == "cifar10":
-        trained_alone(images, "cifar10", 32, (10, 30, 100))
+        trained_alone(images, "cifar10", 30, 3, (10, 30, 60))
     elif options.what == "nasbench201":
         on_the_table(images, options.seeds, 150)
     else:
