@@ -19,7 +19,7 @@ from nascore.nets.measure import parameters
 from nascore.seeding import seeded
 
 RUNS = Path("notebooks/runs")
-RECIPE = training.Recipe(channels=8, cells=5, epochs=6, batch_size=64, learning_rate=0.05)
+RECIPE = training.Recipe(channels=8, cells=3, epochs=6, batch_size=64, learning_rate=0.05)
 
 
 def untrained(images, count: int):
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--random", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
     images = data.load(options.data)
     cells = {"derived": from_json((RUNS / "enas-micro-cifar10/genotype.json").read_text())}
