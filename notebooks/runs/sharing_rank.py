@@ -1,7 +1,7 @@
 """Does sharing rank? Random search with shared weights on NAS-Bench-201's space and CIFAR-10 images under several
 seeds: 150 random cells by shared-weight accuracy against the table, as the supernet learns, and the cell it derives.
 ENAS and its untrained controller with the same budget. In ENAS's micro space, on digits and on CIFAR-10: random cells
-against training each from scratch, twice.
+against training each from scratch.
 
     python notebooks/runs/sharing_rank.py --data scratch/cifar10-part nasbench201|digits|cifar10|searches
 """
@@ -88,26 +88,24 @@ def on_the_table(images, seeds: int, count: int) -> None:
 
 
 def trained_alone(images, what: str, count: int, alone_for: int, ranked: tuple[int, ...], **fields) -> None:
-    """ENAS's own space: against each cell trained from scratch, twice, so that we know what noise leaves to rank."""
+    """ENAS's own space: against each cell trained from scratch."""
     space, random = spaces.get("enas-micro"), Random(0)
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
     recipe = Recipe(channels=8, cells=3, epochs=alone_for, batch_size=64, learning_rate=0.05)
     sizes = dict(channels=8, cells=3, skeleton="enas", workers=1)
-    alone, again = (train_children(genotypes, images, recipe, seed=seed, **sizes) for seed in range(2))
+    alone = train_children(genotypes, images, recipe, **sizes)
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
-    mean = [(a.reward + b.reward) / 2 for a, b in zip(alone, again)]
-    result = {"epochs": recipe.epochs, "again": triple(agreement([a.reward for a in again], rewards)), "learning": []}
-    result["parameters"] = triple(agreement(sizes, mean))
+    result = {"epochs": recipe.epochs, "parameters": triple(agreement(sizes, rewards)), "learning": []}
     print(result, flush=True)
     how = dict(channels=8, cells=3, validation=0.2, learning_rate=0.1, epochs=ranked[-1], period=ranked[-1])
     loop = build(images, space, 0, **UNIFORM, **how | fields)
     for epochs in ranked:
         shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
         row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
-        result["learning"].append(row | {"reward": triple(agreement(shared, mean))})
+        result["learning"].append(row | {"reward": triple(agreement(shared, rewards))})
         print(result["learning"][-1], flush=True)
-    result["cells"] = [[c, round(s, 4), round(m, 4), p] for c, s, m, p in zip(cells, shared, mean, sizes)]
+    result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
     keep(what, result)
 
 
