@@ -1,9 +1,9 @@
 """Does sharing rank? Random search with shared weights on NAS-Bench-201's space and CIFAR-10 images under several
 seeds: 150 random cells by shared-weight accuracy against the table, as the supernet learns, and the cell it derives.
-ENAS and its untrained controller with the same budget. In ENAS's micro space, on digits and on CIFAR-10: random cells
-against training each from scratch.
+ENAS and its untrained controller with the same budget. In ENAS's micro space: 30 random cells against training
+each from scratch.
 
-    python notebooks/runs/sharing_rank.py --data scratch/cifar10-part nasbench201|digits|cifar10|searches
+    python notebooks/runs/sharing_rank.py --data scratch/cifar10-part nasbench201|cifar10|searches
 """
 
 import argparse
@@ -87,26 +87,26 @@ def on_the_table(images, seeds: int, count: int) -> None:
         keep("nasbench201", result)
 
 
-def trained_alone(images, what: str, count: int, alone_for: int, ranked: tuple[int, ...], **fields) -> None:
+def trained_alone(images, count: int = 30, ranked: tuple[int, ...] = (10, 30, 60)) -> None:
     """ENAS's own space: against each cell trained from scratch."""
     space, random = spaces.get("enas-micro"), Random(0)
     cells = [space.sample(random) for _ in range(count)]
     genotypes = [space.decode(cell) for cell in cells]
-    recipe = Recipe(channels=8, cells=3, epochs=alone_for, batch_size=64, learning_rate=0.05)
+    recipe = Recipe(channels=8, cells=3, epochs=3, batch_size=64, learning_rate=0.05)
     sizes = dict(channels=8, cells=3, skeleton="enas", workers=1)
     alone = train_children(genotypes, images, recipe, **sizes)
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
     result = {"epochs": recipe.epochs, "parameters": triple(agreement(sizes, rewards)), "learning": []}
     print(result, flush=True)
     how = dict(channels=8, cells=3, validation=0.2, learning_rate=0.1, epochs=ranked[-1], period=ranked[-1])
-    loop = build(images, space, 0, **UNIFORM, **how | fields)
+    loop = build(images, space, 0, **UNIFORM | how)
     for epochs in ranked:
         shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
         row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
         result["learning"].append(row | {"reward": triple(agreement(shared, rewards))})
         print(result["learning"][-1], flush=True)
     result["cells"] = [[c, round(s, 4), round(r, 4), p] for c, s, r, p in zip(cells, shared, rewards, sizes)]
-    keep(what, result)
+    keep("cifar10", result)
 
 
 def searches(images, seeds: int) -> None:
@@ -120,16 +120,13 @@ def searches(images, seeds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("what", choices=("nasbench201", "digits", "cifar10", "searches"))
+    parser.add_argument("what", choices=("nasbench201", "cifar10", "searches"))
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    if options.what == "digits":
-        trained_alone(data.load("digits"), "digits", 40, 8, (30, 100, 300), batch_size=32)
-        return
     images = data.load(options.data)
     if options.what == "cifar10":
-        trained_alone(images, "cifar10", 30, 3, (10, 30, 60))
+        trained_alone(images)
     elif options.what == "nasbench201":
         on_the_table(images, options.seeds, 150)
     else:
