@@ -1,6 +1,5 @@
 """Loading, splitting and augmenting, pixel by pixel."""
 
-import os
 import shutil
 import tarfile
 import time
@@ -376,11 +375,13 @@ def test_every_name_is_a_class_of_torchvision():
 def test_all_of_cifar10_loads_from_a_folder_and_20_times_faster_the_second_time(tmp_path):
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
-    began = os.times()
+    began = time.monotonic()
     images = load(tmp_path)
-    middle = os.times()
-    again = load(tmp_path)
-    end = os.times()
+    first, later = time.monotonic() - began, []
+    for _ in range(3):  # the quickest of them: on a busy machine any one may be late
+        began = time.monotonic()
+        again = load(tmp_path)
+        later.append(time.monotonic() - began)
     assert images.train.shape == (50_000, 3, 32, 32) and images.test.shape == (10_000, 3, 32, 32)
     assert torch.bincount(images.train_labels).tolist() == [5_000] * 10
     assert torch.bincount(images.test_labels).tolist() == [1_000] * 10
@@ -390,6 +391,5 @@ def test_all_of_cifar10_loads_from_a_folder_and_20_times_faster_the_second_time(
     assert_close(torch.tensor(images.std), torch.tensor(CIFAR10_STATISTICS[1]), atol=0.01, rtol=0)
     halves = images.validation_split(0.5)
     assert abs(torch.bincount(halves.test_labels) - 2_500).max() < 250
-    first, second = (middle.elapsed - began.elapsed), (end.elapsed - middle.elapsed)
-    assert first >= 20 * second, f"first {first:.2f} s, second {second:.2f} s"
+    assert first >= 20 * min(later), f"first {first:.2f} s, then {min(later):.2f} s"
     shutil.rmtree(tmp_path)  # 60,000 files that pytest would keep
