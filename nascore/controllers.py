@@ -84,9 +84,12 @@ class Pointer(Attention):
 
 class Skips(Attention):
     """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out and the score for in.
-    What the next step reads NAS-RL leaves open: here the mean of the anchors that are in."""
+    What the next step reads NAS-RL leaves open: here the mean of the anchors that are in; in ENAS it is their sum over
+    one `more` than they are."""
 
-    more = 0  # counted beside those that are in: 1 in ENAS, whose next step reads their sum over one more than they are
+    def __init__(self, hidden: int, more: int):
+        super().__init__(hidden)
+        self.more = more
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         score = self.score(state, anchors)
@@ -111,7 +114,8 @@ class Step:
 
 class Controller(nn.Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every weight uniform in
-    (-scale, scale), with biases in the LSTM and in the softmax heads or without. The first step reads a learned start.
+    (-scale, scale), with biases in the LSTM and in the softmax heads or without, `more` for `Skips`. The first step
+    reads a learned start.
     `adjust(position, logits)` may change the logits of what is decided at a position, (N, decisions at once, options),
     before they become probabilities."""
 
@@ -122,10 +126,11 @@ class Controller(nn.Module):
         layers: int = 2,
         scale: float = 0.08,
         bias: bool = True,
+        more: int = 0,
         adjust: Callable[[int, Tensor], Tensor] = lambda position, logits: logits,
     ):
         super().__init__()
-        self.adjust, self.bias = adjust, bias
+        self.adjust, self.bias, self.more = adjust, bias, more
         self.space, self.counts = space, _counts(space)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
@@ -148,7 +153,7 @@ class Controller(nn.Module):
     def _head(self, kind: str, tokens: Sequence[Token], hidden: int) -> nn.Module:
         sizes = [(count, len(token.refers_to)) for count, token in zip(self.counts, tokens) if token.kind == kind]
         if set(sizes) == {(2, 1)}:
-            return Skips(hidden)
+            return Skips(hidden, self.more)
         if any(anchors for _, anchors in sizes):
             return Pointer(hidden, max(count - anchors for count, anchors in sizes))
         return Softmax(hidden, max(count for count, _ in sizes), self.bias)

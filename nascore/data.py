@@ -67,14 +67,23 @@ class Images:
 
 
 class Batches:
-    """Augmented minibatches of the training images, indexed by the step of training: `batches[step]` is the same
-    whenever it is asked for, and every `per_epoch` steps see each image once. `which="test"` draws the augmented
-    batches from the other half of a split, as DARTS does for the architecture step."""
+    """Minibatches of the training images, indexed by the step of training: `batches[step]` is the same whenever it is
+    asked for, and every `per_epoch` steps see each image once. `which="test"` draws them from the other half of a
+    split. They are augmented, in DARTS's architecture step too, or plain, as for ENAS's rewards."""
 
-    def __init__(self, images: Images, batch_size: int, *place: int | str, cutout: int = 0, which: str = "train"):
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        *place: int | str,
+        cutout: int = 0,
+        which: str = "train",
+        augment: bool = True,
+    ):
         self.images, self.place, self.cutout = images, (*place, which), cutout
         pixels, self.labels = getattr(images, which), getattr(images, f"{which}_labels")
-        pad = images.padding
+        self.padding, self.flip = (images.padding, images.flip) if augment else (0, False)
+        pad = self.padding
         # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in channels_last.
         self.pixels = F.pad(pixels, (pad,) * 4).permute(0, 2, 3, 1).contiguous()  # (N, H + 2 pad, W + 2 pad, C)
         full, rest = divmod(len(pixels), batch_size)
@@ -98,12 +107,12 @@ class Batches:
 
     def crop(self, index: Tensor, random: torch.Generator) -> Tensor:
         """The images `index`, each shifted at random within the padding and, where that is allowed, mirrored."""
-        n, pad, device = len(index), self.images.padding, index.device
+        n, pad, device = len(index), self.padding, index.device
         height, width = self.images.train.shape[2:]
         top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=random, device=device)
         rows = top + torch.arange(height, device=device)  # (n, height)
         columns = torch.arange(width, device=device).expand(n, width)
-        if self.images.flip:
+        if self.flip:
             mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         return self.pixels[index[:, None, None], rows[:, :, None], (left + columns)[:, None]].permute(0, 3, 1, 2)

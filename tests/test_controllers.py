@@ -122,6 +122,35 @@ def test_a_skip_is_the_sigmoid_of_v_tanh_of_both_anchors():
     assert log_probs[11].item() == pytest.approx(1 - probability(second, third), abs=1e-12)
 
 
+def test_a_pointer_is_the_softmax_of_v_tanh_of_both_anchors_and_what_it_chose_is_read():
+    space = spaces.get("enas-micro", nodes=2)
+    policy = controller(space, hidden=5, layers=1, scale=0.8).double()
+    decisions = [1, 3, 0, 0, 2, 4, 1, 2] + [0, 1] * 4  # node 1 reads node 0 (option 2) first, then the cell's input 1
+    heads, state = dict(zip(policy.kinds, policy.heads)), None
+    pointer, embedding = heads["input"], heads["op"].embedding.weight
+
+    def step(read):
+        nonlocal state
+        state = policy.lstm[0](read, state)
+        return state[0]
+
+    def chosen(anchors, now, option):
+        scores = [pointer.v(torch.tanh(pointer.prev(anchor) + pointer.curr(now))) for anchor in anchors]
+        return torch.softmax(torch.cat(scores, 1), 1)[0, option].item()
+
+    anchors = [pointer.inputs[k][None] for k in (0, 1)]
+    now, found = step(policy.start[None]), []
+    for first, op, second, other in (decisions[:4], decisions[4:8]):
+        found.append(chosen(anchors, now, first))
+        found.append(torch.softmax(heads["op"].head(step(anchors[first])), 1)[0, op].item())
+        now = step(embedding[op][None])
+        found.append(chosen(anchors, now, second))
+        found.append(torch.softmax(heads["op"].head(step(anchors[second])), 1)[0, other].item())
+        now = step(embedding[other][None])
+        anchors.append(now)  # the state that reads the node's last decision stands for the node
+    assert policy([decisions]).log_probs[0, :8].exp().tolist() == pytest.approx(found, abs=1e-12)
+
+
 def test_decisions_of_one_kind_share_a_head_and_the_depth_costs_nothing():
     def parameters(space):
         return sum(p.numel() for p in Controller(space).parameters())

@@ -104,11 +104,23 @@ def test_the_prior_of_twelve_layers_without_weights(digits, probability):
     assert prior.item() == pytest.approx(0.122466, abs=1e-5)  # 66 pairs over the 11 layers that have any
 
 
+# cifar10_micro_search.sh and cifar10_macro_search.sh, with the defaults of the code behind them.
+SCRIPTS = dict(
+    epochs=(150, 310), batch_size=(160, 128), channels=(20, 36), validation=(0.1, 0.1), learning_rate=(0.05, 0.05),
+    final_learning_rate=(0.0005, 0.0005), period=(10, 10), momentum=(0.9, 0.9), weight_decay=(2 * 1e-4, 2 * 2.5e-4),
+    controller_steps=(30, 50), samples=(10, 20), controller_learning_rate=(0.0035, 0.001), beta1=(0.0, 0.0),
+    epsilon=(1e-3, 1e-3), tanh_constant=(1.1, 1.5), op_tanh_reduce=(2.5, 1.0), temperature=(0.0, 0.0),
+    operation_bias=(10.0, 0.0), normal_bonus=(0.25, 0.0), entropy_weight=(1e-4, 1e-4), entropy=("full", "sampled"),
+    decay=(0.99, 0.99), skip_weight=(0.0, 0.8), skip_target=(0.4, 0.4), skip_probability=("code", "code"),
+    hidden=(64, 64), clip=(0.0, 0.0), sampler=("controller", "controller"), derived=(10, 10),
+)  # fmt: skip
+
+
 def test_full_is_what_the_authors_scripts_say():
-    micro, macro = MicroBudget.preset("full"), MacroBudget.preset("full")
-    assert (micro.epochs, micro.batch_size, micro.channels, micro.cells) == (150, 160, 20, 8)
-    assert (macro.epochs, macro.batch_size, macro.channels, macro.layers) == (310, 128, 36, 12)
-    assert (micro.controller_steps * micro.samples, macro.controller_steps * macro.samples) == (300, 1000)
+    micro, macro = (dataclasses.asdict(cls.preset("full")) for cls in (MicroBudget, MacroBudget))
+    assert {name: (micro[name], macro[name]) for name in SCRIPTS} == SCRIPTS
+    assert micro.keys() - SCRIPTS.keys() == {"nodes", "cells"} and (micro["nodes"], micro["cells"]) == (5, 8)
+    assert macro.keys() - micro.keys() == {"layers"} and macro["layers"] == 12
 
 
 # --- section 2.2: two phases ----------------------------------------------------------------------------------------
@@ -131,12 +143,13 @@ def test_each_phase_leaves_the_other_s_parameters_alone(digits, name):
 def test_weights_see_training_images_and_rewards_validation_images_each_another_minibatch():
     pixels = torch.arange(60, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
     labels = torch.arange(60) % 3
-    marked = data.Images("marked", pixels, labels, pixels, labels, tuple("abc"), (0.0,) * 3, (1.0,) * 3, 0, False)
-    search, seen = enas(marked, batch_size=10, validation=0.5, samples=3), []  # an image's value is its number
-    supernet = search.supernet
+    marked = data.Images("marked", pixels, labels, pixels, labels, tuple("abc"), (0.0,) * 3, (1.0,) * 3, 2, True)
+    search = enas(marked, batch_size=10, validation=0.5, samples=3)  # an image's value is its number
+    supernet, seen, plain = search.supernet, [], []
 
     def watched(images, genotype):
-        seen.append({round(255 * value) for value in images[:, 0, 0, 0].tolist()})
+        seen.append({round(255 * value) for value in images.amax((1, 2, 3)).tolist()})
+        plain.append(bool((images == images[:, :1, :1, :1]).all()))
         return supernet(images, genotype)
 
     search.supernet = watched
@@ -146,6 +159,7 @@ def test_weights_see_training_images_and_rewards_validation_images_each_another_
         search.train_shared(0, k)
     search.train_controller(0)
     assert set.union(*seen[:3]) == halves[0] and set.union(*seen[3:]) == halves[1]
+    assert not any(plain[:3]) and all(plain[3:])  # only training images are shifted within their border of zeros
 
 
 @pytest.mark.parametrize("entropy", ["full", "sampled"])
@@ -219,7 +233,7 @@ def test_a_step_is_as_long_as_clipping_allows_and_weights_off_the_path_stay(digi
     search = enas(digits, batch_size=64)  # with momentum and decay
     for k in range(3):
         search.train_shared(0, k)
-    before, idle = snapshot(search.supernet), set()
+    before = snapshot(search.supernet)
     search.train_shared(0, 3)
     idle = {name for name, p in search.supernet.named_parameters() if p.grad is None}
     assert idle and all(torch.equal(p, before[name]) for name, p in search.supernet.named_parameters() if name in idle)
@@ -342,9 +356,14 @@ def test_on_nasbench201_the_found_cell_is_looked_up_in_the_table(digits):
     assert 10 <= result.details["cifar10_test_200ep"] <= 94.3733
 
 
-def test_budgets_tell_macro_from_micro():
-    names = {f.name for f in dataclasses.fields(MacroBudget)}
-    assert names - {f.name for f in dataclasses.fields(MicroBudget)} == {"layers"}
+def test_the_best_is_scored_on_all_validation_images(digits):
+    search = enas(digits, batch_size=64)
+    best = search.best
+    images = search.images.normalise(search.images.test)
+    with torch.no_grad():
+        right = [search.supernet(part, best.genotype).argmax(1) for part in images.tensor_split(len(images) // 64)]
+    accuracy = (torch.cat(right) == search.images.test_labels).double().mean().item()
+    assert best.reward == pytest.approx(accuracy, abs=1e-9) and len(images) > 2 * 64
 
 
 # --- does sharing rank? ---------------------------------------------------------------------------------------------

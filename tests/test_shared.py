@@ -1,5 +1,6 @@
 """ENAS's supernet: who shares what, that a path is the plain network of its operations, and what it costs."""
 
+import copy
 import statistics
 import time
 from random import Random
@@ -9,9 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from nascore import spaces
+from nascore.bench import Operations
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
 from nascore.nets.convolutional import Network
+from nascore.nets.measure import parameters
 from nascore.nets.shared import SharedCells, SharedLayers, shared_network
 from nascore.seeding import seeded
 
@@ -96,6 +99,49 @@ def test_in_the_macro_space_a_layer_adds_its_skips_before_batch_norm():
     assert torch.allclose(network(x, genotype), network.classifier(states[-1].mean((2, 3))), atol=1e-5)
 
 
+def test_a_micro_path_reads_both_cells_before_it_and_brings_its_loose_ends_back_to_one_width():
+    """Cell by cell as the paper tells it (section 2.4): reduce, reduce, normal, each with another genotype."""
+    space, network = supernet("enas-micro", cells=3, nodes=2)
+    normal = micro(((0, 1), ("sep_conv_3x3", "skip_connect")), ((0, 0), ("max_pool_3x3", "sep_conv_5x5"))).normal
+    reduce = micro(((1, 1), ("avg_pool_3x3", "sep_conv_3x3")), ((2, 1), ("sep_conv_5x5", "skip_connect"))).normal
+    assert (normal.concat, reduce.concat) == ((2, 3), (0, 3)) and network.kinds == ["reduce", "reduce", "normal"]
+    x = images()
+    before = previous = network.stem(x)
+    for index, cell in enumerate((reduce, reduce, normal)):
+        shared = network.cells[index]
+        if index < 2:
+            halve = network.halves[str(index)]
+            before, previous = halve[0](before), halve[1](previous)
+        states = [shared.preprocess[0](before), shared.preprocess[1](previous)]
+        for i, node in enumerate(cell.nodes):
+            (a, b), (op, other) = node.inputs, node.ops
+            first, second = shared.operations[f"{i}_0_{a}_{op}"], shared.operations[f"{i}_1_{b}_{other}"]
+            states.append(first(states[a]) + second(states[b]))
+        y, width = 0, states[0].size(1)
+        for j in cell.concat:  # a 1x1 convolution of the concatenation is a sum over what is concatenated
+            y = y + F.conv2d(states[j].relu(), shared.project[1].weight[:, j * width : (j + 1) * width])
+        before, previous = previous, F.batch_norm(y, None, None, shared.project[2].weight, shared.project[2].bias, True)
+    expected = network.classifier(previous.relu().mean((2, 3)))
+    assert torch.allclose(network(x, CellGenotype(normal, reduce)), expected, atol=1e-5)
+
+
+def test_inputs_of_the_cell_s_own_width_are_left_alone():
+    """As in the authors' `_maybe_calibrate_size`."""
+    _, network = supernet("enas-micro", channels=4, cells=5)
+    assert network.kinds == ["normal", "reduce", "normal", "reduce", "normal"]
+    plain = [[type(fit).__name__ for fit in cell.preprocess] for cell in network.cells]
+    assert plain == [["ReLUConvBN"] * 2] + [["Identity"] * 2] * 4  # the stem is three times as wide
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_convolutions_start_as_he_et_al_draw_them(name):
+    _, network = supernet(name, channels=16)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 2000:
+            expected = (2 / module.weight[0].numel()) ** 0.5
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.1)
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_every_sampled_architecture_runs_on_digits_and_batch_statistics_leave_no_trace(name):
     space = spaces.get(name)
@@ -106,6 +152,30 @@ def test_every_sampled_architecture_runs_on_digits_and_batch_statistics_leave_no
         first = network.train()(x, genotype)
         assert first.shape == (3, 10) and torch.equal(network.eval()(x, genotype), first)
     assert not list(network.buffers())
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "enas-micro", "enas-macro"])
+def test_a_step_runs_no_more_operations_than_the_path_alone(name):
+    """Counted, which no busy machine disturbs: the supernet against its copy without whatever is off the path."""
+    space, network = supernet(name)
+    genotype = space.decode(space.sample(Random(1)))
+    alone = copy.deepcopy(network)
+    used = moved(alone, genotype)
+    for where in [module for module in alone.modules() if isinstance(module, torch.nn.ModuleDict)]:
+        for key, part in list(where.items()):
+            weights = {id(p) for p in part.parameters()}
+            if weights and not weights & {id(p) for n, p in alone.named_parameters() if n in used}:
+                del where[key]
+    assert parameters(alone) < parameters(network)
+
+    def operations(module):
+        optimizer = torch.optim.SGD(module.parameters(), 0.01, foreach=False)
+        with Operations() as counter:
+            F.cross_entropy(module(images(), genotype), torch.arange(4)).backward()
+            optimizer.step()
+        return counter.count
+
+    assert operations(network) <= operations(alone)
 
 
 def test_a_step_costs_no_more_than_one_of_the_plain_network():

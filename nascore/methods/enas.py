@@ -1,19 +1,22 @@
 """ENAS: Efficient Neural Architecture Search via Parameter Sharing. Pham, Guan, Zoph, Le, Dean; ICML 2018; arXiv
-1802.03268v2. In the order of the paper: the supernet that all children share is `nets.shared`, the controller
-`controllers`; here are its logits (section 2.1), the reward, and the two phases that alternate (2.2).
+1802.03268v2. The supernet that all children share is `nets.shared`, the controller `controllers`; here are its logits,
+the reward, and the two phases that alternate (section 2.2).
 
 Where the authors' code leaves their text, `full` follows the code that made the numbers, and a field of the budget says
-so: no clipping, weight decay of 2 l2, Adam without first moment, tanh constants, biases towards separable convolutions,
-the entropy of the sampled action, the probability inside the skip prior. Choices of ours, with their reasons: batch
-statistics in the reward (running averages over different paths mean nothing); no dropout, which the code leaves on
-while it measures rewards; no auxiliary head in the search, whose own weights the code never trains; the controller
-decides in the stored order (input, operation, input, operation) and learns its anchors of the cell's inputs (the code:
-zeros), and takes no further step between the first two layers; weights off the sampled path stay as they are, where the
-code decays all of them and lets their momentum move them, which would cost a step the size of the whole graph. As in
-the code, reduction cells of the search halve first, macro layers add their skips, rates are constant within an epoch.
+so: the controller's steps, no clipping, weight decay of 2 l2, Adam without first moment, tanh constants, biases towards
+separable convolutions, the entropy of the sampled action, the probability inside the skip prior. As in the code, macro
+layers add their skips, reduction cells halve first, rates are constant within an epoch, rewards see plain images.
+
+Choices of ours, with their reasons. Rewards: batch statistics, in the macro space too (running averages over different
+paths mean nothing); no dropout (the micro code leaves it on). Supernet: no auxiliary head, whose own weights the code
+never trains; a macro layer's operations are ReLU-conv-BN, the text's rule (the code: conv-BN-ReLU); a reduction cell
+reads both cells before it, as in the network trained at last (the code: the previous one, twice); weights off the
+sampled path stay, where the code decays all and lets their momentum move them, at the cost of the whole graph a step.
+Controller: one state a decision, in the stored order (the micro code: both inputs, both operations, a state more that
+stands for the node, then anew from the start; in the macro code the second layer's empty skips have a state too); a
+cell's inputs are learned vectors (the code: two states to attend to, zeros to read).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.controllers import Controller, Skips, Written
+from nascore.controllers import Controller, Written
 from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
@@ -32,7 +35,7 @@ from nascore.seeding import generator, one_thread, seeded
 from nascore.training import warm_restarts
 from nascore.trials import moving_average
 
-# --- Section 2.1: what the controller decides with ------------------------------------------------------------------
+# --- Section 2.2: what the controller decides with ------------------------------------------------------------------
 
 
 def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
@@ -46,12 +49,6 @@ def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
     """KL of the skip probabilities `p` from `target`, which keeps networks from skipping everything or nothing."""
     p = p.clamp(1e-6, 1 - 1e-6)
     return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
-
-
-def skip_probabilities(written: Written, positions: Sequence[int]) -> Tensor:
-    """The probability of a skip at each of the positions (N, skips), from that of what was decided there."""
-    p = written.log_probs[:, positions].exp()
-    return torch.where(written.decisions[:, positions] == 1, p, 1 - p)
 
 
 # --- the budgets ----------------------------------------------------------------------------------------------------
@@ -71,21 +68,17 @@ class MicroBudget(Budget):
     final_learning_rate: float = knob(0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0)
     period: int = knob(10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000)
     momentum: float = knob(0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999)
-    weight_decay: float = knob(2e-4, "weight decay", "the code's l2 of 1e-4 has no 1/2", low=0.0, high=1.0)
-    clip: float = knob(0.0, "clip", "largest norm of the gradient, 0: none, as the code in effect", low=0.0, high=1e6)
-    controller_steps: int = knob(30, "controller steps", "after each epoch; 0: never trained", low=0, high=10_000)
+    weight_decay: float = knob(2e-4, "weight decay", "the code's l2 of 1e-4 has no 1/2; text: 1e-4", low=0.0, high=1.0)
+    clip: float = knob(0.0, "clip", "largest norm of the gradient; 0: none, as the code in effect", low=0.0, high=1e6)
+    controller_steps: int = knob(30, "controller steps", "an epoch; text: 2,000; 0: none", low=0, high=10_000)
     samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
-    sampler: str = knob(
-        "controller", "sampler", "uniform: random search with sharing", choices=("controller", "uniform")
-    )
+    sampler: str = knob("controller", "sampler", "uniform: random search", choices=("controller", "uniform"))
     controller_learning_rate: float = knob(0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
     beta1: float = knob(0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999)
     epsilon: float = knob(1e-3, "epsilon", "of the controller's Adam; text: Adam's own 1e-8", low=0.0, high=1.0)
     tanh_constant: float = knob(1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
     op_tanh_reduce: float = knob(2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0)
-    temperature: float = knob(
-        0.0, "temperature", "divides the logits; text: 5; 0: none, as the code", low=0.0, high=100.0
-    )
+    temperature: float = knob(0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0)
     operation_bias: float = knob(10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
     normal_bonus: float = knob(0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0)
     entropy_weight: float = knob(1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0)
@@ -93,9 +86,7 @@ class MicroBudget(Budget):
     decay: float = knob(0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999)
     skip_weight: float = knob(0.0, "skip weight", "of the skip prior; macro: 0.8", low=0.0, high=100.0)
     skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
-    skip_probability: str = knob(
-        "code", "skip probability", "in the prior: sigmoid(q), or as sampled", choices=("code", "sampled")
-    )
+    skip_probability: str = knob("code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled"))
     hidden: int = knob(64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000)
     derived: int = knob(10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000)
     PRESETS: ClassVar[dict[str, dict]] = {
@@ -114,14 +105,12 @@ class MacroBudget(MicroBudget):
     epochs: int = knob(310, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
     batch_size: int = knob(128, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
     channels: int = knob(36, "channels", "width of every layer", low=2, high=256)
-    weight_decay: float = knob(5e-4, "weight decay", "the code's l2 of 2.5e-4 has no 1/2", low=0.0, high=1.0)
-    controller_steps: int = knob(50, "controller steps", "after each epoch; 0: never trained", low=0, high=10_000)
+    weight_decay: float = knob(5e-4, "weight decay", "the code's l2, 2.5e-4, has no 1/2; text: 1e-4", low=0.0, high=1.0)
+    controller_steps: int = knob(50, "controller steps", "an epoch; text: 2,000; 0: none", low=0, high=10_000)
     samples: int = knob(20, "samples", "architectures a controller step, M", low=1, high=1000)
     controller_learning_rate: float = knob(0.001, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
     tanh_constant: float = knob(1.5, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
-    op_tanh_reduce: float = knob(
-        1.0, "tanh reduce", "divides it for operations; the code ignores it", low=0.01, high=100.0
-    )
+    op_tanh_reduce: float = knob(1.0, "tanh reduce", "for operations; ignored in the code", low=0.01, high=100.0)
     operation_bias: float = knob(0.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
     normal_bonus: float = knob(0.0, "normal bonus", "there is no normal cell", low=0.0, high=10.0)
     entropy: str = knob("sampled", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
@@ -133,7 +122,7 @@ class MacroBudget(MicroBudget):
     }
 
 
-# --- Section 2.2: the search ----------------------------------------------------------------------------------------
+# --- Section 2.2: the two phases --------------------------------------------------------------------------------------
 
 
 @method("enas-micro", budget=MicroBudget, space="enas-micro", one_shot=True)
@@ -147,7 +136,7 @@ class ENAS:
         self.space, self.budget, self.seed = space, budget, seed
         self.images = data.to(device).validation_split(budget.validation)
         self.train_batches = Batches(self.images, budget.batch_size, seed, "enas")
-        self.valid_batches = Batches(self.images, budget.batch_size, seed, "enas", which="test")
+        self.valid_batches = Batches(self.images, budget.batch_size, seed, "enas", which="test", augment=False)
         sizes = (budget.channels, budget.cells, len(data.classes), data.channels)
         with seeded(seed, "supernet"):
             self.supernet = shared_network(space, *sizes).to(device, memory_format=torch.channels_last)
@@ -186,12 +175,9 @@ class ENAS:
             return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
 
         with seeded(self.seed, "controller"):
-            controller = Controller(space, budget.hidden, layers=1, scale=0.1, bias=False, adjust=adjust)
+            controller = Controller(space, budget.hidden, layers=1, scale=0.1, bias=False, more=1, adjust=adjust)
         if budget.operation_bias:
             controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(budget.operation_bias * likes)
-        for head in controller.heads:
-            if isinstance(head, Skips):
-                head.more = 1
         return controller
 
     @property
@@ -211,11 +197,11 @@ class ENAS:
         epoch, k = divmod(self.steps, self.per_epoch)
         shared = k < self.train_batches.per_epoch
         if shared:
-            found = self.train_shared(epoch, k)
+            genotype, reward, metrics = self.train_shared(epoch, k)
         else:
-            found = self.train_controller(epoch * self.budget.controller_steps + k - self.train_batches.per_epoch)
+            step = epoch * self.budget.controller_steps + k - self.train_batches.per_epoch
+            genotype, reward, metrics = self.train_controller(step)
         self.steps += 1
-        genotype, reward, metrics = found
         metrics = {"phase": "shared" if shared else "controller", "epoch": epoch + 1} | metrics
         progress = Progress(self.steps, self.total, genotype, reward, metrics)
         self.history.append(progress.row())
@@ -242,12 +228,12 @@ class ENAS:
         self.weight_optimizer.zero_grad()
         logits = self.supernet(images, genotype)
         loss = F.cross_entropy(logits, labels)
+        if not loss.isfinite():
+            raise UserError(f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate")
         loss.backward()
         if budget.clip:
             nn.utils.clip_grad_norm_(self.weights, budget.clip)
         self.weight_optimizer.step()
-        if not loss.isfinite():
-            raise UserError(f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate")
         return genotype, (logits.argmax(1) == labels).double().mean().item(), {"loss": loss.item()}
 
     def train_controller(self, step: int):
@@ -261,12 +247,9 @@ class ENAS:
             written = self.controller(decisions)
             p = written.log_probs.exp()
             entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
-            rewards = torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)
-            advantages = []
-            for reward in rewards.tolist():
-                self.baseline = moving_average(self.baseline, [reward], budget.decay)
-                advantages.append(reward - self.baseline)
-            loss = -(written.log_probs.sum(1) * torch.tensor(advantages)).mean()
+            rewards = (torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)).tolist()
+            advantages = torch.tensor([reward - self.average(reward) for reward in rewards])
+            loss = -(written.log_probs.sum(1) * advantages).mean()
             metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
             if self.skips:
                 metrics["skip_rate"] = decisions[:, self.skips].double().mean().item()
@@ -279,12 +262,17 @@ class ENAS:
         best = max(range(count), key=accuracies.__getitem__)
         return genotypes[best], sum(accuracies) / count, metrics
 
+    def average(self, reward: float) -> float:
+        """The baseline, once it has taken the reward in."""
+        self.baseline = moving_average(self.baseline, [reward], self.budget.decay)
+        return self.baseline
+
     def prior(self, written: Written) -> Tensor:
         """The skip prior, summed over a layer's skips and averaged over the layers that have any. A skip is sampled
         with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
-        p = skip_probabilities(written, self.skips)
-        if self.budget.skip_probability == "code":
-            p = torch.sigmoid(torch.logit(p, 1e-6) / 2)
+        log_odds = torch.logit(written.log_probs[:, self.skips].exp(), 1e-6)  # of what was decided
+        twice_q = torch.where(written.decisions[:, self.skips] == 1, log_odds, -log_odds)
+        p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
         return skip_prior(p, self.budget.skip_target).sum(1).mean() / (self.space.layers - 1)
 
     @torch.no_grad()
@@ -294,8 +282,8 @@ class ENAS:
         return (self.supernet(images, genotype).argmax(1) == labels).double().mean().item()
 
     def derive(self):
-        """Sample some architectures, score each on the same validation minibatch (augmented, as all of them), keep the
-        best (section 2.3). It is then trained from scratch, by `nascore train`: shared weights are no result."""
+        """Sample some architectures, score each on the same validation minibatch, keep the best (section 2.2). It is
+        then trained from scratch, by `nascore train`: shared weights are no result."""
         genotypes = [self.space.decode(row) for row in self.sample(self.budget.derived, "derive", self.steps).lists()]
         return max(genotypes, key=lambda genotype: self.accuracy(genotype, 0))
 
@@ -309,7 +297,7 @@ class ENAS:
 
     def state_dict(self) -> dict:
         modules = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return modules | {"baseline": self.baseline, "steps": self.steps, "history": self.history}
+        return modules | {"baseline": self.baseline, "steps": self.steps, "history": list(self.history)}
 
     def load_state_dict(self, state: dict) -> None:
         for name in self.PARTS:

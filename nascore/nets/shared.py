@@ -68,8 +68,9 @@ class SharedCell(nn.Module):
 class SharedCells(nn.Module):
     """The micro search (section 2.4), and NAS-Bench-201's space: `forward(images, genotype)` -> logits (B, classes).
 
-    In the micro space a reduction cell halves its inputs first and has operations of stride 1, as in the authors' code,
-    and every cell puts out `channels`; the network trained at the end has operations of stride 2 and concatenates."""
+    In the micro space a reduction cell halves its inputs first and has operations of stride 1, as in the authors' code
+    (which takes the previous cell for both), an input of another width passes ReLU-1x1-BN, and every cell puts out
+    `channels`; the network trained at the end has operations of stride 2 and concatenates."""
 
     def __init__(self, space: CellSpace, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
@@ -87,7 +88,8 @@ class SharedCells(nn.Module):
             if reduces and not micro:
                 self.cells.append(Reduction(ResidualBlock(channels // 2, channels)))
             else:
-                fits = [ReLUConvBN(wide, channels) for wide in (before, width)] if micro else [nn.Identity()]
+                widths = (before, width) if micro else (channels,)
+                fits = [nn.Identity() if wide == channels else ReLUConvBN(wide, channels) for wide in widths]
                 self.cells.append(SharedCell(space, channels, fits, micro))
             before, width = width, channels
             self.kinds.append("reduce" if reduces else "normal")
@@ -111,8 +113,9 @@ class SharedCells(nn.Module):
 
 class SharedLayers(nn.Module):
     """The macro search (section 2.3): `forward(images, genotype)` -> logits (B, classes). All layers have `channels`;
-    a layer adds its skips to what its operation puts out, and batch norm follows: in the network trained at the end
-    they are concatenated and the widths double."""
+    an operation is ReLU-1x1-BN, then ReLU-conv-BN or a pool, the text's order (the code: conv-BN-ReLU). A layer adds
+    its skips to what its operation puts out, and batch norm follows: in the network trained at the end they are
+    concatenated and the widths double."""
 
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
