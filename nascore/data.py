@@ -1,5 +1,6 @@
 """Images that live on the device: load, split, and augment a whole batch at once. No worker processes to wait for."""
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -55,8 +56,8 @@ class Images:
         not see the test images. Loaders keep or make the order random, so a cut is a fair split."""
         cut = len(self.train) - round(portion * len(self.train))
         if not 2 <= cut <= len(self.train) - 2:
-            found = f"{len(self.train)} training images"
-            raise UserError(f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: at least 8")
+            found, allowed = f"{len(self.train)} training images", f"at least {math.ceil(2 / min(portion, 1 - portion))}"
+            raise UserError(f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: {allowed}")
         parts = (self.train[:cut], self.train_labels[:cut], self.train[cut:], self.train_labels[cut:])
         return replace(self, **dict(zip(TENSORS, parts)))
 
