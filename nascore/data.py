@@ -1,11 +1,11 @@
 """Images that live on the device: load, split, and augment a whole batch at once. No worker processes to wait for."""
 
-import math
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +54,13 @@ class Images:
     def validation_split(self, portion: float) -> "Images":
         """The training images alone, as a set whose `test` is the last `portion` of them: for a search, which must
         not see the test images. Loaders keep or make the order random, so a cut is a fair split."""
+        least = next(n for n in count() if 2 <= round(portion * n) <= n - 2)
+        if len(self.train) < least:
+            found = f"{len(self.train)} training images"
+            raise UserError(
+                f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: at least {least}"
+            )
         cut = len(self.train) - round(portion * len(self.train))
-        if not 2 <= cut <= len(self.train) - 2:
-            found, allowed = f"{len(self.train)} training images", f"at least {math.ceil(2 / min(portion, 1 - portion))}"
-            raise UserError(f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: {allowed}")
         parts = (self.train[:cut], self.train_labels[:cut], self.train[cut:], self.train_labels[cut:])
         return replace(self, **dict(zip(TENSORS, parts)))
 

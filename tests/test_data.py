@@ -180,7 +180,7 @@ def test_a_validation_split_cuts_the_training_images_and_shares_them_fairly(port
     assert (share - portion).abs().max() < 0.13
 
 
-@pytest.mark.parametrize("portion, least", [(0.5, 4), (0.02, 100), (0.9, 20)])
+@pytest.mark.parametrize("portion, least", [(0.5, 4), (0.02, 75), (0.9, 16)])
 def test_too_few_images_to_split_are_refused_and_the_line_says_how_many_would_do(portion, least):
     with pytest.raises(UserError, match=f"3 training images, too few to hold {portion:.0%} .* at least {least}$"):
         noise(count=3).validation_split(portion)
