@@ -1,5 +1,5 @@
-"""Does sharing rank? On NAS-Bench-201's space and CIFAR-10 images, under several seeds: 150 random cells by the accuracy
-of shared weights that uniformly sampled cells trained, against the table, as the supernet learns. In ENAS's micro
+"""Does sharing rank? On NAS-Bench-201's space and CIFAR-10 images, for some seeds: 150 random cells by the accuracy of
+shared weights that uniformly sampled cells trained, against the table, as the supernet learns. In ENAS's micro
 space: 30 random cells against training each from scratch. And the cells that searches with the same budget derive:
 ENAS, its untrained controller, random search with shared weights.
 
