@@ -41,13 +41,15 @@ class Estimate:
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Ask any estimator. A reward that is not a finite number counts as 0, with an error that says so."""
+    """Ask any estimator. A reward that is no finite number counts as 0, with an error; outside [0, 1] it is refused."""
     answers = [a if isinstance(a, Estimate) else Estimate(float(a)) for a in estimate(genotypes)]
     if len(answers) != len(genotypes):
         raise UserError(f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
     for k, a in enumerate(answers):
         if not math.isfinite(a.reward):
             answers[k] = replace(a, reward=0.0, error=a.error or f"the reward was {a.reward}")
+        else:
+            require(0 <= a.reward <= 1, "reward", a.reward, "a fraction from 0 to 1, not percent")
     return answers
 
 
@@ -145,7 +147,7 @@ START = 5.0  # seconds that workers take to begin
 
 class TrainChildren:
     """Trains every genotype from scratch, `workers` of them at the same time; the reward is the best validation
-    accuracy of the last `last_epochs` epochs, on a fifth of the training images, so that the test images stay unseen.
+    accuracy of the last `last_epochs` epochs on the share `validation` of the training images: test images stay unseen.
 
     `patience` stops a child when so many epochs brought no better accuracy; one that is not done after `seconds` gets
     0. So does one that diverges, runs out of memory or cannot be built, and its error. Every child has the same seed
@@ -168,6 +170,7 @@ class TrainChildren:
         seed: int = 0,
         device: torch.device | str = "cpu",
         *,
+        validation: float = 0.2,
         last_epochs: int = 1,
         patience: int | None = None,
         seconds: float | None = None,
@@ -180,7 +183,7 @@ class TrainChildren:
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
         self.at_once = 2 * self.workers  # how many genotypes a call should bring, so that no worker waits for long
-        self.images, self.progress = images.to(device).validation_split(0.2), progress
+        self.images, self.progress = images.to(device).validation_split(validation), progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
         how = {"recipe": recipe, "sizes": sizes, "seed": seed, "last_epochs": last_epochs, "patience": patience}

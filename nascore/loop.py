@@ -85,14 +85,14 @@ def _replace(path: Path, write: Callable) -> None:
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
+def memory_errors(lower: str = "--batch-size, --channels or --cells") -> Iterator[None]:
     """Running out of memory, on any device, becomes the line that says what to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors, on the CPU a plain one
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        raise UserError("out of memory: lower --batch-size, --channels or --cells") from None
+        raise UserError(f"out of memory: lower {lower}") from None
 
 
 class Record:

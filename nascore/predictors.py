@@ -9,28 +9,50 @@ begin with it, in `score_children` for all children of a parent, of which there 
 
 from collections.abc import Sequence
 from functools import reduce
+from random import Random
 
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from nascore import spaces
+from nascore.errors import UserError, look_up, require, shorten
 from nascore.seeding import generator, one_thread, seeded
-from nascore.spaces import Token
 
 Decisions = Sequence[int]
+
+
+def choices(space) -> list[int]:
+    """The number of options at every position. Raises `UserError` for a space without levels, and for one where that
+    number depends on the decisions before, as a few samples show."""
+    name = getattr(space, "name", type(space).__name__)
+    if not hasattr(space, "levels"):
+        allowed = ", ".join(known for known in spaces.SPACES if hasattr(spaces.get(known), "levels"))
+        raise UserError(f"pnas grows architectures and space {name!r} has no levels; allowed: {allowed}")
+    counts, random = [space.choices_at((0,) * position) for position in range(space.levels[-1])], Random(0)
+    for sample in (tuple(space.sample(random)) for _ in range(20)):
+        for position, count in enumerate(counts):
+            field = f"options of decision {position} after {shorten(sample[:position])}"
+            found = space.choices_at(sample[:position])
+            require(found == count, field, found, f"{count}, as after zeros: the position alone must say how many")
+    return counts
+
+
+def end_of_block(levels: Sequence[int], length: int) -> int:
+    """The level to which `length` decisions grow."""
+    require(length < levels[-1], "decisions of a parent", length, f"fewer than the {levels[-1]} of the last level")
+    return min(level for level in levels if level > length)
 
 
 class Predictor(nn.Module):
     """What both predictors have: embeddings and the head. Decisions of one kind share a table, which is sized for the
     last level from the start; options that no smaller architecture has are as they were drawn, in (-scale, scale).
-    The head's bias 1.8 makes the first predictions about 0.86. Needs a space with `levels` in which the number of
-    options depends on the position alone."""
+    The head's bias 1.8 makes the first predictions about 0.86."""
 
     def __init__(self, space, members: int = 1, size: int = 100, hidden: int = 100, scale=0.1, bias: float = 1.8):
         super().__init__()
-        self.levels, self.members = tuple(space.levels), members
-        self.choices = [space.choices_at((0,) * position) for position in range(self.levels[-1])]
-        token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
+        self.choices, self.levels, self.members = choices(space), tuple(space.levels), members
+        token_at = getattr(space, "token_at", lambda position: spaces.Token(f"position {position}"))
         kinds = [token_at(position).kind for position in range(self.levels[-1])]
         rows, most = {}, 0
         for kind in dict.fromkeys(kinds):
@@ -44,14 +66,10 @@ class Predictor(nn.Module):
     def _weight(self, scale: float, *shape: int) -> nn.Parameter:
         return nn.Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
 
-    def token(self, position: int, decision: int) -> int:
-        """The row of the embedding table."""
-        return self.rows[position] + decision
-
     def next_options(self, length: int) -> list[slice]:
         """The rows of all options of each decision from `length` to the next level."""
-        end = min(level for level in self.levels if level > length)
-        return [slice(self.rows[p], self.rows[p] + self.choices[p]) for p in range(length, end)]
+        block = range(length, end_of_block(self.levels, length))
+        return [slice(self.rows[p], self.rows[p] + self.choices[p]) for p in block]
 
     def answer(self, hidden: Tensor) -> Tensor:
         """Accuracies in (0, 1), (M, ...), from the last hidden layer, (M, ..., H)."""
@@ -67,8 +85,9 @@ class Predictor(nn.Module):
 class LSTMPredictor(Predictor):
     """An LSTM over the decisions; the state after the last one gives the accuracy."""
 
-    def __init__(self, space, members: int = 1, size: int = 100, hidden: int = 100, scale=0.1, bias: float = 1.8):
-        super().__init__(space, members, size, hidden, scale, bias)
+    def __init__(self, space, members: int = 1, **sizes):
+        super().__init__(space, members, **sizes)
+        size, hidden = self.embedding.size(2), self.head.size(1)
         self.weight_ih = self._weight(hidden**-0.5, size, 4 * hidden)
         self.weight_hh = self._weight(hidden**-0.5, hidden, 4 * hidden)
         self.bias_ih, self.bias_hh = (self._weight(hidden**-0.5, 1, 4 * hidden) for _ in range(2))
@@ -79,7 +98,7 @@ class LSTMPredictor(Predictor):
         steps, before, places = [], {(): 0}, {}
         for depth in range(max(map(len, architectures))):
             prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
-            parents, tokens = zip(*((before[p[:-1]], self.token(depth, p[-1])) for p in prefixes))
+            parents, tokens = zip(*((before[p[:-1]], self.rows[depth] + p[-1]) for p in prefixes))
             steps.append((torch.tensor(parents), torch.tensor(tokens)))
             before = {p: k for k, p in enumerate(prefixes)}
             places |= {p: k for k, p in enumerate(prefixes, len(places))}
@@ -134,8 +153,9 @@ class MLPPredictor(Predictor):
     """The embeddings of a block's decisions side by side, their mean over the blocks, and two layers of ReLU units. A
     block reaches from one level to the next; one with fewer decisions than others is padded with zeros."""
 
-    def __init__(self, space, members: int = 1, size: int = 100, hidden: int = 100, scale=0.1, bias: float = 1.8):
-        super().__init__(space, members, size, hidden, scale, bias)
+    def __init__(self, space, members: int = 1, **sizes):
+        super().__init__(space, members, **sizes)
+        size, hidden = self.embedding.size(2), self.head.size(1)
         starts = [0, *self.levels[:-1]]
         self.slots = [p - start for start, end in zip(starts, self.levels) for p in range(start, end)]
         width = max(self.slots) + 1
@@ -148,7 +168,7 @@ class MLPPredictor(Predictor):
         counts = torch.zeros(len(architectures), max(self.slots) + 1, self.embedding.size(1), dtype=self.head.dtype)
         for row, a in zip(counts, architectures):
             for position, decision in enumerate(a):
-                row[self.slots[position], self.token(position, decision)] += 1 / (self.levels.index(len(a)) + 1)
+                row[self.slots[position], self.rows[position] + decision] += 1 / (self.levels.index(len(a)) + 1)
         return counts.flatten(1)
 
     def forward(self, counts: Tensor) -> Tensor:
@@ -185,7 +205,7 @@ PREDICTORS = {
 
 def make(name: str, space, seed: int = 0, **sizes) -> Predictor:
     """A new predictor of those in `PREDICTORS`, its weights drawn by `seed`."""
-    cls, members = PREDICTORS[name]
+    cls, members = look_up(PREDICTORS, name, "predictor")
     with seeded(seed, "predictor"):
         return cls(space, members, **sizes)
 
@@ -202,6 +222,8 @@ def fit(
 ) -> Predictor:
     """`steps` steps of Adam on the mean absolute error over all data; few, as more of them rank the larger, unseen
     architectures worse. Of several members, each leaves out its own part: with five, a fifth."""
+    found = f"{len(architectures)} architectures and {len(rewards)} rewards"
+    require(len(architectures) == len(rewards) > 0, "data of a fit", found, "as many of both, and at least one")
     data, target = predictor.read(architectures), torch.tensor(rewards, dtype=predictor.head.dtype)
     kept = torch.ones(predictor.members, len(target))
     if len(target) > 1 and predictor.members > 1:

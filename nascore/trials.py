@@ -29,6 +29,7 @@ class TrialBudget(Budget):
     channels: int = knob(8, "channels", "width of a child's first cell", low=2, high=256)
     cells: int = knob(3, "cells", "depth of a child, reduction cells included", low=1, high=40)
     batch_size: int = knob(64, "batch size", "images in a minibatch", unit="images", low=2, high=4096)
+    validation: float = knob(0.2, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
 
 
 class MultiTrial:
@@ -41,6 +42,7 @@ class MultiTrial:
         self.decisions: list[Decisions] = []  # of everything proposed; the last may still wait for their rewards
         self.rewards: list[float] = []
         self.history: list[dict] = []
+        self.total = budget.trials  # what the progress counts to
         self.best: Trial | None = None
         self.batch_start = 0  # of what was proposed together last
 
@@ -78,7 +80,7 @@ class MultiTrial:
             self.best_at = len(self.rewards)
         self.rewards.append(answer.reward)
         metrics = {"best": self.best.reward, **self.metrics(), **error}
-        progress = Progress(len(self.rewards), self.budget.trials, genotype, answer.reward, metrics)
+        progress = Progress(len(self.rewards), self.total, genotype, answer.reward, metrics)
         self.history.append(progress.row())
         return progress
 

@@ -9,7 +9,7 @@ from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import canonical
 from nascore.methods import pnas
-from nascore.methods.pnas import PNAS, PNASBudget, distinct, expand, next_blocks, rank_correlations, top_k
+from nascore.methods.pnas import PNAS, PNASBudget, distinct, next_blocks, rank_correlations, top_k
 
 TWO, BENCH = spaces.get("pnas", blocks=2), spaces.get("nasbench201")
 QUICK = PNASBudget.preset("reduced", steps=5, predictor="mlp")
@@ -30,11 +30,17 @@ def finished(search):
     return search
 
 
+def expand(space, parents):
+    """Every parent with every block."""
+    return [(*parent, *block) for parent in parents for block in next_blocks(space, len(parents[0]))]
+
+
 def test_full_is_the_paper_s_own_and_trains_1160_models():
-    """136 of one block, then 256 a level; 0.9 million examples each are 1.044 billion."""
+    """136 of one block, then 256 a level; 0.9 million examples each are 1.044 billion (`test_search` counts the images
+    of a child)."""
     full = PNASBudget.preset("full")
-    assert (full.beam, full.blocks, full.child_epochs, full.channels, full.cells, full.recipe) == (
-        256, 5, 20, 24, 6, "pnas-child",
+    assert (full.beam, full.blocks, full.child_epochs, full.channels, full.cells, full.recipe, full.predictor) == (
+        256, 5, 20, 24, 6, "pnas-child", "mlp-ensemble",
     )  # fmt: skip
     search = PNAS(spaces.get("pnas"), convolutions, full, seed=0)
     assert len(search.queue) == 136 and 136 + 4 * full.beam == full.trials == 1160
@@ -43,27 +49,24 @@ def test_full_is_the_paper_s_own_and_trains_1160_models():
 
 
 def test_expansion_takes_every_parent_and_every_block():
-    parents = [d for d, _ in PNAS(TWO, convolutions, QUICK, seed=0).queue]
-    children = list(expand(TWO, parents))
-    assert len(parents) == 10 and len(children) == 10 * 576
-    assert children == [(*parent, *block) for parent in parents for block in next_blocks(TWO, 4)]
     first = list(distinct(TWO, next_blocks(TWO)))
-    assert len(first) == 136 and len(list(expand(TWO, first))) == 78_336
+    assert len(first) == 136 and len(expand(TWO, first)) == 78_336
 
 
 def test_the_k_best_are_distinct_and_in_order():
     """Against all children, decoded and sorted one by one."""
     parents = [(0, 1, 0, 4), (1, 0, 4, 0)]  # one cell, written in two ways
     scores = torch.rand(2, 576, generator=torch.Generator().manual_seed(0)).round(decimals=2)  # with ties
-    children = list(expand(TWO, parents))
+    children = expand(TWO, parents)
     order = sorted(range(len(children)), key=lambda k: -scores.flatten()[k].item())
     best = {}
     for k in order:
-        best.setdefault(canonical(TWO.decode(children[k])), children[k])
+        best.setdefault(canonical(TWO.decode(children[k])), (children[k], scores.flatten()[k].item()))
     kept = top_k(TWO, parents, scores, 200)
     assert kept == list(best.values())[:200]
-    assert len({canonical(TWO.decode(child)) for child in kept}) == 200
-    assert top_k(TWO, parents, scores, 50, known=kept[:150]) == kept[150:]
+    assert len({canonical(TWO.decode(child)) for child, _ in kept}) == 200
+    assert top_k(TWO, parents, scores, 50, known=[child for child, _ in kept[:150]]) == kept[150:]
+    assert len(top_k(TWO, parents, scores, 10_000)) == len(best)
 
 
 def test_nothing_is_built_that_is_not_looked_at():
@@ -95,11 +98,28 @@ def test_a_search_climbs_level_by_level_and_keeps_what_its_predictor_ranks_first
     assert len(forms) == 25
 
 
-def test_the_first_level_has_a_learning_rate_of_its_own(monkeypatch):
-    rates, fit = [], pnas.fit
-    monkeypatch.setattr(pnas, "fit", lambda *data, **how: rates.append(how["learning_rate"]) or fit(*data, **how))
-    finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", trials=15, beam=5, steps=1), seed=0))
-    assert rates == [0.01, 0.002]
+def test_each_level_is_a_fit_of_its_own_on_everything_so_far(monkeypatch):
+    """0.01 for one block, 0.002 for more; the steps of the budget; another start for every seed and level; and what was
+    evaluated before is not evaluated again."""
+    seen = {"fit": [], "make": [], "top_k": []}
+
+    def spied(name, call):
+        return lambda *data, **how: seen[name].append((data, how)) or call(*data, **how)
+
+    for name in seen:
+        monkeypatch.setattr(pnas, name, spied(name, getattr(pnas, name)))
+    searches = [
+        finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", trials=15, beam=5, steps=3), seed))
+        for seed in (0, 1)
+    ]
+    assert [how["learning_rate"] for _, how in seen["fit"]] == [0.01, 0.002] * 2
+    assert [how["steps"] for _, how in seen["fit"]] == [3] * 4
+    assert [len(data) for (_, data, _), _ in seen["fit"]] == [15] * 4  # one list, which grew
+    assert len({how["seed"] for _, how in seen["fit"]}) == len({a[2] for a, _ in seen["make"]}) == 4
+    assert [how["known"] for _, how in seen["top_k"]] == [s.decisions for s in searches for _ in range(2)]
+    for search in searches:
+        fits = [row["fit_correlation"] for row in search.history[5:]]
+        assert len(set(fits[:5])) == len(set(fits[5:])) == 1 and fits[0] != fits[5] and 0 < max(fits) <= 1
 
 
 def test_a_single_cell_of_the_first_level_teaches_every_member():
@@ -131,9 +151,25 @@ def test_an_even_share_of_the_trials_goes_to_each_level():
     assert [levels.count(level) for level in (1, 2, 3)] == [5, 125, 170]  # the second level has no more than 125
 
 
-def test_the_search_ends_when_the_last_level_is_evaluated():
-    search = finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", trials=1000, beam=7, steps=2), seed=0))
-    assert len(search.history) == 5 + 7 + 7
+@pytest.mark.parametrize(
+    "space, fields, totals",
+    [
+        (BENCH, dict(trials=1000, beam=7), [5 + 7 + 7]),
+        (BENCH, dict(trials=300), [300]),
+        (BENCH, dict(trials=40, beam=10, first=2), [2 + 10 + 10]),
+        (BENCH, dict(trials=4, first=9), [4]),  # fewer than the first level: nothing grows
+        (TWO, dict(trials=1000, first=1), [1 + 576, 1 + 300]),  # lists, until it is known that they mean 300 cells
+    ],
+)
+def test_the_search_ends_when_the_last_level_is_evaluated_and_its_progress_counts_to_that(space, fields, totals):
+    estimate = Table() if space is BENCH else convolutions
+    search, seen = PNAS(space, estimate, PNASBudget.preset("reduced", steps=1, **{"first": 0, **fields}), seed=0), []
+    while not search.done:
+        seen.append(search.step().total)
+    assert len(search.history) == totals[-1] and list(dict.fromkeys(seen)) == totals
+    again = PNAS(space, estimate, search.budget, seed=0)
+    again.load_state_dict(search.state_dict())
+    assert again.total == totals[-1]
 
 
 @pytest.mark.parametrize("stop_at", [3, 9, 17, 25])
@@ -180,6 +216,25 @@ def test_it_grows_chains_too_and_a_space_without_levels_is_refused():
     assert len(result.genotype.layers) == 3 and result.reward > 0.9
     with pytest.raises(UserError, match="^pnas grows architectures and space 'darts' has no levels; allowed: .*pnas"):
         nascore.run("pnas", space="darts", estimate=convolutions, progress=False)
+
+
+def test_a_space_whose_options_depend_on_the_decisions_before_is_refused():
+    class Uneven(type(BENCH)):
+        def choices_at(self, prefix):
+            return super().choices_at(prefix) - (len(prefix) == 2 and prefix[1] == 3)
+
+    space = Uneven("mine", BENCH.skeleton, BENCH.primitives, 3, ("normal",))
+    with pytest.raises(UserError, match=r"^options of decision 2 after \(\d, 3\): found 4, allowed: 5, as after zeros"):
+        nascore.run("pnas", space=space, estimate=convolutions, progress=False)
+
+
+def test_running_out_of_memory_names_the_beam(monkeypatch):
+    def full(*arguments, **how):
+        raise MemoryError
+
+    monkeypatch.setattr(pnas, "top_k", full)
+    with pytest.raises(UserError, match="^out of memory: lower --beam$"):
+        finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", steps=1), seed=0))
 
 
 def test_rank_correlations_are_of_the_seen_and_of_the_unseen_larger():

@@ -12,7 +12,7 @@ _PRESETS = {
     "smoke": {"trials": 3, "child_epochs": 2, "channels": 4},
     "reduced": {"trials": 24, "child_epochs": 4},
     # The scale of Real et al.: 20,000 children of 3 x 3 + 2 cells, width 24, 25 epochs each.
-    "full": {"trials": 20_000, "child_epochs": 25, "channels": 24, "cells": 11, "batch_size": 128},
+    "full": {"trials": 20_000, "child_epochs": 25, "channels": 24, "cells": 11, "batch_size": 128, "validation": 0.1},
 }
 
 

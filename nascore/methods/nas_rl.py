@@ -17,6 +17,7 @@ from nascore.search import knob, method
 from nascore.trials import Decisions, PolicySearch, TrialBudget
 
 FILTERS = {"v1": (24, 36, 48, 64), "v3": (6, 12, 24, 36)}
+_SMALL = {"first_layers": 2, "filters": "v3", "validation": 0.2}
 
 
 # --- Section 3.2: training with REINFORCE ---------------------------------------------------------------------------
@@ -44,6 +45,7 @@ class NASRLBudget(TrialBudget):
     recipe: str = knob("nas-rl-child", "recipe", "how a child is trained", choices=("nas-rl-child", "child"))
     child_epochs: int = knob(50, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
     last_epochs: int = knob(5, "last epochs", "the reward is the best validation accuracy of so many", low=1, high=600)
+    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
     first_layers: int = knob(6, "first layers", "depth of the first children", low=1, high=100)
     added_layers: int = knob(2, "added layers", "by which the depth grows", low=0, high=100)
     stage: int = knob(1600, "stage", "children of one depth", low=1, high=1_000_000)
@@ -54,10 +56,8 @@ class NASRLBudget(TrialBudget):
     decay: float = knob(0.95, "baseline decay", "of the moving average; not given in the paper", low=0.0, high=0.9999)
     hidden: int = knob(35, "units", "of each of the controller's two LSTM layers", low=1, high=1000)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=4, children=2, child_epochs=2, first_layers=2, added_layers=1, stage=2, filters="v3"),
-        "reduced": dict(
-            trials=36, children=4, child_epochs=3, first_layers=2, stage=12, filters="v3", learning_rate=0.01
-        ),
+        "smoke": dict(trials=4, children=2, child_epochs=2, added_layers=1, stage=2, **_SMALL),
+        "reduced": dict(trials=36, children=4, child_epochs=3, stage=12, learning_rate=0.01, **_SMALL),
         "full": {},
     }
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from nascore.search import knob, method
 from nascore.trials import Decisions, PolicySearch, TrialBudget
 
+_SMALL = {"cells": 3, "batch_size": 64, "validation": 0.2}
+
 
 def clipped_objective(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
     """PPO (Schulman et al. 2017, equation 7): the mean over architectures of sum_t min(r_t A, clip(r_t, 1 - eps,
@@ -35,6 +37,8 @@ class NASNetBudget(TrialBudget):
     child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
     channels: int = knob(32, "channels", "F, width of a child's first cell; not given in the paper", low=2, high=256)
     cells: int = knob(8, "cells", "depth of a child: 3 N + 2, N = 2", low=1, high=40)
+    batch_size: int = knob(32, "batch size", "not given in the paper", unit="images", low=2, high=4096)
+    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
     learning_rate: float = knob(3.5e-4, "learning rate", "Adam on the controller", low=0.0, high=1.0)
     entropy_weight: float = knob(1e-5, "entropy weight", "of the policy, in the objective", low=0.0, high=10.0)
     decay: float = knob(0.95, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999)
@@ -42,8 +46,8 @@ class NASNetBudget(TrialBudget):
     passes: int = knob(4, "passes", "over each batch of children; not given in the paper", low=1, high=1000)
     hidden: int = knob(100, "units", "of the controller's one LSTM layer", low=1, high=1000)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=4, children=2, child_epochs=2, channels=4, cells=3),
-        "reduced": dict(trials=24, children=4, child_epochs=3, channels=8, cells=3, learning_rate=0.001),
+        "smoke": dict(trials=4, children=2, child_epochs=2, channels=4, **_SMALL),
+        "reduced": dict(trials=24, children=4, child_epochs=3, channels=8, learning_rate=0.001, **_SMALL),
         "full": {},
     }
 

@@ -10,16 +10,17 @@ is one; below, a block is what is decided between two levels.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
+from math import prod
 from random import Random
 from typing import ClassVar
 
 from torch import Tensor
 
 from nascore import spaces
-from nascore.errors import UserError
 from nascore.estimators import evaluate
 from nascore.genotypes import canonical
-from nascore.predictors import PREDICTORS, Predictor, fit, make, rank_correlation
+from nascore.loop import memory_errors
+from nascore.predictors import PREDICTORS, Predictor, choices, end_of_block, fit, make, rank_correlation
 from nascore.search import knob, method
 from nascore.seeding import seed_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget
@@ -28,45 +29,45 @@ from nascore.trials import Decisions, MultiTrial, TrialBudget
 
 
 def next_blocks(space, length: int = 0) -> list[Decisions]:
-    """All blocks that can follow `length` decisions; from 0 on, all architectures of one block."""
-    end = min(level for level in space.levels if level > length)
-    return list(product(*(range(space.choices_at((0,) * position)) for position in range(length, end))))
+    """All blocks that can follow `length` decisions; from 0 on, all architectures of one block. A parent with each of
+    them is expand-by-one-block, in the order of `Predictor.score_children`."""
+    block = range(length, end_of_block(space.levels, length))
+    return list(product(*(range(space.choices_at((0,) * position)) for position in block)))
 
 
-def expand(space, parents: Sequence[Decisions]) -> Iterator[Decisions]:
-    """expand-by-one-block: every parent with every block, in the order of `Predictor.score_children`."""
-    return ((*parent, *block) for parent in parents for block in next_blocks(space, len(parents[0])))
-
-
-def distinct(space, architectures: Iterable[Decisions], known: Sequence[Decisions] = ()) -> Iterator[Decisions]:
-    """`architectures` without those that mean a network that came before, or is among `known`."""
-    seen = {canonical(space.decode(a)) for a in known}
+def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
+    """`architectures` without those that mean a network that came before."""
+    seen = set()
     for a in architectures:
         if (form := canonical(space.decode(a))) not in seen:
             seen.add(form)
             yield a
 
 
-def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()) -> list[Decisions]:
-    """The K best distinct children, best first, by scores (parents, blocks); networks among `known` are left out.
-    Children are built only as they are looked at, from the top, until there are K."""
-    blocks = next_blocks(space, len(parents[0]))
-    order = scores.flatten().argsort(descending=True, stable=True).tolist()
-    children = ((*parents[at // len(blocks)], *blocks[at % len(blocks)]) for at in order)
-    return list(islice(distinct(space, children, known), k))
+def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()) -> list[tuple[Decisions, float]]:
+    """The K best distinct children and their scores, best first, from scores (parents, blocks); networks among `known`
+    are left out. Children are built only as they are looked at, from the top, until there are K."""
+    blocks, scores = next_blocks(space, len(parents[0])), scores.flatten()
+    known, kept = {canonical(space.decode(a)) for a in known}, {}
+    parts = scores.argsort(descending=True, stable=True).split(10_000)
+    order = (at for part in parts for at in part.tolist())
+    while len(kept) < k and (at := next(order, None)) is not None:
+        child = (*parents[at // len(blocks)], *blocks[at % len(blocks)])
+        if (form := canonical(space.decode(child))) not in known:
+            kept.setdefault(form, (child, scores[at].item()))
+    return list(kept.values())
 
 
 # --- the search -----------------------------------------------------------------------------------------------------
 
-
-_SMALL = {"recipe": "child", "predictor": "lstm-ensemble"}  # of the four, best on CIFAR-100 in NAS-Bench-201
+_SMALL = {"recipe": "child", "batch_size": 64, "validation": 0.2, "beam": 0, "predictor": "lstm-ensemble"}
 
 
 @dataclass(frozen=True)
 class PNASBudget(TrialBudget):
     """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
 
-    trials: int = knob(1160, "trials", "architectures evaluated", low=1, high=1_000_000)
+    trials: int = knob(1160, "trials", "architectures evaluated; more than `first`, or none grows", low=1, high=10**6)
     blocks: int = knob(5, "blocks", "B, of the largest architectures: how many levels are climbed", low=1, high=100)
     beam: int = knob(256, "beam", "K, kept at a level; 0: an even share of the trials left", low=0, high=1_000_000)
     first: int = knob(0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000)
@@ -76,13 +77,19 @@ class PNASBudget(TrialBudget):
     steps: int = knob(50, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
     recipe: str = knob("pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child"))
     child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
+    batch_size: int = knob(32, "batch size", "not given in the paper", unit="images", low=2, high=4096)
+    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=6, blocks=2, beam=0, first=4, child_epochs=2, channels=4, cells=3, **_SMALL),
-        "reduced": dict(trials=26, blocks=3, beam=0, first=10, child_epochs=2, channels=8, cells=3, **_SMALL),
+        "smoke": dict(trials=6, blocks=2, first=4, child_epochs=2, channels=4, cells=3, **_SMALL),
+        "reduced": dict(trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3, **_SMALL),
         "full": {},
     }
+
+    def rate(self, level: int) -> float:
+        """Adam's learning rate when the largest architectures seen have `level` blocks."""
+        return self.first_learning_rate if level == 1 else self.learning_rate
 
 
 @method("pnas", budget=PNASBudget, space="pnas")
@@ -95,26 +102,35 @@ class PNAS(MultiTrial):
 
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
-        if not hasattr(space, "levels"):
-            allowed = ", ".join(name for name in spaces.SPACES if hasattr(spaces.get(name), "levels"))
-            found = getattr(space, "name", type(space).__name__)
-            raise UserError(f"pnas grows architectures and space {found!r} has no levels; allowed: {allowed}")
+        self.choices = choices(space)
+        self.levels = tuple(space.levels[: budget.blocks])  # the lengths that this search climbs
         self.predicted: list[float | None] = []  # of everything proposed; none at the first level
         self.fit_correlation = 0.0  # of the predictor that chose the level in hand, on what it was fitted on
         first = list(distinct(space, next_blocks(space)))  # S_1
         if (count := min(budget.first or len(first), budget.trials)) < len(first):
             first = Random(seed).sample(first, count)  # in order they would be cells of the same first inputs
         self.queue: list[tuple[Decisions, float | None]] = [(architecture, None) for architecture in first]
+        self.total = self.reachable()
 
     @staticmethod
     def own_space(budget: PNASBudget) -> spaces.Space:
         """The space of B blocks."""
         return spaces.get("pnas", blocks=budget.blocks)
 
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """The lengths that this search climbs."""
-        return tuple(self.space.levels[: self.budget.blocks])
+    def share(self, spent: int, level: int) -> int:
+        """K: how many of the next level are kept, when `level` levels have taken `spent` trials."""
+        left = self.budget.trials - spent
+        return min(left, self.budget.beam or -(-left // (len(self.levels) - level)))
+
+    def reachable(self) -> int:
+        """How many architectures are evaluated in the end, if all children are distinct."""
+        lengths = [len(architecture) for architecture in (*self.decisions, *(a for a, _ in self.queue))]
+        spent, here = len(lengths), lengths.count(lengths[-1])
+        for level in range(self.levels.index(lengths[-1]) + 1, len(self.levels)):
+            children = here * prod(self.choices[self.levels[level - 1] : self.levels[level]])
+            here = min(children, self.share(spent, level))
+            spent += here
+        return spent
 
     @property
     def done(self) -> bool:
@@ -132,22 +148,21 @@ class PNAS(MultiTrial):
     def grow(self) -> None:
         """The body of Algorithm 1's loop: fit the predictor on everything so far, expand the level in hand by one
         block, predict, keep the K best."""
-        budget, length = self.budget, len(self.decisions[-1])
+        length = len(self.decisions[-1])
         level = self.levels.index(length) + 1
-        predictor = self.fitted(level)
-        self.fit_correlation = rank_correlation(predictor.predict(self.decisions).tolist(), self.rewards)
         parents = [architecture for architecture in self.decisions if len(architecture) == length]
-        left = budget.trials - len(self.rewards)
-        k = budget.beam or -(-left // (len(self.levels) - level))
-        children = top_k(self.space, parents, predictor.score_children(parents), min(k, left), self.decisions)
-        self.queue = list(zip(children, predictor.predict(children).tolist() if children else []))
+        with memory_errors("--beam"):
+            predictor = self.fitted(level)
+            scores, k = predictor.score_children(parents), self.share(len(self.rewards), level)
+            self.queue = top_k(self.space, parents, scores, k, known=self.decisions)
+        self.fit_correlation = rank_correlation(predictor.predict(self.decisions).tolist(), self.rewards)
+        self.total = self.reachable()
 
     def fitted(self, level: int) -> Predictor:
         """A new predictor, fitted on all architectures evaluated so far, the largest of which have `level` blocks."""
         budget, seed = self.budget, seed_of(self.seed, "level", level)
-        rate = budget.first_learning_rate if level == 1 else budget.learning_rate
-        predictor = make(budget.predictor, self.space, seed)
-        return fit(predictor, self.decisions, self.rewards, learning_rate=rate, steps=budget.steps, seed=seed)
+        how = {"learning_rate": budget.rate(level), "steps": budget.steps, "seed": seed}
+        return fit(make(budget.predictor, self.space, seed), self.decisions, self.rewards, **how)
 
     def metrics(self) -> dict[str, float]:
         """Level, predicted accuracy and the predictor's rank correlation on what it was fitted on; from level 2 on."""
@@ -170,7 +185,7 @@ class PNAS(MultiTrial):
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
         self.queue, self.predicted = list(state["queue"]), list(state["predicted"])
-        self.fit_correlation = state["fit_correlation"]
+        self.fit_correlation, self.total = state["fit_correlation"], self.reachable()
 
 
 # --- Section 5.1: how well do the predictors rank? ------------------------------------------------------------------
@@ -181,8 +196,7 @@ def rank_correlations(
 ) -> list[tuple[float, float]]:
     """The paper's table, a pair for every level b but the last: Spearman's rank correlation of the predictor `name`,
     fitted on `count` random distinct architectures of b blocks, on those, and on as many of b + 1 blocks. `seed` is the
-    predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is 0.01 for one block and 0.002
-    for more unless given."""
+    predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is the paper's unless given."""
     random, samples = Random(drawn), []
     for level, length in enumerate(space.levels[:levels], 1):
         blocks = next_blocks(space)
@@ -193,7 +207,6 @@ def rank_correlations(
         samples.append((lists, [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])]))
     pairs = []
     for level, (here, above) in enumerate(zip(samples, samples[1:]), 1):
-        options = {"learning_rate": 0.01 if level == 1 else 0.002, **how}
-        predictor = fit(make(name, space, seed), *here, seed=seed, **options)
+        predictor = fit(make(name, space, seed), *here, seed=seed, **{"learning_rate": PNASBudget().rate(level), **how})
         pairs.append(tuple(rank_correlation(predictor.predict(lists).tolist(), true) for lists, true in (here, above)))
     return pairs
