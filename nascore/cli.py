@@ -94,11 +94,12 @@ def _add_search(commands, arguments: list[str]) -> None:
         parser.add_argument("--budget", default="reduced", help="smoke, reduced or full (default: reduced)")
         parser.add_argument("--space", metavar="NAME", help="search space (default: the method's own)")
         group = parser.add_argument_group(f"fields of {name} (default: the budget's)")
-        for field in dataclasses.fields(method.budget):
+        full = method.budget.preset("full")
+        for field in dataclasses.fields(full):
             meta = field.metadata
             bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
             names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
-            text = f"{meta['help']} ({bounds}; full: {field.default})".replace("%", "%%")
+            text = f"{meta['help']} ({bounds}; full: {getattr(full, field.name)})".replace("%", "%%")
             group.add_argument(*names, dest=field.name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
 
 

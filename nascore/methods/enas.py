@@ -56,7 +56,7 @@ def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
 
 @dataclass(frozen=True)
 class MicroBudget(Budget):
-    """What a search for cells may spend. The defaults are those of the authors' cifar10_micro_search: `full`."""
+    """What a search for cells may spend; `full` is the authors' cifar10_micro_search."""
 
     epochs: int = knob(150, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
     batch_size: int = knob(160, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
@@ -68,9 +68,9 @@ class MicroBudget(Budget):
     final_learning_rate: float = knob(0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0)
     period: int = knob(10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000)
     momentum: float = knob(0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999)
-    weight_decay: float = knob(2e-4, "weight decay", "the code's l2 of 1e-4 has no 1/2; text: 1e-4", low=0.0, high=1.0)
+    weight_decay: float = knob(2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0)
     clip: float = knob(0.0, "clip", "largest norm of the gradient; 0: none, as the code in effect", low=0.0, high=1e6)
-    controller_steps: int = knob(30, "controller steps", "an epoch; text: 2,000; 0: none", low=0, high=10_000)
+    controller_steps: int = knob(30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000)
     samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
     sampler: str = knob("controller", "sampler", "uniform: random search", choices=("controller", "uniform"))
     controller_learning_rate: float = knob(0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
@@ -84,7 +84,7 @@ class MicroBudget(Budget):
     entropy_weight: float = knob(1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0)
     entropy: str = knob("full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
     decay: float = knob(0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999)
-    skip_weight: float = knob(0.0, "skip weight", "of the skip prior; macro: 0.8", low=0.0, high=100.0)
+    skip_weight: float = knob(0.0, "skip weight", "of the skip prior, in whole networks", low=0.0, high=100.0)
     skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
     skip_probability: str = knob("code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled"))
     hidden: int = knob(64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000)
@@ -97,28 +97,21 @@ class MicroBudget(Budget):
     }
 
 
+# What cifar10_macro_search has otherwise; its controller ignores the divisor for operations.
+MACRO = dict(epochs=310, batch_size=128, channels=36, weight_decay=2 * 2.5e-4, controller_steps=50, samples=20)
+MACRO |= dict(controller_learning_rate=0.001, tanh_constant=1.5, op_tanh_reduce=1.0, operation_bias=0.0)
+MACRO |= dict(normal_bonus=0.0, entropy="sampled", skip_weight=0.8)
+
+
 @dataclass(frozen=True)
 class MacroBudget(MicroBudget):
-    """What a search for whole networks may spend. The defaults are those of the authors' cifar10_macro_search."""
+    """What a search for whole networks may spend; `full` is the authors' cifar10_macro_search."""
 
     layers: int = knob(12, "layers", "of the network", low=1, high=100)
-    epochs: int = knob(310, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
-    batch_size: int = knob(128, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
-    channels: int = knob(36, "channels", "width of every layer", low=2, high=256)
-    weight_decay: float = knob(5e-4, "weight decay", "the code's l2, 2.5e-4, has no 1/2; text: 1e-4", low=0.0, high=1.0)
-    controller_steps: int = knob(50, "controller steps", "an epoch; text: 2,000; 0: none", low=0, high=10_000)
-    samples: int = knob(20, "samples", "architectures a controller step, M", low=1, high=1000)
-    controller_learning_rate: float = knob(0.001, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
-    tanh_constant: float = knob(1.5, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
-    op_tanh_reduce: float = knob(1.0, "tanh reduce", "for operations; ignored in the code", low=0.01, high=100.0)
-    operation_bias: float = knob(0.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
-    normal_bonus: float = knob(0.0, "normal bonus", "there is no normal cell", low=0.0, high=10.0)
-    entropy: str = knob("sampled", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
-    skip_weight: float = knob(0.8, "skip weight", "of the skip prior", low=0.0, high=100.0)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": {**MicroBudget.PRESETS["smoke"], "layers": 3},
-        "reduced": {**MicroBudget.PRESETS["reduced"], "layers": 6},
-        "full": {},
+        "smoke": MACRO | MicroBudget.PRESETS["smoke"] | dict(layers=3),
+        "reduced": MACRO | MicroBudget.PRESETS["reduced"] | dict(layers=6),
+        "full": MACRO,
     }
 
 
