@@ -190,7 +190,7 @@ def pnas_idea() -> Drawing:
     for k, (scored, raw, unique) in enumerate(levels):
         x, height, kept = 84 + 183 * k, 18 * np.log10(scored), min(scored, 256)
         say(graph, f"{k + 1} block{'s' * (k > 0)}: {raw} lists,\n{unique} cells", x, 232)
-        verb = "scored" if k else "all taken"
+        verb = ("cells, all taken", "cells scored", "lists scored")[min(k, 2)]
         size = dict(width="1.2", height=f"{height / 72:.2f}")
         put(graph, f"scored {k}", f"{scored:,}\n{verb}", x, 90 + height / 2, tint, color=blue, **size)
         put(graph, f"trained {k}", f"{kept} trained", x, 40, trained, width="1.2")
@@ -221,8 +221,8 @@ def pnas_idea() -> Drawing:
     words = (
         "Five columns, cells of one to five blocks. One block: 256 lists, 136 cells, all trained. Two blocks: "
         "147,456 lists, 31,620 cells scored by the surrogate, 256 trained. Three, four and five blocks: 262,144, "
-        "409,600 and 589,824 candidates scored, out of about 11 million, 5.2 billion and 3.1 million million "
-        "cells, and 256 trained each time. Between the columns a surrogate, fitted on all cells trained so far: "
+        "409,600 and 589,824 lists scored, out of those of about 11 million, 5.2 billion and 3.1 million million "
+        "cells, and 256 cells trained each time. Between the columns a surrogate, fitted on all trained so far: "
         "1,160 trainings in all."
     )
     return Drawing(graph.source, words)
