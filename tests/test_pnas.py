@@ -237,8 +237,11 @@ def test_running_out_of_memory_names_the_beam(monkeypatch):
         finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", steps=1), seed=0))
 
 
-def test_rank_correlations_are_of_the_seen_and_of_the_unseen_larger():
+def test_rank_correlations_are_of_the_seen_and_of_the_unseen_larger(monkeypatch):
+    rates, own = [], pnas.fit
+    monkeypatch.setattr(pnas, "fit", lambda *data, **how: rates.append(how["learning_rate"]) or own(*data, **how))
     pairs = rank_correlations(BENCH, Table(), "lstm", count=100, steps=50)
     assert len(pairs) == 2 and all(-1 <= rho <= 1 for pair in pairs for rho in pair)
     assert pairs[1][0] > 0.6 and pairs[1][0] > pairs[0][1]
     assert pairs == rank_correlations(BENCH, Table(), "lstm", count=100, steps=50)
+    assert rates == [0.01, 0.002] * 2

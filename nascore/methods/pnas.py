@@ -67,7 +67,7 @@ _SMALL = {"recipe": "child", "batch_size": 64, "validation": 0.2, "beam": 0, "pr
 class PNASBudget(TrialBudget):
     """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
 
-    trials: int = knob(1160, "trials", "architectures evaluated; more than `first`, or none grows", low=1, high=10**6)
+    trials: int = knob(1160, "trials", "architectures evaluated; none grow if level 1 takes all", low=1, high=1_000_000)
     blocks: int = knob(5, "blocks", "B, of the largest architectures: how many levels are climbed", low=1, high=100)
     beam: int = knob(256, "beam", "K, kept at a level; 0: an even share of the trials left", low=0, high=1_000_000)
     first: int = knob(0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000)
