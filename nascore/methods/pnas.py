@@ -195,8 +195,8 @@ def rank_correlations(
     space, estimate: Callable, name: str, *, count: int = 256, levels: int = 5, seed: int = 0, drawn: int = 0, **how
 ) -> list[tuple[float, float]]:
     """The paper's table, a pair for every level b but the last: Spearman's rank correlation of the predictor `name`,
-    fitted on `count` random distinct architectures of b blocks, on those, and on as many of b + 1 blocks. `seed` is the
-    predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is the paper's unless given."""
+    fitted on `count` random distinct architectures of b blocks, or all, on those and on such of b + 1 blocks. `seed` is
+    the predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is the paper's, or given."""
     random, samples = Random(drawn), []
     for level, length in enumerate(space.levels[:levels], 1):
         blocks = next_blocks(space)

@@ -1,7 +1,7 @@
 """PNAS on the table against random search and regularized evolution, many seeds: 12-epoch validation and 200-epoch test
 accuracy of the best cell by validation, in percent, after so many queries. PNAS's beam depends on how many it may ask,
-so each number of queries is a search of its own; what it has found is the best of all cells asked for, as for the
-others.
+so each number of queries is a search of its own; it returns the best cell of its last level, the others the best of
+all.
 
     python notebooks/runs/pnas_table.py [--seeds 60] [--signal cifar10] [--out FILE]
 """
@@ -29,8 +29,7 @@ def found(method: str, fields: dict, estimate: Signal, queries: int, seed: int, 
     loop = entry.build(SPACE, estimate, entry.budget.preset("reduced", **fields, trials=queries), seed)
     while not loop.done:
         loop.step()
-    best = max(range(len(loop.rewards)), key=loop.rewards.__getitem__)
-    row = estimate.table.row(SPACE.decode(loop.decisions[best]))
+    row = estimate.table.row(loop.best.genotype)
     return round(row[f"{signal}_valid"], 3), round(row[f"{signal}_test_200ep"], 3)
 
 
