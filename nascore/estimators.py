@@ -41,15 +41,13 @@ class Estimate:
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Ask any estimator. A reward that is no finite number counts as 0, with an error; outside [0, 1] it is refused."""
+    """Ask any estimator. A reward that is not a finite number counts as 0, with an error that says so."""
     answers = [a if isinstance(a, Estimate) else Estimate(float(a)) for a in estimate(genotypes)]
     if len(answers) != len(genotypes):
         raise UserError(f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
     for k, a in enumerate(answers):
         if not math.isfinite(a.reward):
             answers[k] = replace(a, reward=0.0, error=a.error or f"the reward was {a.reward}")
-        else:
-            require(0 <= a.reward <= 1, "reward", a.reward, "a fraction from 0 to 1, not percent")
     return answers
 
 

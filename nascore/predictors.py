@@ -224,6 +224,8 @@ def fit(
     architectures worse. Of several members, each leaves out its own part: with five, a fifth."""
     found = f"{len(architectures)} architectures and {len(rewards)} rewards"
     require(len(architectures) == len(rewards) > 0, "data of a fit", found, "as many of both, and at least one")
+    for reward in (min(rewards), max(rewards)):  # the head is a sigmoid
+        require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data, target = predictor.read(architectures), torch.tensor(rewards, dtype=predictor.head.dtype)
     kept = torch.ones(predictor.members, len(target))
     if len(target) > 1 and predictor.members > 1:

@@ -171,7 +171,8 @@ def run(
         budget = entry.budget.preset(budget, **fields)
     device = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
-    config = {"method": method, "space": _name(space), "data": _name(data), "seed": seed, "device": device.type}
+    name = None if space == entry.space else _name(space)  # its own by name is its own
+    config = {"method": method, "space": name, "data": _name(data), "seed": seed, "device": device.type}
     config |= {"budget": dataclasses.asdict(budget)}
     how = {"resume": resume, "progress": progress, "stop": stop, "checkpoint_seconds": checkpoint_seconds}
     with memory_errors():

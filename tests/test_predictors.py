@@ -174,6 +174,14 @@ LARGEST = samples(PNAS, 2, 4)
         ),
         (lambda: make("mlp", PNAS).score_children(LARGEST), "decisions of a parent: found 20, allowed: fewer than"),
         (lambda: make("lstm", PNAS).score_children(LARGEST), "decisions of a parent: found 20, allowed: fewer than"),
+        (
+            lambda: fit(make("mlp", PNAS), LARGEST, [0.5, 61.3]),
+            "reward: found 61.3, allowed: a fraction from 0 to 1, not",
+        ),
+        (
+            lambda: fit(make("mlp", PNAS), LARGEST, [0.5, -0.1]),
+            "reward: found -0.1, allowed: a fraction from 0 to 1, not",
+        ),
         (lambda: fit(make("mlp", PNAS), [], []), "data of a fit: found '0 architectures and 0 rewards', allowed: "),
         (
             lambda: fit(make("mlp", PNAS), LARGEST, [1.0]),

@@ -196,6 +196,15 @@ def test_a_search_stopped_and_resumed_equals_one_that_was_not(tmp_path, method):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def test_a_method_s_own_space_may_be_named_or_not_also_on_resuming(tmp_path):
+    options = dict(data=noise(), channels=2, cells=3, batch_size=4, epochs=1, budget="smoke", progress=False)
+    calls = iter(range(9))
+    assert not run("darts", directory=tmp_path, stop=lambda: next(calls) == 1, **options).finished
+    assert run("darts", space="darts", directory=tmp_path, resume=True, **options).finished
+    with pytest.raises(UserError, match="space is None, asked for is 'nasbench201'"):
+        run("darts", space="nasbench201", directory=tmp_path, resume=True, **options)
+
+
 def test_seeds_differ_and_repeat():
     first, again, other = (
         run("random", data="nasbench201", trials=20, seed=seed, progress=False).history for seed in (1, 1, 2)
