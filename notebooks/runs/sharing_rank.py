@@ -24,10 +24,10 @@ RUNS = Path("notebooks/runs")
 SIZES = dict(epochs=100, batch_size=64, channels=8, cells=5, learning_rate=0.05, period=100, derived=100)
 RANKED = (10, 20, 50, 100)  # the epochs after which cells are ranked
 UNIFORM = dict(controller_steps=0, sampler="uniform")
-LEARNING = dict(controller_steps=30, samples=10, controller_learning_rate=0.0035)
 VARIANTS = {
-    "ENAS, the text's bound": LEARNING | dict(tanh_constant=2.5, op_tanh_reduce=1.0),
-    "ENAS, the code's bound": LEARNING,
+    "ENAS": dict(
+        controller_steps=30, samples=10, controller_learning_rate=0.0035, tanh_constant=2.5, op_tanh_reduce=1.0
+    ),
     "untrained controller": dict(controller_steps=0),
     "random search with sharing": UNIFORM,
 }
