@@ -212,8 +212,8 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     space = _space(space, entry, budget)
     if estimate is None:
         recipe = dataclasses.replace(RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size)
-        how = {"last_epochs": min(budget.last_epochs, recipe.epochs), "seconds": budget.child_seconds or None}
-        how["validation"] = budget.validation
+        how = {"validation": budget.validation, "seconds": budget.child_seconds or None}
+        how |= {"last_epochs": min(budget.last_epochs, recipe.epochs)}
         sizes = (recipe, budget.channels, budget.cells, space.skeleton)
         estimate = TrainChildren(_images(data, device), *sizes, seed, device, **how)
     return entry.build(space, estimate, budget, seed)
