@@ -50,8 +50,7 @@ RECIPES = {
     # the decay: these are NASNet's.
     "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4),
     # ENAS's cells, N = 15, F = 36, and its whole networks (the authors' scripts cifar10_micro_final and _macro_final:
-    # their l2 of 2e-4 has no 1/2, their clipping no effect). Theirs drop paths more often in later cells, and drop out
-    # before the classifier.
+    # their l2 of 2e-4 has no 1/2, their clipping no effect). Theirs drop out before the classifier.
     "enas-cifar": Recipe(36, 17, 630, 144, 0.05, 1e-4, 0.9, True, 4e-4, 0.0, 0, 0.4, 0.4, 10),
     "enas-macro-cifar": Recipe(96, 24, 310, 100, 0.05, 1e-3, 0.9, True, 4e-4, 0.0, period=10),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
@@ -91,7 +90,9 @@ class Training:
         self.device = images.train.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
-        self.parameters = list(network.parameters())  # finding them takes a small network long, at every step
+        self.parameters = [
+            p for p in network.parameters() if p.requires_grad
+        ]  # finding them takes a small network long, at every step
         how = {"momentum": recipe.momentum, "nesterov": recipe.nesterov, "weight_decay": recipe.weight_decay}
         self.optimizer = torch.optim.SGD(self.parameters, lr=recipe.learning_rate, **how, foreach=True)
         self.steps, self.history = 0, []

@@ -123,6 +123,27 @@ def test_full_is_what_the_authors_scripts_say():
     assert macro.keys() - micro.keys() == {"layers"} and macro["layers"] == 12
 
 
+def test_the_controller_steps_as_tensorflow_s_adam_does(digits):
+    """Its update as TensorFlow documents it, by hand: lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)."""
+    for constants in ({}, dict(beta1=0.9, epsilon=0.1)):
+        search = enas(digits, **constants)
+        beta1, epsilon, rate = search.budget.beta1, search.budget.epsilon, search.budget.controller_learning_rate
+        weights = [p for p in search.controller.parameters()]
+        m, v = ([torch.zeros_like(p, dtype=torch.float64) for p in weights] for _ in range(2))
+        for step in range(4):
+            before = [p.detach().clone().double() for p in weights]
+            search.train_controller(step)
+            for k, p in enumerate(weights):
+                g = torch.zeros_like(p) if p.grad is None else p.grad
+                m[k] = beta1 * m[k] + (1 - beta1) * g.double()
+                v[k] = 0.999 * v[k] + 0.001 * g.double() ** 2
+                scale = rate * (1 - 0.999 ** (step + 1)) ** 0.5 / (1 - beta1 ** (step + 1))
+                expected = before[k] - scale * m[k] / (v[k].sqrt() + epsilon)
+                assert torch.allclose(p.detach().double(), expected, atol=1e-7, rtol=1e-4)
+        moved = max((p.detach() - b).abs().max().item() for p, b in zip(weights, before))
+        assert moved > 1e-5  # by far more than the tolerance
+
+
 # --- section 2.2: two phases ----------------------------------------------------------------------------------------
 
 

@@ -282,3 +282,17 @@ def test_a_small_network_reads_more_than_95_percent_of_unseen_digits():
         training.step()
     assert evaluate(network, digits)[1] > 0.95
     assert training.history[-1]["loss"] < training.history[0]["loss"] / 3
+
+
+def test_the_auxiliary_head_of_enas_never_learns_and_that_of_darts_does():
+    """ENAS's authors leave their head's variables out of the list that the optimizer gets (micro_child.py)."""
+    recipe = Recipe(4, 3, epochs=1, batch_size=12, auxiliary_weight=0.4)
+    for name, skeleton, learns in (("enas-micro", "enas", False), ("darts-v2", "darts", True)):
+        with seeded(0, "network"):
+            sizes = dict(channels=4, cells=3, classes=3, auxiliary=True, skeleton=skeleton)
+            network = Network(GENOTYPES[name], **sizes)
+        before = {name: p.detach().clone() for name, p in network.named_parameters()}
+        Training(network, images(side=32), recipe, 0).step()
+        moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+        assert any(name.startswith("auxiliary.") for name in moved) == learns
+        assert any(name.startswith("cells.") for name in moved)

@@ -4,8 +4,8 @@ the reward, and the two phases that alternate (section 2.2).
 
 Where the authors' code leaves their text, `full` follows the code that made the numbers, and a field of the budget says
 so: the controller's steps, no clipping, weight decay of 2 l2, Adam without first moment, tanh constants, biases towards
-separable convolutions, the entropy of the sampled action, the probability inside the skip prior. As in the code, macro
-layers add their skips, reduction cells halve first, rates are constant within an epoch, rewards see plain images.
+separable convolutions, the entropy of the sampled action, the probability inside the skip prior, and TensorFlow's Adam
+(`adam_epsilon`). As in the code, macro layers add their skips, reduction cells halve first, rates are constant within an epoch, rewards see plain images.
 
 Choices of ours, with their reasons. Rewards: batch statistics, in the macro space too (running averages over different
 paths mean nothing); no dropout (the micro code leaves it on). Supernet: no auxiliary head, whose own weights the code
@@ -13,7 +13,7 @@ never trains; a macro layer's operations are ReLU-conv-BN, the text's rule (the 
 reads both cells before it, as in the network trained at last (the code: the previous one, twice); weights off the
 sampled path stay, where the code decays all and lets their momentum move them, at the cost of the whole graph a step.
 Controller: one state a decision, in the stored order (the micro code: both inputs, both operations, a state more that
-stands for the node, then anew from the start; in the macro code the second layer's empty skips have a state too); a
+stands for the node, then anew from the start; in the macro code the first layer's empty skips have a state too); a
 cell's inputs are learned vectors (the code: two states to attend to, zeros to read).
 """
 
@@ -51,6 +51,12 @@ def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
     return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
 
 
+def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:
+    """The epsilon of PyTorch's Adam that takes, at its `step` (from 1), the step of TensorFlow's with `epsilon`: that one
+    divides by sqrt(v) + epsilon before v's bias is corrected, so its epsilon counts 1 / sqrt(1 - beta2^step) times."""
+    return epsilon / (1 - beta2**step) ** 0.5
+
+
 # --- the budgets ----------------------------------------------------------------------------------------------------
 
 
@@ -75,7 +81,7 @@ class MicroBudget(Budget):
     sampler: str = knob("controller", "sampler", "uniform: random search", choices=("controller", "uniform"))
     controller_learning_rate: float = knob(0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
     beta1: float = knob(0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999)
-    epsilon: float = knob(1e-3, "epsilon", "of the controller's Adam; text: Adam's own 1e-8", low=0.0, high=1.0)
+    epsilon: float = knob(1e-3, "epsilon", "of TensorFlow's Adam; text: its own 1e-8", low=0.0, high=1.0)
     tanh_constant: float = knob(1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
     op_tanh_reduce: float = knob(2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0)
     temperature: float = knob(0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0)
@@ -249,6 +255,7 @@ class ENAS:
                 loss = loss + budget.skip_weight * self.prior(written)
             if not loss.isfinite():
                 raise UserError(f"the controller's loss became {loss.item()}: lower --controller-learning-rate")
+            self.controller_optimizer.param_groups[0]["eps"] = adam_epsilon(budget.epsilon, step + 1)
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()

@@ -176,7 +176,8 @@ class Macro(nn.Module):
 class AuxiliaryHead(nn.Module):
     """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x `kernel`: features
     (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which is then averaged,
-    and the classifier has no bias."""
+    the classifier has no bias, and no weight learns: the authors' optimizer is not given them, so that the head passes
+    gradients on as it was drawn."""
 
     def __init__(
         self, channels: int, classes: int, kernel: int, stride: int = 3, norm: bool = True, same: bool = False
@@ -188,6 +189,7 @@ class AuxiliaryHead(nn.Module):
         second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
         self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(768, classes, bias=not same)
+        self.requires_grad_(not same)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

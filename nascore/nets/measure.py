@@ -15,7 +15,7 @@ _WEIGHTED = ("Convolution", "Addmm", "Mm")  # autograd's names for convolutions 
 
 
 def parameters(network: nn.Module) -> int:
-    """Trainable parameters, an auxiliary head's included where there is one."""
+    """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does not learn."""
     return sum(p.numel() for p in network.parameters())
 
 
