@@ -1,4 +1,5 @@
-"""nascore: five papers on Neural Architecture Search, each complete, fast and readable. `nascore.run` is the way in."""
+"""nascore: five papers on Neural Architecture Search, each complete, fast and readable.
+`nascore.run` is the way in."""
 
 __version__ = "0.1.0"
 

@@ -1,7 +1,9 @@
-"""The timings that the README quotes: a step of each kind, ours and a DARTS reference checkout's in turn in one run.
+"""The timings that the README quotes: a step of each kind, ours and a DARTS reference checkout's in
+turn in one run.
 
-Each side lives in a process of its own (so that peak memory is its own too), and one of them works at a time. On one
-thread the clock is process CPU seconds, which other work on the machine disturbs little; on two it is wall seconds.
+Each side lives in a process of its own (so that peak memory is its own too), and one of them works
+at a time. On one thread the clock is process CPU seconds, which other work on the machine disturbs
+little; on two it is wall seconds.
 """
 
 import multiprocessing
@@ -36,7 +38,9 @@ def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
     """The steps of `methods.darts` on random images, in the order of `STEPS`."""
     pixels = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
     labels, channel = torch.arange(8) % 10, (0.5, 0.5, 0.5)
-    images = Images("random", pixels, labels, pixels, labels, tuple("0123456789"), channel, channel, 4, True)
+    images = Images(
+        "random", pixels, labels, pixels, labels, tuple("0123456789"), channel, channel, 4, True
+    )
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     search = DARTS(spaces.get("darts"), images, budget, 0, torch.device(device))
     train, valid = _batch(batch, device), _batch(batch, device)
@@ -48,7 +52,8 @@ def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
 
 
 def reference_steps(folder: str, batch: int, channels: int, cells: int, device: str) -> list[Step]:
-    """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give it one of its own."""
+    """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give
+    it one of its own."""
     if device == "cpu":
         torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self
     for name in ("add_", "sub_", "sub"):  # x.add_(scalar, tensor) is gone from PyTorch
@@ -97,11 +102,13 @@ class Operations(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.count += not (function.is_view or function.name().removeprefix("aten::").startswith(self.SKIPPED))
+        self.count += not (
+            function.is_view or function.name().removeprefix("aten::").startswith(self.SKIPPED)
+        )
         return function(*arguments, **(keywords or {}))
 
 
-# --- in the process of one side -------------------------------------------------------------------------------------
+# --- in the process of one side -------------------------------------------------------------------
 
 
 @lru_cache
@@ -112,7 +119,9 @@ def _side(folder: str | None, *sizes) -> tuple[list[Step], float]:
     return steps, _peak_memory(sizes[-1])
 
 
-def _measure(folder: str | None, sizes: tuple, step: int, threads: int, counted: bool) -> dict[str, float]:
+def _measure(
+    folder: str | None, sizes: tuple, step: int, threads: int, counted: bool
+) -> dict[str, float]:
     torch.set_num_threads(threads)
     steps, start = _side(folder, *sizes)
     synchronise = torch.cuda.synchronize if sizes[-1] == "cuda" else lambda: None
@@ -124,7 +133,10 @@ def _measure(folder: str | None, sizes: tuple, step: int, threads: int, counted:
     synchronise()
     found = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
     # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
-    return found | {"memory": max(1.0, _peak_memory(sizes[-1]) - start), "operations": getattr(counter, "count", 0)}
+    return found | {
+        "memory": max(1.0, _peak_memory(sizes[-1]) - start),
+        "operations": getattr(counter, "count", 0),
+    }
 
 
 def _peak_memory(device: str) -> float:
@@ -135,10 +147,12 @@ def _peak_memory(device: str) -> float:
         import resource
     except ImportError:  # Windows
         return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
-# --- both sides in turn ---------------------------------------------------------------------------------------------
+# --- both sides in turn ---------------------------------------------------------------------------
 
 
 def benchmark(
@@ -150,27 +164,39 @@ def benchmark(
     threads: tuple[int, ...] = (1, 2),
     device: str = "cpu",
 ) -> dict:
-    """Time every step of `STEPS` `rounds` times, sides in turn, after one round of warm-up. With `against`, a checkout
-    of quark0/darts, this RUNS the code in that folder. Ratios are (min, median, max) of reference / ours, by round."""
+    """Time every step of `STEPS` `rounds` times, sides in turn, after one round of warm-up. With
+    `against`, a checkout of quark0/darts, this RUNS the code in that folder. Ratios are (min,
+    median, max) of reference / ours, by round."""
     folders: dict[str, str | None] = {"ours": None}
     if against is not None:
-        code, allowed = Path(against, "cnn", "model_search.py"), "a checkout of quark0/darts, with cnn/model_search.py"
+        code, allowed = (
+            Path(against, "cnn", "model_search.py"),
+            "a checkout of quark0/darts, with cnn/model_search.py",
+        )
         require(code.is_file(), "--against", str(against), allowed)
         folders["reference"] = str(Path(against).resolve())
     sizes = (whole("--batch", batch, 2, 4096), channels, cells, device)
     whole("--rounds", rounds, 1, 1000)
     with ExitStack() as stack:
         spawn = multiprocessing.get_context("spawn")
-        pools = {name: stack.enter_context(ProcessPoolExecutor(1, spawn, begin, (os.getpid(),))) for name in folders}
+        pools = {
+            name: stack.enter_context(ProcessPoolExecutor(1, spawn, begin, (os.getpid(),)))
+            for name in folders
+        }
 
         def measure(name: str, step: int, threads: int, counted: bool) -> dict[str, float]:
             try:
-                return pools[name].submit(_measure, folders[name], sizes, step, threads, counted).result()
+                return (
+                    pools[name]
+                    .submit(_measure, folders[name], sizes, step, threads, counted)
+                    .result()
+                )
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"[:200]
                 raise UserError(f"bench: the {name} does not run: {reason}") from None
 
-        # title -> which figure, how often, on how many threads. The peak memory comes first: it is the warm-up.
+        # title -> which figure, how often, on how many threads. The peak memory comes first: it is
+        # the warm-up.
         plans = {"peak memory since the start, steps in this order, MiB": ("memory", 1, 1)}
         plans["operations of a step (views and allocations left out)"] = ("operations", 1, 1)
         for count in threads:
@@ -179,12 +205,23 @@ def benchmark(
         measured = {title: {name: [[] for _ in STEPS] for name in folders} for title in plans}
         for title, (figure, times, count) in plans.items():
             for _, k, name in product(range(times), range(len(STEPS)), folders):
-                measured[title][name][k].append(measure(name, k, count, figure == "operations")[figure])
-    setting = dict(batch=batch, channels=channels, cells=cells, rounds=rounds, device=device, torch=torch.__version__)
+                measured[title][name][k].append(
+                    measure(name, k, count, figure == "operations")[figure]
+                )
+    setting = dict(
+        batch=batch,
+        channels=channels,
+        cells=cells,
+        rounds=rounds,
+        device=device,
+        torch=torch.__version__,
+    )
     result = {"setting": setting, "steps": list(STEPS), "measured": measured}
     if against is not None:
         pairs = {title: zip(sides["reference"], sides["ours"]) for title, sides in measured.items()}
-        result["ratios"] = {title: [_ratio(*pair) for pair in steps] for title, steps in pairs.items()}
+        result["ratios"] = {
+            title: [_ratio(*pair) for pair in steps] for title, steps in pairs.items()
+        }
     return result
 
 
@@ -202,7 +239,9 @@ def table(result: dict) -> str:
     for title, sides in result["measured"].items():
         lines += ["", title]
         for k, step in enumerate(result["steps"]):
-            values = "".join(f"{name} {statistics.median(steps[k]):<12,.5g}" for name, steps in sides.items())
+            values = "".join(
+                f"{name} {statistics.median(steps[k]):<12,.5g}" for name, steps in sides.items()
+            )
             ratio = result["ratios"][title][k] if "ratios" in result else ()
             lines.append(f"  {step:22}{values}{' - '.join(f'{r:.2f}' for r in ratio)}".rstrip())
     return "\n".join(lines)

@@ -1,8 +1,10 @@
-"""The policy of NAS-RL and its heirs: an LSTM that writes an architecture decision by decision (NAS-RL, section 3.1).
+"""The policy of NAS-RL and its heirs: an LSTM that writes an architecture decision by decision
+(NAS-RL, section 3.1).
 
-It asks a space for nothing but its decisions; `token_at` tells it which of them share a head and an embedding, and
-which point at earlier ones. Those are answered by attention (section 3.3) to the anchor h_j of an earlier decision: the
-state that reads it. All architectures of a batch are written together, one batch of tensor operations a decision.
+It asks a space for nothing but its decisions; `token_at` tells it which of them share a head and an
+embedding, and which point at earlier ones. Those are answered by attention (section 3.3) to the
+anchor h_j of an earlier decision: the state that reads it. All architectures of a batch are written
+together, one batch of tensor operations a decision.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +24,9 @@ PROBES = 200  # random walks through a space that does not say how many options 
 
 @dataclass(frozen=True)
 class Written:
-    """A batch of architectures: decisions (N, T), the log-probability of each decision and the entropy of what it was
-    drawn from, both (N, T) in nats. Where an architecture was complete before others, -1, 0 and 0 follow."""
+    """A batch of architectures: decisions (N, T), the log-probability of each decision and the
+    entropy of what it was drawn from, both (N, T) in nats. Where an architecture was complete
+    before others, -1, 0 and 0 follow."""
 
     decisions: Tensor
     log_probs: Tensor
@@ -34,11 +37,12 @@ class Written:
         return [[d for d in row if d != UNDECIDED] for row in self.decisions.tolist()]
 
 
-# --- what answers a decision: (N, H) states and (N, J, H) anchors -> (N, decisions at once, options) logits ----------
+# --- what answers a decision: (N, H) states and (N, J, H) anchors -> (N, decisions at once, options
 
 
 class Softmax(nn.Module):
-    """Decisions of one kind: a head, and an embedding of what was decided for the next step to read."""
+    """Decisions of one kind: a head, and an embedding of what was decided for the next step to
+    read."""
 
     def __init__(self, hidden: int, options: int, bias: bool):
         super().__init__()
@@ -52,8 +56,8 @@ class Softmax(nn.Module):
 
 
 class Attention(nn.Module):
-    """v . tanh(W_prev h_j + W_curr h_i) for the deciding state h_i and each anchor h_j; the weights are shared over all
-    i and j (NAS-RL, section 3.3)."""
+    """v . tanh(W_prev h_j + W_curr h_i) for the deciding state h_i and each anchor h_j; the
+    weights are shared over all i and j (NAS-RL, section 3.3)."""
 
     def __init__(self, hidden: int):
         super().__init__()
@@ -65,8 +69,9 @@ class Attention(nn.Module):
 
 
 class Pointer(Attention):
-    """One of several: the first `inputs` options are there from the start (the inputs of a cell, with anchors that are
-    learned), the others are earlier decisions. The next step reads the anchor that was chosen, as in ENAS."""
+    """One of several: the first `inputs` options are there from the start (the inputs of a cell,
+    with anchors that are learned), the others are earlier decisions. The next step reads the
+    anchor that was chosen, as in ENAS."""
 
     def __init__(self, hidden: int, inputs: int):
         super().__init__(hidden)
@@ -83,9 +88,9 @@ class Pointer(Attention):
 
 
 class Skips(Attention):
-    """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out and the score for in.
-    What the next step reads NAS-RL leaves open: here the mean of the anchors that are in; in ENAS it is their sum over
-    one `more` than they are."""
+    """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out
+    and the score for in. What the next step reads NAS-RL leaves open: here the mean of the
+    anchors that are in; in ENAS it is their sum over one `more` than they are."""
 
     def __init__(self, hidden: int, more: int):
         super().__init__(hidden)
@@ -100,12 +105,13 @@ class Skips(Attention):
         return (chosen * anchors).sum(1) / (chosen.sum(1) + self.more).clamp(min=1)
 
 
-# --- the policy -----------------------------------------------------------------------------------------------------
+# --- the policy -----------------------------------------------------------------------------------
 
 
 @dataclass
 class Step:
-    """One step of the LSTM: the positions decided from its state, and the earlier ones that they may point to."""
+    """One step of the LSTM: the positions decided from its state, and the earlier ones that they
+    may point to."""
 
     head: nn.Module
     positions: list[int]
@@ -113,10 +119,10 @@ class Step:
 
 
 class Controller(nn.Module):
-    """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every weight uniform in
-    (-scale, scale), with biases in the LSTM and in the softmax heads or without, `more` for `Skips`. The first step
-    reads a learned start.
-    `adjust(position, logits)` may change the logits of what is decided at a position, (N, decisions at once, options),
+    """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every
+    weight uniform in (-scale, scale), with biases in the LSTM and in the softmax heads or
+    without, `more` for `Skips`. The first step reads a learned start. `adjust(position, logits)`
+    may change the logits of what is decided at a position, (N, decisions at once, options),
     before they become probabilities."""
 
     def __init__(
@@ -142,7 +148,12 @@ class Controller(nn.Module):
         for position, token in enumerate(tokens):
             head, refers_to = self.heads[self.kinds.index(token.kind)], list(token.refers_to)
             last = self.steps[-1] if self.steps else None
-            if last and last.head is head and isinstance(head, Skips) and refers_to[0] not in last.positions:
+            if (
+                last
+                and last.head is head
+                and isinstance(head, Skips)
+                and refers_to[0] not in last.positions
+            ):
                 last.positions.append(position)
                 last.refers_to += refers_to
             else:
@@ -151,7 +162,11 @@ class Controller(nn.Module):
             nn.init.uniform_(parameter, -scale, scale)
 
     def _head(self, kind: str, tokens: Sequence[Token], hidden: int) -> nn.Module:
-        sizes = [(count, len(token.refers_to)) for count, token in zip(self.counts, tokens) if token.kind == kind]
+        sizes = [
+            (count, len(token.refers_to))
+            for count, token in zip(self.counts, tokens)
+            if token.kind == kind
+        ]
         if set(sizes) == {(2, 1)}:
             return Skips(hidden, self.more)
         if any(anchors for _, anchors in sizes):
@@ -167,11 +182,13 @@ class Controller(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
-        """Write `count` architectures, of `length` decisions where the space has `levels`. Their gradients come from
-        `forward`, which gives the same log-probabilities."""
+        """Write `count` architectures, of `length` decisions where the space has `levels`. Their
+        gradients come from `forward`, which gives the same log-probabilities."""
         return self._write(count, length or len(self.counts), None, generator)
 
-    def _write(self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None) -> Written:
+    def _write(
+        self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None
+    ) -> Written:
         x, read, states, anchors = self.start.expand(n, -1), [], [None] * len(self.lstm), {}
         written: list[Written] = []
         for step in self.steps:
@@ -179,7 +196,11 @@ class Controller(nn.Module):
                 break
             if step.positions[-1] >= length:  # some of a layer's skips
                 step = Step(
-                    step.head, *(part[: length - step.positions[0]] for part in (step.positions, step.refers_to))
+                    step.head,
+                    *(
+                        part[: length - step.positions[0]]
+                        for part in (step.positions, step.refers_to)
+                    ),
                 )
             allowed = self._allowed(step.positions[0], n, written)
             if isinstance(allowed, Tensor) and not allowed.any():
@@ -187,25 +208,39 @@ class Controller(nn.Module):
             for k, cell in enumerate(self.lstm):
                 states[k] = cell(x, states[k])
                 x = states[k][0]
-            anchors |= dict.fromkeys(read, x)  # the state that reads a decision is that decision's anchor
-            before = torch.stack([anchors[j] for j in step.refers_to], 1) if step.refers_to else x[:, None][:, :0]
+            anchors |= dict.fromkeys(
+                read, x
+            )  # the state that reads a decision is that decision's anchor
+            before = (
+                torch.stack([anchors[j] for j in step.refers_to], 1)
+                if step.refers_to
+                else x[:, None][:, :0]
+            )
             logits = _only(self.adjust(step.positions[0], step.head.logits(x, before)), allowed)
-            one = _decide(logits, None if given is None else given[:, step.positions], generator, allowed)
+            one = _decide(
+                logits, None if given is None else given[:, step.positions], generator, allowed
+            )
             written.append(one)
             x, read = step.head.read(one.decisions.clamp(min=0), before), step.positions
-        return Written(*(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written)))
+        return Written(
+            *(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written))
+        )
 
     def _allowed(self, position: int, n: int, written: list[Written]) -> int | Tensor:
-        """How many options the decision has: one number where that depends on the position alone, else one (N,) for
-        each architecture, 0 for those that are complete."""
+        """How many options the decision has: one number where that depends on the position
+        alone, else one (N,) for each architecture, 0 for those that are complete."""
         if hasattr(self.space, "choices"):
             return self.counts[position]
         prefixes = torch.cat([w.decisions for w in written], 1).tolist() if written else [[]] * n
-        allowed = [0 if UNDECIDED in prefix else self.space.choices_at(prefix) for prefix in prefixes]
+        allowed = [
+            0 if UNDECIDED in prefix else self.space.choices_at(prefix) for prefix in prefixes
+        ]
         known = self.counts[position] if position < len(self.counts) else 0
         if max(allowed) > known:
             found = f"found {max(allowed)} options for decision {position}, {known} in {PROBES} random walks"
-            raise UserError(f"space {type(self.space).__name__}: {found}; let its `choices` list the most there can be")
+            raise UserError(
+                f"space {type(self.space).__name__}: {found}; let its `choices` list the most there can be"
+            )
         return torch.tensor(allowed, device=self.start.device)
 
 
@@ -231,10 +266,16 @@ def _only(logits: Tensor, allowed: int | Tensor) -> Tensor:
     return logits.masked_fill(option >= allowed[:, None, None], -1e9)
 
 
-def _decide(logits: Tensor, given: Tensor | None, generator: torch.Generator | None, allowed: int | Tensor) -> Written:
+def _decide(
+    logits: Tensor, given: Tensor | None, generator: torch.Generator | None, allowed: int | Tensor
+) -> Written:
     log_p = F.log_softmax(logits, 2)
     p = log_p.exp()
-    drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1) if given is None else given
+    drawn = (
+        torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
+        if given is None
+        else given
+    )
     log_probs = log_p.gather(2, drawn.clamp(min=0)[:, :, None]).squeeze(2)
     entropies = -(p * log_p).sum(2)
     if isinstance(allowed, int):

@@ -1,4 +1,5 @@
-"""Images that live on the device: load, split, and augment a whole batch at once. No worker processes to wait for."""
+"""Images that live on the device: load, split, and augment a whole batch at once. No worker
+processes to wait for."""
 
 import os
 import sys
@@ -21,16 +22,18 @@ from nascore.seeding import generator
 TENSORS = ("train", "train_labels", "test", "test_labels")
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE = ".nascore-cache.pt"
-# Mean and standard deviation of CIFAR-10 to the digits of the DARTS code; other sets are measured when they are loaded.
+# Mean and standard deviation of CIFAR-10 to the digits of the DARTS code; other sets are measured
+# when they are loaded.
 CIFAR10_STATISTICS = ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768))
 
 
 @dataclass(frozen=True)
 class Images:
-    """A set of labelled images: uint8 tensors (N, C, H, W) and int64 labels (N,), all on one device.
+    """A set of labelled images: uint8 tensors (N, C, H, W) and int64 labels (N,), all on one
+    device.
 
-    `mean` and `std` per channel are of the training images in [0, 1]; `padding` (pixels) and `flip` say which random
-    crops and mirror images leave a label true.
+    `mean` and `std` per channel are of the training images in [0, 1]; `padding` (pixels) and `flip`
+    say which random crops and mirror images leave a label true.
     """
 
     name: str
@@ -52,8 +55,9 @@ class Images:
         return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
 
     def validation_split(self, portion: float) -> "Images":
-        """The training images alone, as a set whose `test` is the last `portion` of them: for a search, which must
-        not see the test images. Loaders keep or make the order random, so a cut is a fair split."""
+        """The training images alone, as a set whose `test` is the last `portion` of them: for a
+        search, which must not see the test images. Loaders keep or make the order random, so a
+        cut is a fair split."""
         least = next(n for n in count() if 2 <= round(portion * n) <= n - 2)
         if len(self.train) < least:
             found = f"{len(self.train)} training images"
@@ -61,19 +65,27 @@ class Images:
                 f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: at least {least}"
             )
         cut = len(self.train) - round(portion * len(self.train))
-        parts = (self.train[:cut], self.train_labels[:cut], self.train[cut:], self.train_labels[cut:])
+        parts = (
+            self.train[:cut],
+            self.train_labels[:cut],
+            self.train[cut:],
+            self.train_labels[cut:],
+        )
         return replace(self, **dict(zip(TENSORS, parts)))
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
-        mean, std = (torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (self.mean, self.std)
+        )
         return ((batch.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 class Batches:
-    """Minibatches of the training images, indexed by the step of training: `batches[step]` is the same whenever it is
-    asked for, and every `per_epoch` steps see each image once. `which="test"` draws them from the other half of a
-    split. They are augmented, in DARTS's architecture step too, or plain, as for ENAS's rewards."""
+    """Minibatches of the training images, indexed by the step of training: `batches[step]` is
+    the same whenever it is asked for, and every `per_epoch` steps see each image once.
+    `which="test"` draws them from the other half of a split. They are augmented, in DARTS's
+    architecture step too, or plain, as for ENAS's rewards."""
 
     def __init__(
         self,
@@ -88,8 +100,11 @@ class Batches:
         pixels, self.labels = getattr(images, which), getattr(images, f"{which}_labels")
         self.padding, self.flip = (images.padding, images.flip) if augment else (0, False)
         pad = self.padding
-        # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in channels_last.
-        self.pixels = F.pad(pixels, (pad,) * 4).permute(0, 2, 3, 1).contiguous()  # (N, H + 2 pad, W + 2 pad, C)
+        # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in
+        # channels_last.
+        self.pixels = (
+            F.pad(pixels, (pad,) * 4).permute(0, 2, 3, 1).contiguous()
+        )  # (N, H + 2 pad, W + 2 pad, C)
         full, rest = divmod(len(pixels), batch_size)
         self.batch_size = batch_size
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
@@ -100,7 +115,9 @@ class Batches:
         epoch, position = divmod(step, self.per_epoch)
         device = self.pixels.device
         if self._order[0] != epoch:
-            order = torch.randperm(len(self.labels), generator=generator(*self.place, "order", epoch))
+            order = torch.randperm(
+                len(self.labels), generator=generator(*self.place, "order", epoch)
+            )
             self._order = (epoch, order.to(device))
         index = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
         random = generator(*self.place, "augment", step, device=device)
@@ -110,7 +127,8 @@ class Batches:
         return batch, self.labels[index]
 
     def crop(self, index: Tensor, random: torch.Generator) -> Tensor:
-        """The images `index`, each shifted at random within the padding and, where that is allowed, mirrored."""
+        """The images `index`, each shifted at random within the padding and, where that is
+        allowed, mirrored."""
         n, pad, device = len(index), self.padding, index.device
         height, width = self.images.train.shape[2:]
         top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=random, device=device)
@@ -119,33 +137,41 @@ class Batches:
         if self.flip:
             mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        return self.pixels[index[:, None, None], rows[:, :, None], (left + columns)[:, None]].permute(0, 3, 1, 2)
+        return self.pixels[
+            index[:, None, None], rows[:, :, None], (left + columns)[:, None]
+        ].permute(0, 3, 1, 2)
 
 
 def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
-    """Cutout (DeVries and Taylor 2017), in place: a square of `length` pixels, its centre uniform over the image and
-    clipped at the border, set to 0 after normalisation."""
+    """Cutout (DeVries and Taylor 2017), in place: a square of `length` pixels, its centre
+    uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     for_each = {"generator": random, "device": batch.device}
     y, x = torch.randint(0, height, (n, 1), **for_each), torch.randint(0, width, (n, 1), **for_each)
-    rows, columns = torch.arange(height, device=batch.device), torch.arange(width, device=batch.device)
+    rows, columns = (
+        torch.arange(height, device=batch.device),
+        torch.arange(width, device=batch.device),
+    )
     inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
     inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
     batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
 
 
-# --- loading --------------------------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------------
 
 
 def load(name: str | Path, device: torch.device | str = "cpu") -> Images:
-    """`digits` (inside the package), a torchvision set by name (downloaded once), or a folder of images
-    (`train/CLASS/*.jpg|png`, `test/CLASS/*`). Raises `UserError`, one line, for what cannot be loaded."""
+    """`digits` (inside the package), a torchvision set by name (downloaded once), or a folder of
+    images (`train/CLASS/*.jpg|png`, `test/CLASS/*`). Raises `UserError`, one line, for what
+    cannot be loaded."""
     if name == "digits":
         return _digits().to(device)
     if name in TORCHVISION:
         return _torchvision(str(name)).to(device)
     if name == "nasbench201":
-        raise UserError("'nasbench201' is a table, not images; allowed here: digits, a torchvision set or a folder")
+        raise UserError(
+            "'nasbench201' is a table, not images; allowed here: digits, a torchvision set or a folder"
+        )
     if not Path(name).is_dir():
         allowed = ", ".join(("digits", *TORCHVISION))
         raise UserError(
@@ -154,13 +180,17 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Images:
     return _folder(Path(name)).to(device)
 
 
-def _images(name: str, tensors: Sequence[Tensor], classes: tuple[str, ...], flip: bool, statistics=None) -> Images:
+def _images(
+    name: str, tensors: Sequence[Tensor], classes: tuple[str, ...], flip: bool, statistics=None
+) -> Images:
     """Images whose `statistics`, where none are given, are those of the first 5,000 of them."""
     if statistics is None:
         pixels = tensors[0][:5000].double() / 255
         std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
         statistics = (tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist()))
-    return Images(name, *tensors, classes, *statistics, padding=tensors[0].shape[-1] // 8, flip=flip)
+    return Images(
+        name, *tensors, classes, *statistics, padding=tensors[0].shape[-1] // 8, flip=flip
+    )
 
 
 def _digits() -> Images:
@@ -171,7 +201,9 @@ def _digits() -> Images:
     pixels = (pixels.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     parts = train_test_split(pixels, labels, test_size=360, stratify=labels, random_state=0)
     train, test, train_labels, test_labels = map(torch.from_numpy, parts)
-    return _images("digits", (train, train_labels, test, test_labels), tuple("0123456789"), flip=False)
+    return _images(
+        "digits", (train, train_labels, test, test_labels), tuple("0123456789"), flip=False
+    )
 
 
 # name -> (class in torchvision.datasets, keyword of the two parts, may be mirrored)
@@ -192,7 +224,9 @@ def _torchvision(name: str) -> Images:
         sets = [getattr(torchvision.datasets, cls)(root, download=True, **part) for part in parts]
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise UserError(f"cannot download {name} to {root} ({reason}); try again, or give --data FOLDER") from None
+        raise UserError(
+            f"cannot download {name} to {root} ({reason}); try again, or give --data FOLDER"
+        ) from None
     tensors = []
     for part in sets:
         pixels = torch.as_tensor(part.data)
@@ -211,7 +245,12 @@ def _folder(folder: Path) -> Images:
     classes = tuple(listing["train"])
     require(len(classes) > 1, f"classes in {folder / 'train'}", classes, "at least 2")
     for name in listing["test"]:
-        require(name in classes, f"class in {folder / 'test'}", name, f"those in train/: {', '.join(classes)}")
+        require(
+            name in classes,
+            f"class in {folder / 'test'}",
+            name,
+            f"those in train/: {', '.join(classes)}",
+        )
     cache, stamp = folder / CACHE, repr(listing)
     try:
         stored = load_checkpoint(cache)
@@ -223,7 +262,10 @@ def _folder(folder: Path) -> Images:
     try:
         save_checkpoint(cache, {"stamp": stamp, "images": vars(images)})
     except (OSError, RuntimeError):
-        print(f"nascore: cannot write {cache}: the images will be read again next time", file=sys.stderr)
+        print(
+            f"nascore: cannot write {cache}: the images will be read again next time",
+            file=sys.stderr,
+        )
     return images
 
 
@@ -232,7 +274,9 @@ def _list(part: Path) -> dict[str, dict[str, int]]:
     listing = {}
     for folder in sorted(part.glob("[!.]*/")) or [part / "CLASS"]:
         found = os.scandir(folder) if folder.exists() else ()
-        images = sorted((e for e in found if e.name.lower().endswith(SUFFIXES)), key=lambda e: e.name)
+        images = sorted(
+            (e for e in found if e.name.lower().endswith(SUFFIXES)), key=lambda e: e.name
+        )
         if not images:
             raise UserError(f"{folder} holds no images; allowed: {', '.join(SUFFIXES)}")
         listing[folder.name] = {e.name: e.stat(follow_symlinks=False).st_mtime_ns for e in images}
@@ -242,11 +286,18 @@ def _list(part: Path) -> dict[str, dict[str, int]]:
 def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
     label_of = {name: label for label, name in enumerate(listing["train"])}
     train, test = (
-        [(folder / part / name / image, label_of[name]) for name in classes for image in classes[name]]
+        [
+            (folder / part / name / image, label_of[name])
+            for name in classes
+            for image in classes[name]
+        ]
         for part, classes in listing.items()
     )
     # Files lie class by class; every later split is a cut, so the order is made random here.
-    files = [train[k] for k in torch.randperm(len(train), generator=generator("folder", len(train))).tolist()] + test
+    files = [
+        train[k]
+        for k in torch.randperm(len(train), generator=generator("folder", len(train))).tolist()
+    ] + test
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
         sizes, images = zip(*pool.map(_read_image, [path for path, _ in files]))
     first, last = min(sizes), max(sizes)
@@ -264,13 +315,16 @@ def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
 
 
 def _read_image(path: Path) -> tuple[tuple[int, int], Image.Image]:
-    """(width, height), and the image in three channels, resized at once where it must be: photographs fit in memory."""
+    """(width, height), and the image in three channels, resized at once where it must be:
+    photographs fit in memory."""
     try:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = shorten(str(error).removesuffix(repr(str(path))), 60)
-        raise UserError(f"{path} is not an image that can be read ({reason}): mend or remove it") from None
+        raise UserError(
+            f"{path} is not an image that can be read ({reason}): mend or remove it"
+        ) from None
     return image.size, image if _taken_as_it_is(*image.size) else ImageOps.fit(image, (32, 32))
 
 

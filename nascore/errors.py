@@ -1,17 +1,20 @@
-"""The one kind of error that is the user's to mend: one line that says what was found and what is allowed."""
+"""The one kind of error that is the user's to mend: one line that says what was found and what
+is allowed."""
 
 from collections.abc import Iterable, Mapping
 
 
 class UserError(ValueError):
-    """Raised for anything a user can get wrong. The command line prints it as one line and exits with status 2."""
+    """Raised for anything a user can get wrong. The command line prints it as one line and exits
+    with status 2."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
 
 
 def shorten(value, limit: int = 60) -> str:
-    """`repr(value)` cut to `limit` characters, so that an error stays on one line whatever was found."""
+    """`repr(value)` cut to `limit` characters, so that an error stays on one line whatever was
+    found."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -20,7 +23,9 @@ def refuse(field: str, found, allowed: str, error: type[UserError] = UserError):
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
-def require(condition: bool, field: str, found, allowed: str, error: type[UserError] = UserError) -> None:
+def require(
+    condition: bool, field: str, found, allowed: str, error: type[UserError] = UserError
+) -> None:
     if not condition:
         refuse(field, found, allowed, error)
 
@@ -28,7 +33,12 @@ def require(condition: bool, field: str, found, allowed: str, error: type[UserEr
 def one_of(field: str, found, names: Iterable, error: type[UserError] = UserError):
     """`found`, which must be one of `names`."""
     if found not in list(names):  # a list: what cannot be hashed is refused like anything else
-        refuse(field, found, ", ".join(map(str, sorted(names) if isinstance(names, set) else names)), error)
+        refuse(
+            field,
+            found,
+            ", ".join(map(str, sorted(names) if isinstance(names, set) else names)),
+            error,
+        )
     return found
 
 

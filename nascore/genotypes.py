@@ -1,8 +1,9 @@
 """What a search finds: an architecture as a small frozen value.
 
-Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS, NAS-Bench-201),
-`ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS, DARTS) and `RecurrentTree` (NAS-RL).
-Values are hashable and equal by value; `to_json` and `from_json` are exact inverses; nothing here knows of torch.
+Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS,
+NAS-Bench-201), `ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS,
+DARTS) and `RecurrentTree` (NAS-RL). Values are hashable and equal by value; `to_json` and
+`from_json` are exact inverses; nothing here knows of torch.
 """
 
 import dataclasses
@@ -44,11 +45,14 @@ def _conform(value) -> None:
     """Bring every field of a frozen dataclass into the form that its type names."""
     for field in dataclasses.fields(value):
         least = 0 if field.default == () else 1
-        object.__setattr__(value, field.name, _read(field.type, getattr(value, field.name), field.name, least))
+        object.__setattr__(
+            value, field.name, _read(field.type, getattr(value, field.name), field.name, least)
+        )
 
 
 def _read(kind, value, field: str, least: int = 1):
-    """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of the classes below."""
+    """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of
+    the classes below."""
     if dataclasses.is_dataclass(kind):
         return value if isinstance(value, kind) else _build(kind, value, field)
     origin, parts = get_origin(kind), get_args(kind)
@@ -60,20 +64,33 @@ def _read(kind, value, field: str, least: int = 1):
             return whole(field, value, allowed[0], allowed[-1], GenotypeError)
         return one_of(field, value, allowed, GenotypeError)
     low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
-    _require(isinstance(value, list | tuple) and low <= len(value) <= high, field, value, f"a list of {low} to {high}")
+    _require(
+        isinstance(value, list | tuple) and low <= len(value) <= high,
+        field,
+        value,
+        f"a list of {low} to {high}",
+    )
     kinds = parts[:1] * len(value) if ... in parts else parts
-    return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in enumerate(zip(kinds, value)))
+    return tuple(
+        _read(part, item, f"{field}[{k}]") for k, (part, item) in enumerate(zip(kinds, value))
+    )
 
 
 def _build(cls: type, data, field: str):
-    """A `cls` from a JSON object; errors name the field by its whole path (`normal.nodes[1].inputs[0]`)."""
+    """A `cls` from a JSON object; errors name the field by its whole path
+    (`normal.nodes[1].inputs[0]`)."""
     required = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(cls)}
     _require(isinstance(data, dict), field, data, f"an object with {', '.join(required)}")
     prefix = f"{field}." if field else ""
     for name in data:
         _require(name in required, f"{prefix}{name[:40]}", "an unknown field", ", ".join(required))
     for name in required:
-        _require(name in data or not required[name], f"{prefix}{name}", "nothing", "this field is required")
+        _require(
+            name in data or not required[name],
+            f"{prefix}{name}",
+            "nothing",
+            "this field is required",
+        )
     try:
         return cls(**data)
     except GenotypeError as error:
@@ -83,8 +100,18 @@ def _build(cls: type, data, field: str):
 def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
     """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
     for k, index in enumerate(found):
-        _require(low <= index <= high, f"{field}[{k}]", index, f"{low} to {high}" if low <= high else "none")
-    _require(not distinct or len(set(found)) == len(found), field, list(found), f"each {distinct} at most once")
+        _require(
+            low <= index <= high,
+            f"{field}[{k}]",
+            index,
+            f"{low} to {high}" if low <= high else "none",
+        )
+    _require(
+        not distinct or len(set(found)) == len(found),
+        field,
+        list(found),
+        f"each {distinct} at most once",
+    )
 
 
 @dataclass(frozen=True)
@@ -103,9 +130,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Cell:
-    """A directed acyclic graph: inputs 0 .. n_inputs-1 are the outputs of the previous cells (0 the one before the
-    previous, 1 the previous; with n_inputs=1, 0 is the previous), node i is input n_inputs + i, and the states named
-    by `concat` are concatenated into the cell's output."""
+    """A directed acyclic graph: inputs 0 .. n_inputs-1 are the outputs of the previous cells (0
+    the one before the previous, 1 the previous; with n_inputs=1, 0 is the previous), node i is
+    input n_inputs + i, and the states named by `concat` are concatenated into the cell's output."""
 
     nodes: tuple[Node, ...]
     concat: tuple[Index, ...]
@@ -120,7 +147,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellGenotype:
-    """A normal and a reduction cell. `reduce=None`: the skeleton reduces in its own way, or refuses."""
+    """A normal and a reduction cell. `reduce=None`: the skeleton reduces in its own way, or
+    refuses."""
 
     normal: Cell
     reduce: Cell | None = None
@@ -133,7 +161,8 @@ class CellGenotype:
 
 @dataclass(frozen=True)
 class ChainLayer:
-    """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; () = the image."""
+    """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; ()
+    = the image."""
 
     filter: tuple[Annotated[int, range(1, 100)], Annotated[int, range(1, 100)]]
     stride: tuple[Annotated[int, range(1, 10)], Annotated[int, range(1, 10)]]
@@ -158,7 +187,8 @@ class ChainGenotype:
 
 @dataclass(frozen=True)
 class MacroLayer:
-    """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is never listed."""
+    """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is
+    never listed."""
 
     op: Operation
     skips: tuple[Index, ...] = ()
@@ -181,7 +211,8 @@ class MacroGenotype:
 
 @dataclass(frozen=True)
 class RecurrentGenotype:
-    """A recurrent cell: node i is (earlier node, activation), -1 = the cell's (x, h); output = mean of `concat`."""
+    """A recurrent cell: node i is (earlier node, activation), -1 = the cell's (x, h); output =
+    mean of `concat`."""
 
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
     concat: tuple[Index, ...]
@@ -198,8 +229,9 @@ Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
 
 @dataclass(frozen=True)
 class RecurrentTree:
-    """NAS-RL's recurrent cell: a binary tree over `base` leaves (2 base - 1 nodes, leaves first), each node a
-    (combination, activation); `inject` puts the memory in at node `c_in`, node `c_out` puts it out."""
+    """NAS-RL's recurrent cell: a binary tree over `base` leaves (2 base - 1 nodes, leaves
+    first), each node a (combination, activation); `inject` puts the memory in at node `c_in`,
+    node `c_out` puts it out."""
 
     base: Annotated[int, range(1, MAX_NODES // 2 + 1)]
     tree: tuple[Block, ...]
@@ -210,7 +242,12 @@ class RecurrentTree:
     def __post_init__(self):
         _conform(self)
         count = 2 * self.base - 1
-        _require(len(self.tree) == count, "tree", self.tree, f"a list of {count} for a base of {self.base}")
+        _require(
+            len(self.tree) == count,
+            "tree",
+            self.tree,
+            f"a list of {count} for a base of {self.base}",
+        )
         for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
             whole(name, node, 0, count - 1, GenotypeError)
 
@@ -230,7 +267,7 @@ def kind(genotype: Genotype) -> str:
     return next(name for name, cls in KINDS.items() if isinstance(genotype, cls))
 
 
-# --- JSON -----------------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
 
 def to_json(genotype: Genotype, indent: int | None = None) -> str:
@@ -241,31 +278,44 @@ def to_json(genotype: Genotype, indent: int | None = None) -> str:
 def from_json(text: str) -> Genotype:
     """Read a genotype. Raises `GenotypeError`, one line, for anything that is not one."""
     if len(text) > MAX_TEXT:
-        raise GenotypeError(f"a genotype file of {len(text):,} characters; allowed: at most {MAX_TEXT:,}")
+        raise GenotypeError(
+            f"a genotype file of {len(text):,} characters; allowed: at most {MAX_TEXT:,}"
+        )
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise GenotypeError(f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'") from None
+        raise GenotypeError(
+            f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'"
+        ) from None
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
     return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
 
 
-# --- canonical form -------------------------------------------------------------------------------------------------
+# --- canonical form -------------------------------------------------------------------------------
 
 
 def canonical(genotype: Genotype) -> Genotype:
-    """The representative of all genotypes of the same network: the (input, op) pairs of a node sorted, nodes
-    renumbered. `==` on genotypes stays exact; compare canonical forms to compare networks."""
+    """The representative of all genotypes of the same network: the (input, op) pairs of a node
+    sorted, nodes renumbered. `==` on genotypes stays exact; compare canonical forms to compare
+    networks."""
     match genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
         case ChainGenotype(layers):
-            return ChainGenotype(tuple(dataclasses.replace(x, inputs=tuple(sorted(x.inputs))) for x in layers))
+            return ChainGenotype(
+                tuple(dataclasses.replace(x, inputs=tuple(sorted(x.inputs))) for x in layers)
+            )
         case MacroGenotype(layers):
-            return MacroGenotype(tuple(dataclasses.replace(x, skips=tuple(sorted(x.skips))) for x in layers))
+            return MacroGenotype(
+                tuple(dataclasses.replace(x, skips=tuple(sorted(x.skips))) for x in layers)
+            )
         case RecurrentGenotype(nodes, concat):
-            cell = Cell(tuple(Node((j + 1,), ("none",)) for j, _ in nodes), tuple(j + 1 for j in concat), n_inputs=1)
+            cell = Cell(
+                tuple(Node((j + 1,), ("none",)) for j, _ in nodes),
+                tuple(j + 1 for j in concat),
+                n_inputs=1,
+            )
             order = _canonical_order(cell, labels=[activation for _, activation in nodes])
             place = {-1: -1} | {i: new for new, i in enumerate(order)}
             renumbered = tuple((place[nodes[i][0]], nodes[i][1]) for i in order)
@@ -280,14 +330,17 @@ def _canonical_cell(cell: Cell) -> Cell:
     nodes = []
     for i in order:
         pairs = sorted((place[j], op) for j, op in zip(cell.nodes[i].inputs, cell.nodes[i].ops))
-        nodes.append(Node(tuple(j for j, _ in pairs), tuple(op for _, op in pairs), cell.nodes[i].combine))
+        nodes.append(
+            Node(tuple(j for j, _ in pairs), tuple(op for _, op in pairs), cell.nodes[i].combine)
+        )
     return Cell(tuple(nodes), tuple(sorted(place[j] for j in cell.concat)), n)
 
 
 def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
-    """The nodes in an order that does not depend on how they were numbered: always the least node whose inputs are
-    placed, by colours refined over both directions of the graph (Weisfeiler and Leman). A node once placed keeps its
-    place as its colour, which tells equal-looking nodes apart. Exact for every cell of up to seven nodes."""
+    """The nodes in an order that does not depend on how they were numbered: always the least
+    node whose inputs are placed, by colours refined over both directions of the graph
+    (Weisfeiler and Leman). A node once placed keeps its place as its colour, which tells
+    equal-looking nodes apart. Exact for every cell of up to seven nodes."""
     n, placed = cell.n_inputs, {}
     for _ in cell.nodes:
         colours = _refine(cell, labels, placed)
@@ -299,15 +352,26 @@ def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
 
 def _refine(cell: Cell, labels: list[str], placed: dict[int, int]) -> list[int]:
     n = cell.n_inputs
-    edges = [(j, op, n + i) for i, node in enumerate(cell.nodes) for j, op in zip(node.inputs, node.ops)]
+    edges = [
+        (j, op, n + i) for i, node in enumerate(cell.nodes) for j, op in zip(node.inputs, node.ops)
+    ]
     keys: list = [("", j in cell.concat, j) for j in range(n)]
-    keys += [(label, n + i in cell.concat, placed.get(n + i, MAX_NODES) + n) for i, label in enumerate(labels)]
+    keys += [
+        (label, n + i in cell.concat, placed.get(n + i, MAX_NODES) + n)
+        for i, label in enumerate(labels)
+    ]
     colours: list[int] = []
     while True:
         ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
         before, colours = colours, [ranks[key] for key in keys]
         if colours == before:  # no class was split: stable
             return colours
-        into = [tuple(sorted((colours[j], op) for j, op, i in edges if i == v)) for v in range(len(keys))]
-        out = [tuple(sorted((colours[i], op) for j, op, i in edges if j == v)) for v in range(len(keys))]
+        into = [
+            tuple(sorted((colours[j], op) for j, op, i in edges if i == v))
+            for v in range(len(keys))
+        ]
+        out = [
+            tuple(sorted((colours[i], op) for j, op, i in edges if j == v))
+            for v in range(len(keys))
+        ]
         keys = list(zip(colours, into, out))

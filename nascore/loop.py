@@ -1,8 +1,8 @@
 """Drive any resumable loop, a search or a training: checkpoint, resume, stop, progress.
 
-A loop has `step() -> Progress`, `done`, `history` (one plain dict a step), `state_dict()` and `load_state_dict(state)`.
-In its directory lie `config.json` (what runs), `checkpoint.pt` (where it is), `history.jsonl` (what came out, the same
-for the same seed) and `timing.jsonl` (what it took).
+A loop has `step() -> Progress`, `done`, `history` (one plain dict a step), `state_dict()` and
+`load_state_dict(state)`. In its directory lie `config.json` (what runs), `checkpoint.pt` (where it
+is), `history.jsonl` (what came out, the same for the same seed) and `timing.jsonl` (what it took).
 """
 
 import json
@@ -26,7 +26,8 @@ from nascore.genotypes import Genotype, to_json
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step did: `step` of `total`, and where the loop evaluates architectures, which one and its reward."""
+    """What one step did: `step` of `total`, and where the loop evaluates architectures, which
+    one and its reward."""
 
     step: int
     total: int
@@ -41,14 +42,18 @@ class Progress:
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    """Write to a temporary name, sync, rename: whatever happens, `path` holds a whole checkpoint, old or new."""
+    """Write to a temporary name, sync, rename: whatever happens, `path` holds a whole
+    checkpoint, old or new."""
     _replace(path, lambda file: torch.save(state, file))
 
 
 def load_checkpoint(path: Path) -> dict:
-    """Tensors and plain containers only (`weights_only`): opening a checkpoint runs no code. Raises `UserError`."""
+    """Tensors and plain containers only (`weights_only`): opening a checkpoint runs no code.
+    Raises `UserError`."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save wrote
+        with zipfile.ZipFile(
+            path
+        ) as archive:  # torch.load does not look at the checksums that torch.save wrote
             if archive.testzip():
                 raise zipfile.BadZipFile("a checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -56,10 +61,22 @@ def load_checkpoint(path: Path) -> dict:
             raise ValueError(f"it holds a {type(state).__name__}")
         return state
     except FileNotFoundError:
-        raise UserError(f"no checkpoint at {path}: nothing to resume there; leave --resume out to begin") from None
+        raise UserError(
+            f"no checkpoint at {path}: nothing to resume there; leave --resume out to begin"
+        ) from None
     except pickle.UnpicklingError:
-        raise UserError(f"{path} is not a checkpoint (damaged, or holding more than tensors and numbers)") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is not a checkpoint (damaged, or holding more than tensors and numbers)"
+        ) from None
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = (str(error).splitlines() or ["it is empty"])[0][:80]
         raise UserError(f"{path} is not a checkpoint that can be read ({reason})") from None
 
@@ -89,15 +106,20 @@ def memory_errors(lower: str = "--batch-size, --channels or --cells") -> Iterato
     """Running out of memory, on any device, becomes the line that says what to lower."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors, on the CPU a plain one
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (
+        MemoryError,
+        RuntimeError,
+    ) as error:  # PyTorch's own are RuntimeErrors, on the CPU a plain one
+        if not isinstance(
+            error, MemoryError | torch.OutOfMemoryError
+        ) and "can't allocate memory" not in str(error):
             raise
         raise UserError(f"out of memory: lower {lower}") from None
 
 
 class Record:
-    """The directory of one run, opened to begin (`resume=False`) or to go on. Raises `UserError` where it holds
-    another run, or none to resume."""
+    """The directory of one run, opened to begin (`resume=False`) or to go on. Raises `UserError`
+    where it holds another run, or none to resume."""
 
     def __init__(self, directory: Path, loop, config: dict, resume: bool):
         self.directory, self.loop, self.config = directory, loop, json.loads(json.dumps(config))
@@ -107,7 +129,9 @@ class Record:
         if resume:
             self._restore()
         elif self.checkpoint.exists():
-            raise UserError(f"{directory} already holds a run: go on with --resume, or name another directory")
+            raise UserError(
+                f"{directory} already holds a run: go on with --resume, or name another directory"
+            )
         for left in directory.glob("*.tmp"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
         with self._writing():
@@ -122,10 +146,14 @@ class Record:
             if differs is None:
                 self.loop.load_state_dict(state["loop"])
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{self.checkpoint} does not fit this run: {shorten(str(error), 80)}") from None
+            raise UserError(
+                f"{self.checkpoint} does not fit this run: {shorten(str(error), 80)}"
+            ) from None
         if differs is not None:
             found, asked = shorten(then.get(differs)), shorten(now.get(differs))
-            raise UserError(f"{self.directory} holds another run: its {differs} is {found}, asked for is {asked}")
+            raise UserError(
+                f"{self.directory} holds another run: its {differs} is {found}, asked for is {asked}"
+            )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -133,12 +161,16 @@ class Record:
             yield
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            kept = "the last checkpoint is whole: mend it and go on with --resume" if self.checkpoint.exists() else ""
+            kept = (
+                "the last checkpoint is whole: mend it and go on with --resume"
+                if self.checkpoint.exists()
+                else ""
+            )
             raise UserError(f"cannot write to {self.directory} ({reason}); {kept}") from None
 
     def save(self) -> None:
-        """The checkpoint, and the rows since the last one; the first time all rows, so that those which a killed
-        process wrote after its last checkpoint go."""
+        """The checkpoint, and the rows since the last one; the first time all rows, so that
+        those which a killed process wrote after its last checkpoint go."""
         with self._writing():
             for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):
                 with open(self.directory / name, "a" if self.written else "w") as file:
@@ -172,7 +204,9 @@ def _alone_in(directory: Path) -> Iterator[None]:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{directory} is in use by another run: wait until it has ended, or stop it") from None
+                raise UserError(
+                    f"{directory} is in use by another run: wait until it has ended, or stop it"
+                ) from None
         yield
     finally:
         os.close(folder)
@@ -190,7 +224,8 @@ def drive(
 ) -> bool:
     """Step `loop` until it is done, or until Ctrl-C or `stop()` says so; True when it is done.
 
-    Ctrl-C lets the step in hand finish, so that the checkpoint lies between two steps; a second Ctrl-C does not wait.
+    Ctrl-C lets the step in hand finish, so that the checkpoint lies between two steps; a second
+    Ctrl-C does not wait.
     """
     if resume and directory is None:
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
@@ -204,12 +239,20 @@ def drive(
                 seconds = time.monotonic() - began
                 report(step)
                 if record:
-                    rows = loop.history[before:]  # of children that were trained together, each has its share
-                    record.timing += [{"step": r["step"], "seconds": round(seconds / len(rows), 4)} for r in rows]
+                    rows = loop.history[
+                        before:
+                    ]  # of children that were trained together, each has its share
+                    record.timing += [
+                        {"step": r["step"], "seconds": round(seconds / len(rows), 4)} for r in rows
+                    ]
                     if (began := time.monotonic()) >= due:
                         record.save()
-                        took = time.monotonic() - began  # grows with the history: then save more seldom
-                        due = time.monotonic() + max(checkpoint_seconds, min(20 * took, 12 * checkpoint_seconds))
+                        took = (
+                            time.monotonic() - began
+                        )  # grows with the history: then save more seldom
+                        due = time.monotonic() + max(
+                            checkpoint_seconds, min(20 * took, 12 * checkpoint_seconds)
+                        )
         if record:
             record.save()
     return loop.done
@@ -217,7 +260,8 @@ def drive(
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Catch Ctrl-C and a polite kill until the block ends. Only a process's main thread can; others have `stop`."""
+    """Catch Ctrl-C and a polite kill until the block ends. Only a process's main thread can;
+    others have `stop`."""
     caught = threading.Event()
 
     def first(number, frame):
@@ -242,12 +286,16 @@ def _reporter(progress: bool | Callable, loop) -> Iterator[Callable[[Progress], 
         yield progress or (lambda step: None)
         return
     # disable=None: for terminals only
-    with tqdm(initial=len(loop.history), unit="step", dynamic_ncols=True, mininterval=0.2, disable=None) as bar:
+    with tqdm(
+        initial=len(loop.history), unit="step", dynamic_ncols=True, mininterval=0.2, disable=None
+    ) as bar:
 
         def report(step: Progress) -> None:
             bar.total = step.total
             values = {"reward": step.reward, **step.metrics}
-            bar.set_postfix({k: v for k, v in values.items() if isinstance(v, float)}, refresh=False)
+            bar.set_postfix(
+                {k: v for k, v in values.items() if isinstance(v, float)}, refresh=False
+            )
             bar.update(step.step - bar.n)
 
         yield report

@@ -1,8 +1,9 @@
 """What all methods share: budgets, the registry of methods, and `run`.
 
-A method is a class with `step() -> Progress`, `done`, `best -> Trial`, `history`, `state_dict()` and
-`load_state_dict(state)`. Multi-trial methods are built from `(space, estimate, budget, seed)`, one-shot methods from
-`(space, data, budget, seed, device)`; `@method(...)` registers them by name, so that this file knows none of them.
+A method is a class with `step() -> Progress`, `done`, `best -> Trial`, `history`, `state_dict()`
+and `load_state_dict(state)`. Multi-trial methods are built from `(space, estimate, budget, seed)`,
+one-shot methods from `(space, data, budget, seed, device)`; `@method(...)` registers them by name,
+so that this file knows none of them.
 """
 
 import dataclasses
@@ -29,15 +30,26 @@ from nascore.training import RECIPES
 __all__ = ["Budget", "Progress", "Result", "Trial", "knob", "method", "methods_by_name", "run"]
 
 
-def knob(default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()):
-    """A field of a `Budget`. The command line's option and the notebook's widget are both made from it."""
-    metadata = {"label": label, "help": help, "unit": unit, "low": low, "high": high, "choices": choices}
+def knob(
+    default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()
+):
+    """A field of a `Budget`. The command line's option and the notebook's widget are both made
+    from it."""
+    metadata = {
+        "label": label,
+        "help": help,
+        "unit": unit,
+        "low": low,
+        "high": high,
+        "choices": choices,
+    }
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a search may spend. Subclasses declare fields with `knob` and presets in `PRESETS`."""
+    """How much a search may spend. Subclasses declare fields with `knob` and presets in
+    `PRESETS`."""
 
     PRESETS: ClassVar[dict[str, dict]] = {"smoke": {}, "reduced": {}, "full": {}}
 
@@ -47,10 +59,16 @@ class Budget:
 
     @classmethod
     def preset(cls, name: str, **fields) -> "Budget":
-        """The preset `name` with some fields replaced. Raises `UserError`, one line, for anything unknown."""
-        preset, known = look_up(cls.PRESETS, name, "budget"), [f.name for f in dataclasses.fields(cls)]
+        """The preset `name` with some fields replaced. Raises `UserError`, one line, for
+        anything unknown."""
+        preset, known = (
+            look_up(cls.PRESETS, name, "budget"),
+            [f.name for f in dataclasses.fields(cls)],
+        )
         for unknown in set(fields) - set(known):
-            raise UserError(f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}")
+            raise UserError(
+                f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}"
+            )
         return cls(**{**preset, **fields})
 
 
@@ -64,7 +82,12 @@ def check_field(f: dataclasses.Field, value):
         good = not isinstance(value, bool) and (f.type is str or float(value) == exact)
     except (TypeError, ValueError, OverflowError):
         exact, good = value, False
-    require(good and (exact in choices if choices else low <= exact <= high), f.name, exact, f"{kind}{allowed}")
+    require(
+        good and (exact in choices if choices else low <= exact <= high),
+        f.name,
+        exact,
+        f"{kind}{allowed}",
+    )
     return exact
 
 
@@ -79,7 +102,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What `run` found; `finished` is False when the search was stopped before its budget was spent."""
+    """What `run` found; `finished` is False when the search was stopped before its budget was
+    spent."""
 
     genotype: Genotype
     reward: float
@@ -92,8 +116,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: how to build it, and what it needs. `space` names its own space; a class whose budget says
-    how large that is has `own_space(budget)`."""
+    """A registered method: how to build it, and what it needs. `space` names its own space; a
+    class whose budget says how large that is has `own_space(budget)`."""
 
     name: str
     build: type
@@ -105,7 +129,9 @@ class Method:
 _METHODS: dict[str, Method] = {}
 
 
-def method(name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False) -> Callable[[type], type]:
+def method(
+    name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False
+) -> Callable[[type], type]:
     """Class decorator: register a search method under `name`."""
 
     def register(cls: type) -> type:
@@ -137,7 +163,9 @@ def choose_device(name: str | torch.device) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu")
+        raise UserError(
+            "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
+        )
     return device
 
 
@@ -159,10 +187,11 @@ def run(
 ) -> Result:
     """Run one search and return what it found.
 
-    `space` is a name or any object with the methods of a space; `data` a name, a folder or `Images`; `estimate` any
-    callable from genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields`
-    replace single fields of the preset; `progress` may be a callable that gets every `Progress`. With a `directory`
-    the search can be stopped, killed and resumed: on the CPU it ends in the same bits. Raises `UserError`.
+    `space` is a name or any object with the methods of a space; `data` a name, a folder or
+    `Images`; `estimate` any callable from genotypes to rewards (multi-trial methods only); `budget`
+    a preset's name, or a `Budget`; `fields` replace single fields of the preset; `progress` may be
+    a callable that gets every `Progress`. With a `directory` the search can be stopped, killed and
+    resumed: on the CPU it ends in the same bits. Raises `UserError`.
     """
     entry = get(method)
     if isinstance(budget, Budget):
@@ -172,9 +201,20 @@ def run(
     device = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
     name = None if space == entry.space else _name(space)  # its own by name is its own
-    config = {"method": method, "space": name, "data": _name(data), "seed": seed, "device": device.type}
+    config = {
+        "method": method,
+        "space": name,
+        "data": _name(data),
+        "seed": seed,
+        "device": device.type,
+    }
     config |= {"budget": dataclasses.asdict(budget)}
-    how = {"resume": resume, "progress": progress, "stop": stop, "checkpoint_seconds": checkpoint_seconds}
+    how = {
+        "resume": resume,
+        "progress": progress,
+        "stop": stop,
+        "checkpoint_seconds": checkpoint_seconds,
+    }
     with memory_errors():
         search = _build(entry, space, data, estimate, budget, seed, device)
         began = time.monotonic()
@@ -184,7 +224,9 @@ def run(
     best, seconds, directory = search.best, time.monotonic() - began, directory and Path(directory)
     if directory:
         write_json(directory / "genotype.json", json.loads(to_json(best.genotype)))
-    return Result(best.genotype, best.reward, best.details, search.history, seconds, directory, finished)
+    return Result(
+        best.genotype, best.reward, best.details, search.history, seconds, directory, finished
+    )
 
 
 def _name(value) -> str | None:
@@ -199,10 +241,16 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
     if entry.one_shot:
         if table:
             instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder of images"
-            raise UserError(f"{entry.name} trains on images and 'nasbench201' is a table; {instead}")
+            raise UserError(
+                f"{entry.name} trains on images and 'nasbench201' is a table; {instead}"
+            )
         if estimate is not None:
-            raise UserError(f"{entry.name} is its own estimator; an estimate goes with multi-trial methods")
-        return entry.build(_space(space, entry, budget), _images(data, device), budget, seed, device)
+            raise UserError(
+                f"{entry.name} is its own estimator; an estimate goes with multi-trial methods"
+            )
+        return entry.build(
+            _space(space, entry, budget), _images(data, device), budget, seed, device
+        )
     if estimate is None and table:
         estimate = Table()
         if space is not None and _name(space) != estimate.space:
@@ -211,7 +259,9 @@ def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, devi
         space = estimate.space
     space = _space(space, entry, budget)
     if estimate is None:
-        recipe = dataclasses.replace(RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size)
+        recipe = dataclasses.replace(
+            RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
+        )
         how = {"validation": budget.validation, "seconds": budget.child_seconds or None}
         how |= {"last_epochs": min(budget.last_epochs, recipe.epochs)}
         sizes = (recipe, budget.channels, budget.cells, space.skeleton)

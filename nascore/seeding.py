@@ -1,5 +1,6 @@
-"""Randomness as a function of a seed and a place: a loop that knows its step number knows its random numbers, so a
-checkpoint needs no generator's state and a resumed run equals an uninterrupted one."""
+"""Randomness as a function of a seed and a place: a loop that knows its step number knows its
+random numbers, so a checkpoint needs no generator's state and a resumed run equals an
+uninterrupted one."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ import torch
 
 
 def seed_of(*place: int | str) -> int:
-    """A 63-bit seed for a place such as `(seed, "crop", step)`; places that differ get unrelated seeds."""
+    """A 63-bit seed for a place such as `(seed, "crop", step)`; places that differ get unrelated
+    seeds."""
     return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
 
 
@@ -20,7 +22,8 @@ def generator(*place: int | str, device: torch.device | str = "cpu") -> torch.Ge
 
 @contextmanager
 def seeded(*place: int | str) -> Iterator[None]:
-    """PyTorch's initialisers know only the global generator: seed it for the block and put it back after."""
+    """PyTorch's initialisers know only the global generator: seed it for the block and put it
+    back after."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(*place))
         yield
@@ -28,8 +31,8 @@ def seeded(*place: int | str) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more threads, and on a busy machine lose much; and the order of sums, with it
-    every bit, does not depend on how many there are."""
+    """Small tensors gain nothing from more threads, and on a busy machine lose much; and the
+    order of sums, with it every bit, does not depend on how many there are."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

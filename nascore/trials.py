@@ -1,5 +1,5 @@
-"""What multi-trial methods share: propose architectures, have them evaluated, learn from their rewards; and what those
-share whose architectures a controller writes."""
+"""What multi-trial methods share: propose architectures, have them evaluated, learn from their
+rewards; and what those share whose architectures a controller writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,25 +21,40 @@ class TrialBudget(Budget):
     """How many architectures, and how each is trained when no table is asked."""
 
     trials: int = knob(100, "trials", "architectures evaluated", low=1, high=1_000_000)
-    children: int = knob(8, "children", "proposed together, and learned from together", low=1, high=10_000)
+    children: int = knob(
+        8, "children", "proposed together, and learned from together", low=1, high=10_000
+    )
     recipe: str = knob("child", "recipe", "how a child is trained", choices=tuple(RECIPES))
-    child_epochs: int = knob(10, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
-    last_epochs: int = knob(1, "last epochs", "the reward is the best validation accuracy of so many", low=1, high=600)
-    child_seconds: float = knob(0.0, "time limit", "of a child, 0: none", unit="seconds", low=0.0, high=1e6)
+    child_epochs: int = knob(
+        10, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600
+    )
+    last_epochs: int = knob(
+        1, "last epochs", "the reward is the best validation accuracy of so many", low=1, high=600
+    )
+    child_seconds: float = knob(
+        0.0, "time limit", "of a child, 0: none", unit="seconds", low=0.0, high=1e6
+    )
     channels: int = knob(8, "channels", "width of a child's first cell", low=2, high=256)
     cells: int = knob(3, "cells", "depth of a child, reduction cells included", low=1, high=40)
-    batch_size: int = knob(64, "batch size", "images in a minibatch", unit="images", low=2, high=4096)
-    validation: float = knob(0.2, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
+    batch_size: int = knob(
+        64, "batch size", "images in a minibatch", unit="images", low=2, high=4096
+    )
+    validation: float = knob(
+        0.2, "validation", "share of the training images that rewards use", low=0.02, high=0.9
+    )
 
 
 class MultiTrial:
-    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says which
-    architectures come next, and `learn` gets them with their rewards once all of them are in. A step asks for as many
-    children as the estimator takes `at_once` (1 if it does not say); a row of the history is a child."""
+    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)`
+    says which architectures come next, and `learn` gets them with their rewards once all of them
+    are in. A step asks for as many children as the estimator takes `at_once` (1 if it does not
+    say); a row of the history is a child."""
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
         self.space, self.estimate, self.budget, self.seed = space, estimate, budget, seed
-        self.decisions: list[Decisions] = []  # of everything proposed; the last may still wait for their rewards
+        self.decisions: list[
+            Decisions
+        ] = []  # of everything proposed; the last may still wait for their rewards
         self.rewards: list[float] = []
         self.history: list[dict] = []
         self.total = budget.trials  # what the progress counts to
@@ -50,7 +65,8 @@ class MultiTrial:
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there is needs nothing."""
+        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there
+        is needs nothing."""
 
     def metrics(self) -> dict[str, float]:
         """What the method says about the batch in hand, in each row of the history."""
@@ -95,19 +111,22 @@ class MultiTrial:
         self.batch_start = state["batch_start"]
         if best := state["best"]:
             self.best_at = at = best["at"]
-            self.best = Trial(self.space.decode(self.decisions[at]), self.rewards[at], best["details"])
+            self.best = Trial(
+                self.space.decode(self.decisions[at]), self.rewards[at], best["details"]
+            )
 
 
 def moving_average(average: float | None, values: Sequence[float], decay: float) -> float:
-    """The exponential moving average, after `values` one by one; the first value of all begins it."""
+    """The exponential moving average, after `values` one by one; the first value of all begins
+    it."""
     for value in values:
         average = value if average is None else decay * average + (1 - decay) * value
     return average
 
 
 class PolicySearch(MultiTrial):
-    """A controller writes the architectures; a subclass's `improve` moves it towards those with more reward than the
-    baseline, the moving average of the rewards that came before."""
+    """A controller writes the architectures; a subclass's `improve` moves it towards those with
+    more reward than the baseline, the moving average of the rewards that came before."""
 
     def __init__(self, space, estimate, budget, seed: int, layers: int, scale: float):
         super().__init__(space, estimate, budget, seed)
@@ -119,7 +138,9 @@ class PolicySearch(MultiTrial):
 
     @one_thread()
     def propose(self, count: int, length: int | None = None) -> list[Decisions]:
-        written = self.controller.sample(count, generator(self.seed, "architectures", len(self.decisions)), length)
+        written = self.controller.sample(
+            count, generator(self.seed, "architectures", len(self.decisions)), length
+        )
         self.entropy = written.entropies.sum(1).mean().item()
         return written.lists()
 
@@ -129,10 +150,13 @@ class PolicySearch(MultiTrial):
     @one_thread()
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
         seen = self.signal(torch.tensor(rewards))
-        # Before there is an average, the batch's own mean stands in: Adam would long remember a gradient so large.
+        # Before there is an average, the batch's own mean stands in: Adam would long remember a
+        # gradient so large.
         baseline = seen.mean().item() if self.baseline is None else self.baseline
         self.improve(decisions, seen - baseline)
-        self.baseline = moving_average(self.baseline, seen.tolist(), self.budget.decay)  # after its use, so no bias
+        self.baseline = moving_average(
+            self.baseline, seen.tolist(), self.budget.decay
+        )  # after its use, so no bias
 
     def signal(self, rewards: torch.Tensor) -> torch.Tensor:
         """What the controller is shown of the rewards."""
@@ -145,7 +169,10 @@ class PolicySearch(MultiTrial):
         self.optimizer.step()
 
     def state_dict(self) -> dict:
-        policy = {"controller": self.controller.state_dict(), "optimizer": self.optimizer.state_dict()}
+        policy = {
+            "controller": self.controller.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
         return super().state_dict() | policy | {"baseline": self.baseline, "entropy": self.entropy}
 
     def load_state_dict(self, state: dict) -> None:

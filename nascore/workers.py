@@ -1,7 +1,8 @@
-"""Call a function on many items at the same time, in worker processes that stay alive between calls (loky, by joblib).
+"""Call a function on many items at the same time, in worker processes that stay alive between calls
+(loky, by joblib).
 
-Scripts need no `if __name__ == "__main__"`, and what is defined in a notebook's cell can be sent. Workers end with this
-process, or after a minute without work.
+Scripts need no `if __name__ == "__main__"`, and what is defined in a notebook's cell can be sent.
+Workers end with this process, or after a minute without work.
 """
 
 import os
@@ -20,23 +21,40 @@ import joblib
 
 from nascore.errors import UserError
 
-# A worker whose memory grew is replaced, and what nobody waits for any more is ended: as it should be, and no news.
-for _message in ("A worker stopped while some jobs were given", ".*tasks which were still being processed"):
+# A worker whose memory grew is replaced, and what nobody waits for any more is ended: as it should
+# be, and no news.
+for _message in (
+    "A worker stopped while some jobs were given",
+    ".*tasks which were still being processed",
+):
     warnings.filterwarnings("ignore", message=_message, category=UserWarning)
 
 
 def default_number() -> int:
-    """A worker for each core, at most 8: each takes half a GB. 1 where processes cannot have children."""
+    """A worker for each core, at most 8: each takes half a GB. 1 where processes cannot have
+    children."""
     return min(joblib.effective_n_jobs(-1), 8)
 
 
-def unordered(call: Callable[[Any], Any], items: Sequence, workers: int) -> Iterator[tuple[int, Any]]:
-    """(position of the item, answer) as they come. When the system kills a worker, all that runs is lost: the rest goes
-    one at a time until the item is found that kills its worker again; its answer is the exception. Raises `UserError`
-    for what cannot be sent to another process; whoever stops asking ends the workers."""
+def unordered(
+    call: Callable[[Any], Any], items: Sequence, workers: int
+) -> Iterator[tuple[int, Any]]:
+    """(position of the item, answer) as they come. When the system kills a worker, all that runs
+    is lost: the rest goes one at a time until the item is found that kills its worker again; its
+    answer is the exception. Raises `UserError` for what cannot be sent to another process;
+    whoever stops asking ends the workers."""
     left, alone = dict(enumerate(items)), False
-    how = {"backend": "loky", "return_as": "generator_unordered", "batch_size": 1, "idle_worker_timeout": 60}
-    how |= {"initializer": begin, "initargs": (os.getpid(),), "mmap_mode": "c"}  # "c": PyTorch wants to write
+    how = {
+        "backend": "loky",
+        "return_as": "generator_unordered",
+        "batch_size": 1,
+        "idle_worker_timeout": 60,
+    }
+    how |= {
+        "initializer": begin,
+        "initargs": (os.getpid(),),
+        "mmap_mode": "c",
+    }  # "c": PyTorch wants to write
     while left:
         now = list(left)[: 1 if alone else None]
         try:
@@ -48,9 +66,13 @@ def unordered(call: Callable[[Any], Any], items: Sequence, workers: int) -> Iter
                     yield k, answer
         except (BrokenProcessPool, pickle.PicklingError) as error:
             if isinstance(error, pickle.PicklingError) or "un-serialize" in str(error):
-                reason = str(error.__cause__).strip('"\n').splitlines()[-1]  # of the traceback over there
+                reason = (
+                    str(error.__cause__).strip('"\n').splitlines()[-1]
+                )  # of the traceback over there
                 text = f"an operation or a genotype of yours cannot be sent to another process ({reason}): define it in"
-                raise UserError(f"{text} a module that can be imported, or train with workers=1") from None
+                raise UserError(
+                    f"{text} a module that can be imported, or train with workers=1"
+                ) from None
             if alone:
                 del left[now[0]]
                 yield now[0], error
@@ -59,8 +81,8 @@ def unordered(call: Callable[[Any], Any], items: Sequence, workers: int) -> Iter
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Workers begun inside do not hear Ctrl-C, not even while they start: their parent says what it means, and a search
-    lets its step finish."""
+    """Workers begun inside do not hear Ctrl-C, not even while they start: their parent says what
+    it means, and a search lets its step finish."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -72,7 +94,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# --- in a worker ----------------------------------------------------------------------------------------------------
+# --- in a worker ----------------------------------------------------------------------------------
 
 
 def begin(parent: int) -> None:

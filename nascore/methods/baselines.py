@@ -1,5 +1,5 @@
-"""What every method must face: random search, and regularized evolution (Real, Aggarwal, Huang and Le, "Regularized
-Evolution for Image Classifier Architecture Search", AAAI 2019)."""
+"""What every method must face: random search, and regularized evolution (Real, Aggarwal, Huang
+and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019)."""
 
 from dataclasses import dataclass
 from random import Random
@@ -12,7 +12,14 @@ _PRESETS = {
     "smoke": {"trials": 3, "child_epochs": 2, "channels": 4},
     "reduced": {"trials": 24, "child_epochs": 4},
     # The scale of Real et al.: 20,000 children of 3 x 3 + 2 cells, width 24, 25 epochs each.
-    "full": {"trials": 20_000, "child_epochs": 25, "channels": 24, "cells": 11, "batch_size": 128, "validation": 0.1},
+    "full": {
+        "trials": 20_000,
+        "child_epochs": 25,
+        "channels": 24,
+        "cells": 11,
+        "batch_size": 128,
+        "validation": 0.1,
+    },
 }
 
 
@@ -28,9 +35,15 @@ class EvolutionBudget(TrialBudget):
         "reduced": _PRESETS["reduced"],
         "full": {**_PRESETS["full"], "population_size": 100, "sample_size": 25},
     }
-    children: int = knob(1, "children", "born of the same population, and trained together", low=1, high=10_000)
-    population_size: int = knob(10, "population", "the latest architectures: they have children", low=1, high=10_000)
-    sample_size: int = knob(10, "sample", "candidates drawn, with replacement, to be the parent", low=1, high=10_000)
+    children: int = knob(
+        1, "children", "born of the same population, and trained together", low=1, high=10_000
+    )
+    population_size: int = knob(
+        10, "population", "the latest architectures: they have children", low=1, high=10_000
+    )
+    sample_size: int = knob(
+        10, "sample", "candidates drawn, with replacement, to be the parent", low=1, high=10_000
+    )
 
 
 class Baseline(MultiTrial):
@@ -73,8 +86,9 @@ class RandomSearch(Baseline):
 
 @search.method("evolution", budget=EvolutionBudget)
 class RegularizedEvolution(Baseline):
-    """The best of a sample of the population, mutated in one decision. The oldest dies, however good it is, so the
-    population is the latest `population_size` architectures; the first are drawn at random."""
+    """The best of a sample of the population, mutated in one decision. The oldest dies, however
+    good it is, so the population is the latest `population_size` architectures; the first are
+    drawn at random."""
 
     def propose_one(self) -> Decisions:
         born, alive = len(self.rewards), self.budget.population_size

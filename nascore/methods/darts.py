@@ -1,10 +1,11 @@
 """DARTS: Differentiable Architecture Search. Liu, Simonyan, Yang; ICLR 2019; arXiv 1806.09055v2.
 
-In the order of the paper: the continuous relaxation (section 2.2) is `nets.supernet`; here are the approximate
-architecture gradient (2.3), the discrete architecture (2.4) and Algorithm 1 with the settings of section 3.1 and
-appendix A.1.1. Text and authors' code differ in three places, each a field of the budget: the last learning rate, the
-initial alphas, and the order of approximation. One difference is ours: the validation minibatches pass over their half
-of the data epoch by epoch, where the code draws a fresh random one at each step.
+In the order of the paper: the continuous relaxation (section 2.2) is `nets.supernet`; here are the
+approximate architecture gradient (2.3), the discrete architecture (2.4) and Algorithm 1 with the
+settings of section 3.1 and appendix A.1.1. Text and authors' code differ in three places, each a
+field of the budget: the last learning rate, the initial alphas, and the order of approximation. One
+difference is ours: the validation minibatches pass over their half of the data epoch by epoch,
+where the code draws a fresh random one at each step.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ Tensors = Sequence[Tensor]
 Loss = Callable[[Tensors, Tensors], Tensor]  # (weights, alphas) -> scalar
 
 
-# --- Section 2.3: the approximate architecture gradient -------------------------------------------------------------
+# --- Section 2.3: the approximate architecture gradient -------------------------------------------
 
 
 def unrolled_weights(
@@ -39,15 +40,17 @@ def unrolled_weights(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> list[Tensor]:
-    """One inner step in place of convergence: w' = w - xi grad_w L_train (equation 6), with the momentum and the
-    weight decay that the weights' own optimizer would use."""
+    """One inner step in place of convergence: w' = w - xi grad_w L_train (equation 6), with the
+    momentum and the weight decay that the weights' own optimizer would use."""
     step = torch._foreach_add(gradients, weights, alpha=weight_decay)
     if velocities is not None:
         torch._foreach_add_(step, velocities, alpha=momentum)
     return list(torch._foreach_add(weights, step, alpha=-xi))
 
 
-def finite_difference(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01) -> Tensors:
+def finite_difference(
+    train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01
+) -> Tensors:
     """Equation 8: d2_{alpha,w} L_train . v from two probes at w +- eps v, eps = radius / ||v||."""
     eps = radius / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
     # eps stays on the device: no step waits for the host to read it.
@@ -58,7 +61,8 @@ def finite_difference(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Te
 
 
 def exact_product(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors) -> Tensors:
-    """d2_{alpha,w} L_train . v as autograd has it: grad_w L_train, differentiated once more along v."""
+    """d2_{alpha,w} L_train . v as autograd has it: grad_w L_train, differentiated once more
+    along v."""
     weights = [w.detach().requires_grad_() for w in weights]
     slope = torch.autograd.grad(train_loss(weights, alphas), weights, create_graph=True)
     return torch.autograd.grad(slope, alphas, grad_outputs=v)
@@ -76,9 +80,12 @@ def architecture_gradient(
     product: Callable[..., Tensors] = finite_difference,
     **inner,
 ) -> Tensors:
-    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha) by equation 7; with xi = 0 the first-order gradient.
-    `product` makes the second term; `inner` (momentum, weight decay) goes to `unrolled_weights`."""
-    weights = [w.detach() for w in weights]  # detached weights get no gradient, and none is computed for them
+    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha) by equation 7; with xi = 0 the
+    first-order gradient. `product` makes the second term; `inner` (momentum, weight decay) goes
+    to `unrolled_weights`."""
+    weights = [
+        w.detach() for w in weights
+    ]  # detached weights get no gradient, and none is computed for them
     if xi == 0:
         return torch.autograd.grad(valid_loss(weights, alphas), alphas)
     here = [w.detach().requires_grad_() for w in weights]
@@ -89,13 +96,14 @@ def architecture_gradient(
     return [d - xi * p for d, p in zip(direct, product(train_loss, weights, alphas, v))]
 
 
-# --- Section 2.4: deriving the discrete architecture ----------------------------------------------------------------
+# --- Section 2.4: deriving the discrete architecture ----------------------------------------------
 
 
 def derive(alphas: Tensors, space) -> CellGenotype:
-    """In the DARTS space: each node keeps its two strongest incoming edges, an edge being as strong as its strongest
-    operation other than `none`, and on each that operation; ties go to the earlier edge, the earlier operation. In
-    the NAS-Bench-201 space every edge keeps its strongest operation, `none` included."""
+    """In the DARTS space: each node keeps its two strongest incoming edges, an edge being as
+    strong as its strongest operation other than `none`, and on each that operation; ties go to
+    the earlier edge, the earlier operation. In the NAS-Bench-201 space every edge keeps its
+    strongest operation, `none` included."""
     cells = [_derive_cell(F.softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
     return CellGenotype(*cells)
 
@@ -111,49 +119,78 @@ def _derive_cell(strengths: list[list[float]], space) -> Cell:
             edges.append((strengths[row + source][best], source, space.primitives[best]))
         row += len(edges)
         if not every_edge:
-            edges = sorted(edges, key=lambda edge: -edge[0])[:2]  # a stable sort, as in the authors' code
+            edges = sorted(edges, key=lambda edge: -edge[0])[
+                :2
+            ]  # a stable sort, as in the authors' code
         nodes.append(Node(tuple(source for _, source, _ in edges), tuple(op for *_, op in edges)))
     states = range(space.n_inputs, space.n_inputs + space.nodes)
     return Cell(tuple(nodes), (states[-1],) if every_edge else tuple(states), space.n_inputs)
 
 
-# --- Algorithm 1 and section 3.1 ------------------------------------------------------------------------------------
+# --- Algorithm 1 and section 3.1 ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DARTSBudget(Budget):
-    """What a DARTS search may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
+    """What a DARTS search may spend, and the paper's settings. The defaults are the paper's: the
+    preset `full`."""
 
-    epochs: int = knob(50, "epochs", "passes over the half of the images that trains the weights", low=1, high=1000)
-    batch_size: int = knob(64, "batch size", "images in a minibatch, of each half", unit="images", low=2, high=4096)
+    epochs: int = knob(
+        50, "epochs", "passes over the half of the images that trains the weights", low=1, high=1000
+    )
+    batch_size: int = knob(
+        64, "batch size", "images in a minibatch, of each half", unit="images", low=2, high=4096
+    )
     channels: int = knob(16, "channels", "width of the supernet's first cell", low=2, high=256)
     cells: int = knob(8, "cells", "depth of the supernet, reduction cells included", low=3, high=40)
-    order: int = knob(2, "order", "1: xi = 0; 2: equation 7, as published (the code's default: 1)", choices=(1, 2))
-    hessian: str = knob("finite-difference", "second term", "of order 2: equation 8, or exact", choices=tuple(PRODUCTS))
-    learning_rate: float = knob(0.025, "weight learning rate", "SGD at the start of the cosine", low=0.0, high=10.0)
-    final_learning_rate: float = knob(0.001, "last learning rate", "0.001 in the code, text: 0", low=0.0, high=10.0)
+    order: int = knob(
+        2, "order", "1: xi = 0; 2: equation 7, as published (the code's default: 1)", choices=(1, 2)
+    )
+    hessian: str = knob(
+        "finite-difference",
+        "second term",
+        "of order 2: equation 8, or exact",
+        choices=tuple(PRODUCTS),
+    )
+    learning_rate: float = knob(
+        0.025, "weight learning rate", "SGD at the start of the cosine", low=0.0, high=10.0
+    )
+    final_learning_rate: float = knob(
+        0.001, "last learning rate", "0.001 in the code, text: 0", low=0.0, high=10.0
+    )
     momentum: float = knob(0.9, "momentum", "of the weights' SGD", low=0.0, high=0.999)
     weight_decay: float = knob(3e-4, "weight decay", "of the weights", low=0.0, high=1.0)
     clip: float = knob(5.0, "clip", "largest norm of the weights' gradient", low=1e-6, high=1e6)
-    alpha_learning_rate: float = knob(3e-4, "alpha learning rate", "Adam on the alphas", low=0.0, high=10.0)
+    alpha_learning_rate: float = knob(
+        3e-4, "alpha learning rate", "Adam on the alphas", low=0.0, high=10.0
+    )
     alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
-    alpha_scale: float = knob(1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0)
+    alpha_scale: float = knob(
+        1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0
+    )
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(epochs=2, channels=4, cells=3, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
-        "reduced": dict(epochs=10, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.03),
+        "smoke": dict(
+            epochs=2, channels=4, cells=3, order=1, learning_rate=0.1, alpha_learning_rate=0.03
+        ),
+        "reduced": dict(
+            epochs=10, channels=8, cells=5, order=1, learning_rate=0.1, alpha_learning_rate=0.03
+        ),
         "full": {},
     }
 
 
 @method("darts", budget=DARTSBudget, space="darts", one_shot=True)
 class DARTS:
-    """One step is one pass through the loop of Algorithm 1: a step of the alphas on a validation minibatch, then a
-    step of the weights on a training minibatch. The reward of a step is the supernet's accuracy on that validation
-    minibatch before the weights move; of the search, its mean over the last epoch."""
+    """One step is one pass through the loop of Algorithm 1: a step of the alphas on a validation
+    minibatch, then a step of the weights on a training minibatch. The reward of a step is the
+    supernet's accuracy on that validation minibatch before the weights move; of the search, its
+    mean over the last epoch."""
 
     def __init__(self, space, data: Images, budget: DARTSBudget, seed: int, device: torch.device):
         if not hasattr(space, "primitives"):
-            raise UserError("darts needs a space with primitives on edges; allowed: darts, nasbench201")
+            raise UserError(
+                "darts needs a space with primitives on edges; allowed: darts, nasbench201"
+            )
         self.space, self.budget = space, budget
         halves = data.to(device).validation_split(0.5)
         self.train_batches = Batches(halves, budget.batch_size, seed, "darts")
@@ -175,9 +212,14 @@ class DARTS:
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.weights = list(self.supernet.parameters())  # the alphas are not among them
         decay = {"weight_decay": budget.weight_decay}
-        self.weight_optimizer = torch.optim.SGD(self.weights, momentum=budget.momentum, foreach=True, **decay)
+        self.weight_optimizer = torch.optim.SGD(
+            self.weights, momentum=budget.momentum, foreach=True, **decay
+        )
         self.alpha_optimizer = torch.optim.Adam(
-            self.alphas, lr=budget.alpha_learning_rate, betas=(0.5, 0.999), weight_decay=budget.alpha_weight_decay
+            self.alphas,
+            lr=budget.alpha_learning_rate,
+            betas=(0.5, 0.999),
+            weight_decay=budget.alpha_weight_decay,
         )
         self.steps, self.history = 0, []
 
@@ -191,7 +233,9 @@ class DARTS:
 
     def step(self) -> Progress:
         epoch = self.steps // self.train_batches.per_epoch
-        rate = cosine(self.budget.learning_rate, self.budget.final_learning_rate, epoch, self.budget.epochs)
+        rate = cosine(
+            self.budget.learning_rate, self.budget.final_learning_rate, epoch, self.budget.epochs
+        )
         self.weight_optimizer.param_groups[0]["lr"] = rate
         train, valid = self.train_batches[self.steps], self.valid_batches[self.steps]
         seen = self.descend_architecture(train, valid, xi=rate if self.budget.order == 2 else 0.0)
@@ -205,7 +249,13 @@ class DARTS:
                     f"{name} became {metrics[name]} at step {self.steps} of {self.total} (epoch {epoch + 1}); "
                     "lower --learning-rate or --alpha-learning-rate"
                 )
-        progress = Progress(self.steps, self.total, derive(self.alphas, self.space), reward, metrics | self.strengths())
+        progress = Progress(
+            self.steps,
+            self.total,
+            derive(self.alphas, self.space),
+            reward,
+            metrics | self.strengths(),
+        )
         self.history.append(progress.row())
         return progress
 
@@ -227,18 +277,26 @@ class DARTS:
         return seen
 
     def inner_step(self) -> dict:
-        """What the weights' own optimizer would add to the inner step; its velocities are 0 before its first step."""
+        """What the weights' own optimizer would add to the inner step; its velocities are 0
+        before its first step."""
         state = self.weight_optimizer.state
         velocities = [state[w]["momentum_buffer"] for w in self.weights] if state else None
-        return dict(velocities=velocities, momentum=self.budget.momentum, weight_decay=self.budget.weight_decay)
+        return dict(
+            velocities=velocities,
+            momentum=self.budget.momentum,
+            weight_decay=self.budget.weight_decay,
+        )
 
     def loss_on(self, batch, seen: dict | None = None) -> Loss:
-        """The cross-entropy on a minibatch as a function of weights and alphas; `seen` gets its value and accuracy."""
+        """The cross-entropy on a minibatch as a function of weights and alphas; `seen` gets its
+        value and accuracy."""
         images, labels = batch
         names = [name for name, _ in self.supernet.named_parameters()]
 
         def loss(weights: Tensors, alphas: Tensors) -> Tensor:
-            logits = torch.func.functional_call(self.supernet, dict(zip(names, weights)), (images, alphas))
+            logits = torch.func.functional_call(
+                self.supernet, dict(zip(names, weights)), (images, alphas)
+            )
             value = F.cross_entropy(logits, labels)
             if seen is not None:
                 seen["valid_loss"] = value.detach()
@@ -257,10 +315,12 @@ class DARTS:
         return loss.detach()
 
     def strengths(self) -> dict:
-        """For each cell type: the mean entropy over edges (nats), and the mean strength of each operation."""
+        """For each cell type: the mean entropy over edges (nats), and the mean strength of each
+        operation."""
         softmax = [F.softmax(alpha.detach().double(), -1) for alpha in self.alphas]
         entropies = {
-            f"entropy_{cell}": -(p * p.log()).sum(-1).mean().item() for cell, p in zip(self.space.cell_types, softmax)
+            f"entropy_{cell}": -(p * p.log()).sum(-1).mean().item()
+            for cell, p in zip(self.space.cell_types, softmax)
         }
         means = {
             cell: dict(zip(self.space.primitives, p.mean(0).tolist()))
@@ -270,7 +330,8 @@ class DARTS:
 
     @property
     def best(self) -> Trial:
-        """The architecture read off the alphas as they are; DARTS does not choose by the supernet's accuracy."""
+        """The architecture read off the alphas as they are; DARTS does not choose by the
+        supernet's accuracy."""
         genotype = derive(self.alphas, self.space)
         last = self.history[-self.train_batches.per_epoch :]
         reward = sum(row["reward"] for row in last) / len(last)

@@ -1,20 +1,24 @@
-"""ENAS: Efficient Neural Architecture Search via Parameter Sharing. Pham, Guan, Zoph, Le, Dean; ICML 2018; arXiv
-1802.03268v2. The supernet that all children share is `nets.shared`, the controller `controllers`; here are its logits,
-the reward, and the two phases that alternate (section 2.2).
+"""ENAS: Efficient Neural Architecture Search via Parameter Sharing. Pham, Guan, Zoph, Le, Dean;
+ICML 2018; arXiv 1802.03268v2. The supernet that all children share is `nets.shared`, the controller
+`controllers`; here are its logits, the reward, and the two phases that alternate (section 2.2).
 
-Where the authors' code leaves their text, `full` follows the code that made the numbers, and a field of the budget says
-so: the controller's steps, no clipping, weight decay of 2 l2, Adam without first moment, tanh constants, biases towards
-separable convolutions, the entropy of the sampled action, the probability inside the skip prior, and TensorFlow's Adam
-(`adam_epsilon`). As in the code, macro layers add their skips, reduction cells halve first, rates are constant within an epoch, rewards see plain images.
+Where the authors' code leaves their text, `full` follows the code that made the numbers, and a
+field of the budget says so: the controller's steps, no clipping, weight decay of 2 l2, Adam without
+first moment, tanh constants, biases towards separable convolutions, the entropy of the sampled
+action, the probability inside the skip prior, and TensorFlow's Adam (`adam_epsilon`). As in the
+code, macro layers add their skips, reduction cells halve first, rates are constant within an epoch,
+rewards see plain images.
 
-Choices of ours, with their reasons. Rewards: batch statistics, in the macro space too (running averages over different
-paths mean nothing); no dropout (the micro code leaves it on). Supernet: no auxiliary head, whose own weights the code
-never trains; a macro layer's operations are ReLU-conv-BN, the text's rule (the code: conv-BN-ReLU); a reduction cell
-reads both cells before it, as in the network trained at last (the code: the previous one, twice); weights off the
-sampled path stay, where the code decays all and lets their momentum move them, at the cost of the whole graph a step.
-Controller: one state a decision, in the stored order (the micro code: both inputs, both operations, a state more that
-stands for the node, then anew from the start; in the macro code the first layer's empty skips have a state too); a
-cell's inputs are learned vectors (the code: two states to attend to, zeros to read).
+Choices of ours, with their reasons. Rewards: batch statistics, in the macro space too (running
+averages over different paths mean nothing); no dropout (the micro code leaves it on). Supernet: no
+auxiliary head, whose own weights the code never trains; a macro layer's operations are
+ReLU-conv-BN, the text's rule (the code: conv-BN-ReLU); a reduction cell reads both cells before it,
+as in the network trained at last (the code: the previous one, twice); weights off the sampled path
+stay, where the code decays all and lets their momentum move them, at the cost of the whole graph a
+step. Controller: one state a decision, in the stored order (the micro code: both inputs, both
+operations, a state more that stands for the node, then anew from the start; in the macro code the
+first layer's empty skips have a state too); a cell's inputs are learned vectors (the code: two
+states to attend to, zeros to read).
 """
 
 from dataclasses import dataclass
@@ -35,68 +39,136 @@ from nascore.seeding import generator, one_thread, seeded
 from nascore.training import warm_restarts
 from nascore.trials import moving_average
 
-# --- Section 2.2: what the controller decides with ------------------------------------------------------------------
+# --- Section 2.2: what the controller decides with ------------------------------------------------
 
 
 def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
-    """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant) times as likely as
-    another; a temperature or a constant of 0 is left out."""
+    """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant)
+    times as likely as another; a temperature or a constant of 0 is left out."""
     logits = logits / temperature if temperature else logits
     return constant * torch.tanh(logits) if constant else logits
 
 
 def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
-    """KL of the skip probabilities `p` from `target`, which keeps networks from skipping everything or nothing."""
+    """KL of the skip probabilities `p` from `target`, which keeps networks from skipping
+    everything or nothing."""
     p = p.clamp(1e-6, 1 - 1e-6)
     return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
 
 
 def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:
-    """The epsilon of PyTorch's Adam that takes, at its `step` (from 1), the step of TensorFlow's with `epsilon`: that one
-    divides by sqrt(v) + epsilon before v's bias is corrected, so its epsilon counts 1 / sqrt(1 - beta2^step) times."""
+    """The epsilon of PyTorch's Adam that takes, at its `step` (from 1), the step of TensorFlow's
+    with `epsilon`: that one divides by sqrt(v) + epsilon before v's bias is corrected, so its
+    epsilon counts 1 / sqrt(1 - beta2^step) times."""
     return epsilon / (1 - beta2**step) ** 0.5
 
 
-# --- the budgets ----------------------------------------------------------------------------------------------------
+# --- the budgets ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class MicroBudget(Budget):
     """What a search for cells may spend; `full` is the authors' cifar10_micro_search."""
 
-    epochs: int = knob(150, "epochs", "passes over the images that train the shared weights", low=1, high=2000)
-    batch_size: int = knob(160, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096)
+    epochs: int = knob(
+        150, "epochs", "passes over the images that train the shared weights", low=1, high=2000
+    )
+    batch_size: int = knob(
+        160, "batch size", "images in a minibatch, of each phase", unit="images", low=2, high=4096
+    )
     nodes: int = knob(5, "nodes", "of a cell in ENAS's own space", low=1, high=20)
     channels: int = knob(20, "channels", "width of the supernet's first cell", low=2, high=256)
-    cells: int = knob(8, "cells", "depth of the supernet, N + 2, reductions included", low=3, high=40)
-    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
-    learning_rate: float = knob(0.05, "weight learning rate", "SGD at the start of a cosine", low=0.0, high=10.0)
-    final_learning_rate: float = knob(0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0)
-    period: int = knob(10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000)
-    momentum: float = knob(0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999)
-    weight_decay: float = knob(2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0)
-    clip: float = knob(0.0, "clip", "largest norm of the gradient; 0: none, as the code in effect", low=0.0, high=1e6)
-    controller_steps: int = knob(30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000)
+    cells: int = knob(
+        8, "cells", "depth of the supernet, N + 2, reductions included", low=3, high=40
+    )
+    validation: float = knob(
+        0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9
+    )
+    learning_rate: float = knob(
+        0.05, "weight learning rate", "SGD at the start of a cosine", low=0.0, high=10.0
+    )
+    final_learning_rate: float = knob(
+        0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0
+    )
+    period: int = knob(
+        10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000
+    )
+    momentum: float = knob(
+        0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999
+    )
+    weight_decay: float = knob(
+        2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0
+    )
+    clip: float = knob(
+        0.0,
+        "clip",
+        "largest norm of the gradient; 0: none, as the code in effect",
+        low=0.0,
+        high=1e6,
+    )
+    controller_steps: int = knob(
+        30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000
+    )
     samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
-    sampler: str = knob("controller", "sampler", "uniform: random search", choices=("controller", "uniform"))
-    controller_learning_rate: float = knob(0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0)
-    beta1: float = knob(0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999)
-    epsilon: float = knob(1e-3, "epsilon", "of TensorFlow's Adam; text: its own 1e-8", low=0.0, high=1.0)
-    tanh_constant: float = knob(1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0)
-    op_tanh_reduce: float = knob(2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0)
-    temperature: float = knob(0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0)
-    operation_bias: float = knob(10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0)
-    normal_bonus: float = knob(0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0)
-    entropy_weight: float = knob(1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0)
-    entropy: str = knob("full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled"))
-    decay: float = knob(0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999)
-    skip_weight: float = knob(0.0, "skip weight", "of the skip prior, in whole networks", low=0.0, high=100.0)
+    sampler: str = knob(
+        "controller", "sampler", "uniform: random search", choices=("controller", "uniform")
+    )
+    controller_learning_rate: float = knob(
+        0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0
+    )
+    beta1: float = knob(
+        0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999
+    )
+    epsilon: float = knob(
+        1e-3, "epsilon", "of TensorFlow's Adam; text: its own 1e-8", low=0.0, high=1.0
+    )
+    tanh_constant: float = knob(
+        1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0
+    )
+    op_tanh_reduce: float = knob(
+        2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0
+    )
+    temperature: float = knob(
+        0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0
+    )
+    operation_bias: float = knob(
+        10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0
+    )
+    normal_bonus: float = knob(
+        0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0
+    )
+    entropy_weight: float = knob(
+        1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0
+    )
+    entropy: str = knob(
+        "full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled")
+    )
+    decay: float = knob(
+        0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999
+    )
+    skip_weight: float = knob(
+        0.0, "skip weight", "of the skip prior, in whole networks", low=0.0, high=100.0
+    )
     skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
-    skip_probability: str = knob("code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled"))
-    hidden: int = knob(64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000)
-    derived: int = knob(10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000)
+    skip_probability: str = knob(
+        "code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled")
+    )
+    hidden: int = knob(
+        64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000
+    )
+    derived: int = knob(
+        10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000
+    )
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(epochs=2, batch_size=64, channels=4, cells=3, validation=0.3, controller_steps=2, samples=2),
+        "smoke": dict(
+            epochs=2,
+            batch_size=64,
+            channels=4,
+            cells=3,
+            validation=0.3,
+            controller_steps=2,
+            samples=2,
+        ),
         "reduced": dict(epochs=150, period=150, learning_rate=0.1, batch_size=32, validation=0.3)
         | dict(nodes=3, channels=8, cells=3, controller_steps=4, samples=4),
         "full": {},
@@ -104,8 +176,17 @@ class MicroBudget(Budget):
 
 
 # What cifar10_macro_search has otherwise; its controller ignores the divisor for operations.
-MACRO = dict(epochs=310, batch_size=128, channels=36, weight_decay=2 * 2.5e-4, controller_steps=50, samples=20)
-MACRO |= dict(controller_learning_rate=0.001, tanh_constant=1.5, op_tanh_reduce=1.0, operation_bias=0.0)
+MACRO = dict(
+    epochs=310,
+    batch_size=128,
+    channels=36,
+    weight_decay=2 * 2.5e-4,
+    controller_steps=50,
+    samples=20,
+)
+MACRO |= dict(
+    controller_learning_rate=0.001, tanh_constant=1.5, op_tanh_reduce=1.0, operation_bias=0.0
+)
 MACRO |= dict(normal_bonus=0.0, entropy="sampled", skip_weight=0.8)
 
 
@@ -121,33 +202,46 @@ class MacroBudget(MicroBudget):
     }
 
 
-# --- Section 2.2: the two phases --------------------------------------------------------------------------------------
+# --- Section 2.2: the two phases ------------------------------------------------------------------
 
 
 @method("enas-micro", budget=MicroBudget, space="enas-micro", one_shot=True)
 @method("enas-macro", budget=MacroBudget, space="enas-macro", one_shot=True)
 class ENAS:
-    """One epoch: `train_shared` for every minibatch of the training images, a new architecture each; then
-    `train_controller` `controller_steps` times, on validation images. A step is one of either; its reward is the
-    accuracy of the sampled architectures on their minibatch, in the first phase of training images."""
+    """One epoch: `train_shared` for every minibatch of the training images, a new architecture
+    each; then `train_controller` `controller_steps` times, on validation images. A step is one
+    of either; its reward is the accuracy of the sampled architectures on their minibatch, in the
+    first phase of training images."""
 
     def __init__(self, space, data: Images, budget: MicroBudget, seed: int, device: torch.device):
         self.space, self.budget, self.seed = space, budget, seed
         self.images = data.to(device).validation_split(budget.validation)
         self.train_batches = Batches(self.images, budget.batch_size, seed, "enas")
-        self.valid_batches = Batches(self.images, budget.batch_size, seed, "enas", which="test", augment=False)
+        self.valid_batches = Batches(
+            self.images, budget.batch_size, seed, "enas", which="test", augment=False
+        )
         sizes = (budget.channels, budget.cells, len(data.classes), data.channels)
         with seeded(seed, "supernet"):
-            self.supernet = shared_network(space, *sizes).to(device, memory_format=torch.channels_last)
+            self.supernet = shared_network(space, *sizes).to(
+                device, memory_format=torch.channels_last
+            )
         self.weights = list(self.supernet.parameters())
-        sgd = dict(momentum=budget.momentum, nesterov=budget.momentum > 0, weight_decay=budget.weight_decay)
+        sgd = dict(
+            momentum=budget.momentum, nesterov=budget.momentum > 0, weight_decay=budget.weight_decay
+        )
         self.weight_optimizer = torch.optim.SGD(self.weights, budget.learning_rate, **sgd)
         self.controller = self.new_controller()
         self.controller_optimizer = torch.optim.Adam(
-            self.controller.parameters(), budget.controller_learning_rate, (budget.beta1, 0.999), budget.epsilon
+            self.controller.parameters(),
+            budget.controller_learning_rate,
+            (budget.beta1, 0.999),
+            budget.epsilon,
         )
         self.baseline, self.steps, self.history = 0.0, 0, []
-        self._written: tuple[int, list[list[int]]] = (-1, [])  # the epoch in hand and its architectures
+        self._written: tuple[int, list[list[int]]] = (
+            -1,
+            [],
+        )  # the epoch in hand and its architectures
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
@@ -157,7 +251,8 @@ class ENAS:
         return spaces.get("enas-micro", nodes=budget.nodes)
 
     def new_controller(self) -> Controller:
-        """The policy before it has learned anything; in the micro space it prefers separable convolutions already."""
+        """The policy before it has learned anything; in the micro space it prefers separable
+        convolutions already."""
         space, budget = self.space, self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
@@ -170,13 +265,19 @@ class ENAS:
                 return squash(torch.cat([-q, q], -1), budget.tanh_constant, budget.temperature)
             if kinds[position] != "op":
                 return squash(logits, budget.tanh_constant, budget.temperature)
-            logits = squash(logits, budget.tanh_constant / budget.op_tanh_reduce, budget.temperature)
+            logits = squash(
+                logits, budget.tanh_constant / budget.op_tanh_reduce, budget.temperature
+            )
             return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
 
         with seeded(self.seed, "controller"):
-            controller = Controller(space, budget.hidden, layers=1, scale=0.1, bias=False, more=1, adjust=adjust)
+            controller = Controller(
+                space, budget.hidden, layers=1, scale=0.1, bias=False, more=1, adjust=adjust
+            )
         if budget.operation_bias:
-            controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(budget.operation_bias * likes)
+            controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(
+                budget.operation_bias * likes
+            )
         return controller
 
     @property
@@ -216,10 +317,15 @@ class ENAS:
         return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
 
     def train_shared(self, epoch: int, k: int):
-        """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture drawn for it (M = 1).
-        What the architecture does not use has no gradient and stays."""
-        if self._written[0] != epoch:  # theta is fixed for an epoch: all its architectures are written at once
-            self._written = (epoch, self.sample(self.train_batches.per_epoch, "shared", epoch).lists())
+        """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture
+        drawn for it (M = 1). What the architecture does not use has no gradient and stays."""
+        if (
+            self._written[0] != epoch
+        ):  # theta is fixed for an epoch: all its architectures are written at once
+            self._written = (
+                epoch,
+                self.sample(self.train_batches.per_epoch, "shared", epoch).lists(),
+            )
         genotype, budget = self.space.decode(self._written[1][k]), self.budget
         images, labels = self.train_batches[epoch * self.train_batches.per_epoch + k]
         rate = warm_restarts(budget.learning_rate, budget.final_learning_rate, epoch, budget.period)
@@ -228,7 +334,9 @@ class ENAS:
         logits = self.supernet(images, genotype)
         loss = F.cross_entropy(logits, labels)
         if not loss.isfinite():
-            raise UserError(f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate")
+            raise UserError(
+                f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate"
+            )
         loss.backward()
         if budget.clip:
             nn.utils.clip_grad_norm_(self.weights, budget.clip)
@@ -236,17 +344,22 @@ class ENAS:
         return genotype, (logits.argmax(1) == labels).double().mean().item(), {"loss": loss.item()}
 
     def train_controller(self, step: int):
-        """One step of theta, omega fixed: REINFORCE on M architectures, each with its own validation minibatch. The
-        baseline takes a reward in before it is subtracted: R - b_new = decay (R - b_old)."""
+        """One step of theta, omega fixed: REINFORCE on M architectures, each with its own
+        validation minibatch. The baseline takes a reward in before it is subtracted: R - b_new =
+        decay (R - b_old)."""
         budget, count = self.budget, self.budget.samples
         decisions = self.sample(count, "controller", step).decisions
         genotypes = [self.space.decode(row) for row in decisions.tolist()]
-        accuracies = [self.accuracy(genotype, step * count + k) for k, genotype in enumerate(genotypes)]
+        accuracies = [
+            self.accuracy(genotype, step * count + k) for k, genotype in enumerate(genotypes)
+        ]
         with one_thread():
             written = self.controller(decisions)
             p = written.log_probs.exp()
             entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
-            rewards = (torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)).tolist()
+            rewards = (
+                torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)
+            ).tolist()
             advantages = torch.tensor([reward - self.average(reward) for reward in rewards])
             loss = -(written.log_probs.sum(1) * advantages).mean()
             metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
@@ -254,8 +367,12 @@ class ENAS:
                 metrics["skip_rate"] = decisions[:, self.skips].double().mean().item()
                 loss = loss + budget.skip_weight * self.prior(written)
             if not loss.isfinite():
-                raise UserError(f"the controller's loss became {loss.item()}: lower --controller-learning-rate")
-            self.controller_optimizer.param_groups[0]["eps"] = adam_epsilon(budget.epsilon, step + 1)
+                raise UserError(
+                    f"the controller's loss became {loss.item()}: lower --controller-learning-rate"
+                )
+            self.controller_optimizer.param_groups[0]["eps"] = adam_epsilon(
+                budget.epsilon, step + 1
+            )
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()
@@ -268,8 +385,8 @@ class ENAS:
         return self.baseline
 
     def prior(self, written: Written) -> Tensor:
-        """The skip prior, summed over a layer's skips and averaged over the layers that have any. A skip is sampled
-        with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
+        """The skip prior, summed over a layer's skips and averaged over the layers that have
+        any. A skip is sampled with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
         log_odds = torch.logit(written.log_probs[:, self.skips].exp(), 1e-6)  # of what was decided
         twice_q = torch.where(written.decisions[:, self.skips] == 1, log_odds, -log_odds)
         p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
@@ -282,14 +399,19 @@ class ENAS:
         return (self.supernet(images, genotype).argmax(1) == labels).double().mean().item()
 
     def derive(self):
-        """Sample some architectures, score each on the same validation minibatch, keep the best (section 2.2). It is
-        then trained from scratch, by `nascore train`: shared weights are no result."""
-        genotypes = [self.space.decode(row) for row in self.sample(self.budget.derived, "derive", self.steps).lists()]
+        """Sample some architectures, score each on the same validation minibatch, keep the best
+        (section 2.2). It is then trained from scratch, by `nascore train`: shared weights are no
+        result."""
+        genotypes = [
+            self.space.decode(row)
+            for row in self.sample(self.budget.derived, "derive", self.steps).lists()
+        ]
         return max(genotypes, key=lambda genotype: self.accuracy(genotype, 0))
 
     @property
     def best(self) -> Trial:
-        """The derived architecture; its reward is the accuracy of the shared weights on all validation images."""
+        """The derived architecture; its reward is the accuracy of the shared weights on all
+        validation images."""
         genotype = self.derive()
         (reward,) = SharedWeights(self.supernet, self.images, self.budget.batch_size)([genotype])
         details = Table().row(genotype) if self.space.name == "nasbench201" else {}
@@ -297,12 +419,20 @@ class ENAS:
 
     def state_dict(self) -> dict:
         modules = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return modules | {"baseline": self.baseline, "steps": self.steps, "history": list(self.history)}
+        return modules | {
+            "baseline": self.baseline,
+            "steps": self.steps,
+            "history": list(self.history),
+        }
 
     def load_state_dict(self, state: dict) -> None:
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
-        self.baseline, self.steps, self.history = state["baseline"], state["steps"], list(state["history"])
+        self.baseline, self.steps, self.history = (
+            state["baseline"],
+            state["steps"],
+            list(state["history"]),
+        )
         self._written = (-1, [])
 
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")

@@ -1,10 +1,11 @@
-"""PNAS: Progressive Neural Architecture Search. Liu, Zoph, Neumann, Shlens, Hua, Li, Fei-Fei, Yuille, Huang, Murphy;
-ECCV 2018; arXiv 1712.00559v3.
+"""PNAS: Progressive Neural Architecture Search. Liu, Zoph, Neumann, Shlens, Hua, Li, Fei-Fei,
+Yuille, Huang, Murphy; ECCV 2018; arXiv 1712.00559v3.
 
-In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, its sizes `spaces.counting`, the
-networks of 3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1), and how well
-the surrogates rank (5.1). It grows the architectures of any space with `levels`, lengths at which a list of decisions
-is one; below, a block is what is decided between two levels.
+In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, its sizes
+`spaces.counting`, the networks of 3 N cells `nets.skeletons`; the surrogates (4.2) are
+`predictors`; here is Algorithm 1 (4.1), and how well the surrogates rank (5.1). It grows the
+architectures of any space with `levels`, lengths at which a list of decisions is one; below, a
+block is what is decided between two levels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,17 +21,26 @@ from nascore import spaces
 from nascore.estimators import evaluate
 from nascore.genotypes import canonical
 from nascore.loop import memory_errors
-from nascore.predictors import PREDICTORS, Predictor, choices, end_of_block, fit, make, rank_correlation
+from nascore.predictors import (
+    PREDICTORS,
+    Predictor,
+    choices,
+    end_of_block,
+    fit,
+    make,
+    rank_correlation,
+)
 from nascore.search import knob, method
 from nascore.seeding import seed_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget
 
-# --- Algorithm 1: its steps -----------------------------------------------------------------------------------------
+# --- Algorithm 1: its steps -----------------------------------------------------------------------
 
 
 def next_blocks(space, length: int = 0) -> list[Decisions]:
-    """All blocks that can follow `length` decisions; from 0 on, all architectures of one block. A parent with each of
-    them is expand-by-one-block, in the order of `Predictor.score_children`."""
+    """All blocks that can follow `length` decisions; from 0 on, all architectures of one block.
+    A parent with each of them is expand-by-one-block, in the order of
+    `Predictor.score_children`."""
     block = range(length, end_of_block(space.levels, length))
     return list(product(*(range(space.choices_at((0,) * position)) for position in block)))
 
@@ -44,9 +54,12 @@ def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
             yield a
 
 
-def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()) -> list[tuple[Decisions, float]]:
-    """The K best distinct children and their scores, best first, from scores (parents, blocks); networks among `known`
-    are left out. Children are built only as they are looked at, from the top, until there are K."""
+def top_k(
+    space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()
+) -> list[tuple[Decisions, float]]:
+    """The K best distinct children and their scores, best first, from scores (parents, blocks);
+    networks among `known` are left out. Children are built only as they are looked at, from the
+    top, until there are K."""
     blocks, scores = next_blocks(space, len(parents[0])), scores.flatten()
     known, kept = {canonical(space.decode(a)) for a in known}, {}
     parts = scores.argsort(descending=True, stable=True).split(10_000)
@@ -58,32 +71,71 @@ def top_k(space, parents: Sequence[Decisions], scores: Tensor, k: int, known=())
     return list(kept.values())
 
 
-# --- the search -----------------------------------------------------------------------------------------------------
+# --- the search -----------------------------------------------------------------------------------
 
-_SMALL = {"recipe": "child", "batch_size": 64, "validation": 0.2, "beam": 0, "predictor": "lstm-ensemble"}
+_SMALL = {
+    "recipe": "child",
+    "batch_size": 64,
+    "validation": 0.2,
+    "beam": 0,
+    "predictor": "lstm-ensemble",
+}
 
 
 @dataclass(frozen=True)
 class PNASBudget(TrialBudget):
-    """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset `full`."""
+    """What PNAS may spend, and the paper's settings. The defaults are the paper's: the preset
+    `full`."""
 
-    trials: int = knob(1160, "trials", "architectures evaluated; none grow if level 1 takes all", low=1, high=1_000_000)
-    blocks: int = knob(5, "blocks", "B, of the largest architectures: how many levels are climbed", low=1, high=100)
-    beam: int = knob(256, "beam", "K, kept at a level; 0: an even share of the trials left", low=0, high=1_000_000)
-    first: int = knob(0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000)
-    predictor: str = knob("mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS))
-    first_learning_rate: float = knob(0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0)
+    trials: int = knob(
+        1160,
+        "trials",
+        "architectures evaluated; none grow if level 1 takes all",
+        low=1,
+        high=1_000_000,
+    )
+    blocks: int = knob(
+        5, "blocks", "B, of the largest architectures: how many levels are climbed", low=1, high=100
+    )
+    beam: int = knob(
+        256,
+        "beam",
+        "K, kept at a level; 0: an even share of the trials left",
+        low=0,
+        high=1_000_000,
+    )
+    first: int = knob(
+        0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000
+    )
+    predictor: str = knob(
+        "mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS)
+    )
+    first_learning_rate: float = knob(
+        0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0
+    )
     learning_rate: float = knob(0.002, "learning rate", "Adam, on more blocks", low=0.0, high=1.0)
-    steps: int = knob(50, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000)
-    recipe: str = knob("pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child"))
-    child_epochs: int = knob(20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600)
-    batch_size: int = knob(32, "batch size", "not given in the paper", unit="images", low=2, high=4096)
-    validation: float = knob(0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9)
+    steps: int = knob(
+        50, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000
+    )
+    recipe: str = knob(
+        "pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child")
+    )
+    child_epochs: int = knob(
+        20, "child epochs", "epochs each child is trained", unit="epochs", low=1, high=600
+    )
+    batch_size: int = knob(
+        32, "batch size", "not given in the paper", unit="images", low=2, high=4096
+    )
+    validation: float = knob(
+        0.1, "validation", "share of the training images that rewards use", low=0.02, high=0.9
+    )
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(trials=6, blocks=2, first=4, child_epochs=2, channels=4, cells=3, **_SMALL),
-        "reduced": dict(trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3, **_SMALL),
+        "reduced": dict(
+            trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3, **_SMALL
+        ),
         "full": {},
     }
 
@@ -94,22 +146,30 @@ class PNASBudget(TrialBudget):
 
 @method("pnas", budget=PNASBudget, space="pnas")
 class PNAS(MultiTrial):
-    """Algorithm 1. The architectures of a level wait in a queue; when all are evaluated, `grow` fills it with the next
-    level's. Its last line, a fit on the last level, is left out: nothing would come of it.
+    """Algorithm 1. The architectures of a level wait in a queue; when all are evaluated, `grow`
+    fills it with the next level's. Its last line, a fit on the last level, is left out: nothing
+    would come of it.
 
-    `best` is the best of the largest level so far, as Algorithm 1 returns it: smaller cells, evaluated on the way,
-    only teach the predictor. So it may fall when a level begins; the history has every reward."""
+    `best` is the best of the largest level so far, as Algorithm 1 returns it: smaller cells,
+    evaluated on the way, only teach the predictor. So it may fall when a level begins; the
+    history has every reward."""
 
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
         self.choices = choices(space)
         self.levels = tuple(space.levels[: budget.blocks])  # the lengths that this search climbs
         self.predicted: list[float | None] = []  # of everything proposed; none at the first level
-        self.fit_correlation = 0.0  # of the predictor that chose the level in hand, on what it was fitted on
+        self.fit_correlation = (
+            0.0  # of the predictor that chose the level in hand, on what it was fitted on
+        )
         first = list(distinct(space, next_blocks(space)))  # S_1
         if (count := min(budget.first or len(first), budget.trials)) < len(first):
-            first = Random(seed).sample(first, count)  # in order they would be cells of the same first inputs
-        self.queue: list[tuple[Decisions, float | None]] = [(architecture, None) for architecture in first]
+            first = Random(seed).sample(
+                first, count
+            )  # in order they would be cells of the same first inputs
+        self.queue: list[tuple[Decisions, float | None]] = [
+            (architecture, None) for architecture in first
+        ]
         self.total = self.reachable()
 
     @staticmethod
@@ -124,7 +184,9 @@ class PNAS(MultiTrial):
 
     def reachable(self) -> int:
         """How many architectures are evaluated in the end, if all children are distinct."""
-        lengths = [len(architecture) for architecture in (*self.decisions, *(a for a, _ in self.queue))]
+        lengths = [
+            len(architecture) for architecture in (*self.decisions, *(a for a, _ in self.queue))
+        ]
         spent, here = len(lengths), lengths.count(lengths[-1])
         for level in range(self.levels.index(lengths[-1]) + 1, len(self.levels)):
             children = here * prod(self.choices[self.levels[level - 1] : self.levels[level]])
@@ -146,8 +208,8 @@ class PNAS(MultiTrial):
             self.grow()
 
     def grow(self) -> None:
-        """The body of Algorithm 1's loop: fit the predictor on everything so far, expand the level in hand by one
-        block, predict, keep the K best."""
+        """The body of Algorithm 1's loop: fit the predictor on everything so far, expand the
+        level in hand by one block, predict, keep the K best."""
         length = len(self.decisions[-1])
         level = self.levels.index(length) + 1
         parents = [architecture for architecture in self.decisions if len(architecture) == length]
@@ -155,17 +217,21 @@ class PNAS(MultiTrial):
             predictor = self.fitted(level)
             scores, k = predictor.score_children(parents), self.share(len(self.rewards), level)
             self.queue = top_k(self.space, parents, scores, k, known=self.decisions)
-        self.fit_correlation = rank_correlation(predictor.predict(self.decisions).tolist(), self.rewards)
+        self.fit_correlation = rank_correlation(
+            predictor.predict(self.decisions).tolist(), self.rewards
+        )
         self.total = self.reachable()
 
     def fitted(self, level: int) -> Predictor:
-        """A new predictor, fitted on all architectures evaluated so far, the largest of which have `level` blocks."""
+        """A new predictor, fitted on all architectures evaluated so far, the largest of which
+        have `level` blocks."""
         budget, seed = self.budget, seed_of(self.seed, "level", level)
         how = {"learning_rate": budget.rate(level), "steps": budget.steps, "seed": seed}
         return fit(make(budget.predictor, self.space, seed), self.decisions, self.rewards, **how)
 
     def metrics(self) -> dict[str, float]:
-        """Level, predicted accuracy and the predictor's rank correlation on what it was fitted on; from level 2 on."""
+        """Level, predicted accuracy and the predictor's rank correlation on what it was fitted
+        on; from level 2 on."""
         at = len(self.rewards) - 1
         row = {"level": self.levels.index(len(self.decisions[at])) + 1}
         if self.predicted[at] is not None:
@@ -179,7 +245,11 @@ class PNAS(MultiTrial):
         return super()._record(genotype, answer)
 
     def state_dict(self) -> dict:
-        more = {"queue": list(self.queue), "predicted": list(self.predicted), "fit_correlation": self.fit_correlation}
+        more = {
+            "queue": list(self.queue),
+            "predicted": list(self.predicted),
+            "fit_correlation": self.fit_correlation,
+        }
         return super().state_dict() | more
 
     def load_state_dict(self, state: dict) -> None:
@@ -188,15 +258,24 @@ class PNAS(MultiTrial):
         self.fit_correlation, self.total = state["fit_correlation"], self.reachable()
 
 
-# --- Section 5.1: how well do the predictors rank? ------------------------------------------------------------------
+# --- Section 5.1: how well do the predictors rank? ------------------------------------------------
 
 
 def rank_correlations(
-    space, estimate: Callable, name: str, *, count: int = 256, levels: int = 5, seed: int = 0, drawn: int = 0, **how
+    space,
+    estimate: Callable,
+    name: str,
+    *,
+    count: int = 256,
+    levels: int = 5,
+    seed: int = 0,
+    drawn: int = 0,
+    **how,
 ) -> list[tuple[float, float]]:
-    """The paper's table, a pair for every level b but the last: Spearman's rank correlation of the predictor `name`,
-    fitted on `count` random distinct architectures of b blocks, or all, on those and on such of b + 1 blocks. `seed` is
-    the predictor's, `drawn` of the architectures. `how` goes to `fit`; the learning rate is the paper's, or given."""
+    """The paper's table, a pair for every level b but the last: Spearman's rank correlation of
+    the predictor `name`, fitted on `count` random distinct architectures of b blocks, or all, on
+    those and on such of b + 1 blocks. `seed` is the predictor's, `drawn` of the architectures.
+    `how` goes to `fit`; the learning rate is the paper's, or given."""
     random, samples = Random(drawn), []
     for level, length in enumerate(space.levels[:levels], 1):
         blocks = next_blocks(space)
@@ -204,9 +283,24 @@ def rank_correlations(
         if level > 1:
             lists = dict.fromkeys(tuple(space.sample(random))[:length] for _ in range(20 * count))
         lists = list(islice(distinct(space, lists), count))
-        samples.append((lists, [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])]))
+        samples.append(
+            (
+                lists,
+                [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])],
+            )
+        )
     pairs = []
     for level, (here, above) in enumerate(zip(samples, samples[1:]), 1):
-        predictor = fit(make(name, space, seed), *here, seed=seed, **{"learning_rate": PNASBudget().rate(level), **how})
-        pairs.append(tuple(rank_correlation(predictor.predict(lists).tolist(), true) for lists, true in (here, above)))
+        predictor = fit(
+            make(name, space, seed),
+            *here,
+            seed=seed,
+            **{"learning_rate": PNASBudget().rate(level), **how},
+        )
+        pairs.append(
+            tuple(
+                rank_correlation(predictor.predict(lists).tolist(), true)
+                for lists, true in (here, above)
+            )
+        )
     return pairs

@@ -1,4 +1,5 @@
-"""What a network is stacked from: cells, layers with skips, a block that reduces, auxiliary heads."""
+"""What a network is stacked from: cells, layers with skips, a block that reduces, auxiliary
+heads."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -14,14 +15,20 @@ from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
 Drop = Callable[[Tensor], Tensor] | None
 
 
-def conv_bn(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(channels_out)]
+def conv_bn(
+    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 1
+) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False),
+        nn.BatchNorm2d(channels_out),
+    ]
 
 
 class Cell(nn.Module):
-    """A genotype's cell at one place of a network. `preprocess` brings each input to `channels` (or to its entry of
-    `widths`); at stride 2 the edges that leave a cell input halve the map (DARTS, 2.1). `build` makes the operations.
-    Returns (B, width, H / stride, W / stride) with `width` = len(concat) * channels."""
+    """A genotype's cell at one place of a network. `preprocess` brings each input to `channels`
+    (or to its entry of `widths`); at stride 2 the edges that leave a cell input halve the map
+    (DARTS, 2.1). `build` makes the operations. Returns (B, width, H / stride, W / stride) with
+    `width` = len(concat) * channels."""
 
     def __init__(
         self,
@@ -40,10 +47,19 @@ class Cell(nn.Module):
         for node in cell.nodes:
             strides = [stride if j < cell.n_inputs else 1 for j in node.inputs]
             edges = zip(node.ops, node.inputs, strides)
-            self.nodes.append(nn.ModuleList(build(op, widths[j], channels, s) for op, j, s in edges))
-        joined = {str(i): len(node.inputs) for i, node in enumerate(cell.nodes) if node.combine == "concat"}
-        # What a concat node puts out, back to the cell's width; and the cell inputs that are put out.
-        self.projections = nn.ModuleDict({i: ReLUConvBN(n * channels, channels) for i, n in joined.items()})
+            self.nodes.append(
+                nn.ModuleList(build(op, widths[j], channels, s) for op, j, s in edges)
+            )
+        joined = {
+            str(i): len(node.inputs)
+            for i, node in enumerate(cell.nodes)
+            if node.combine == "concat"
+        }
+        # What a concat node puts out, back to the cell's width; and the cell inputs that are put
+        # out.
+        self.projections = nn.ModuleDict(
+            {i: ReLUConvBN(n * channels, channels) for i, n in joined.items()}
+        )
         self.skips = nn.ModuleDict()
         for j in set(cell.concat) & set(range(cell.n_inputs)):
             if widths[j] == channels:
@@ -58,12 +74,19 @@ class Cell(nn.Module):
             terms = []
             for j, op in zip(node.inputs, ops):
                 term = op(states[j])
-                terms.append(drop(term) if drop and not isinstance(op, (nn.Identity, PlainReduce, Skip)) else term)
+                terms.append(
+                    drop(term)
+                    if drop and not isinstance(op, (nn.Identity, PlainReduce, Skip))
+                    else term
+                )
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
             else:
                 states.append(sum(terms[1:], terms[0]))
-        out = [self.skips[str(j)](states[j]) if str(j) in self.skips else states[j] for j in self.cell.concat]
+        out = [
+            self.skips[str(j)](states[j]) if str(j) in self.skips else states[j]
+            for j in self.cell.concat
+        ]
         return out[0] if len(out) == 1 else torch.cat(out, 1)
 
 
@@ -79,35 +102,44 @@ class Reduction(nn.Module):
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding, for filters of any size: ceil(side / stride) pixels come out, and
-    an odd padding has its larger part at the bottom and the right. No bias."""
+    """A convolution with TensorFlow's SAME padding, for filters of any size: ceil(side / stride)
+    pixels come out, and an odd padding has its larger part at the bottom and the right. No bias."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: tuple[int, int], stride: tuple[int, int]):
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: tuple[int, int], stride: tuple[int, int]
+    ):
         super().__init__(channels_in, channels_out, kernel, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         sides = zip(x.shape[2:], self.kernel_size, self.stride)
-        height, width = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side, kernel, stride in sides)
+        height, width = (
+            max(0, (-(-side // stride) - 1) * stride + kernel - side)
+            for side, kernel, stride in sides
+        )
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
         return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
 
 
 class Chain(nn.Module):
-    """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs that its genotype names,
-    in that order, or the image where it names none; what no layer reads is put out, `width` channels in all.
-    What is read together is concatenated, after zeros at the bottom and the right have made all maps as large as the
-    largest."""
+    """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs
+    that its genotype names, in that order, or the image where it names none; what no layer reads
+    is put out, `width` channels in all. What is read together is concatenated, after zeros at
+    the bottom and the right have made all maps as large as the largest."""
 
     def __init__(self, layers: Sequence[genotypes.ChainLayer], in_channels: int):
         super().__init__()
         widths = [in_channels, *(layer.filters for layer in layers)]
         self.inputs = [layer.inputs or (0,) for layer in layers]
-        self.outputs = [k for k in range(1, len(widths)) if not any(k in inputs for inputs in self.inputs)]
+        self.outputs = [
+            k for k in range(1, len(widths)) if not any(k in inputs for inputs in self.inputs)
+        ]
         self.width = sum(widths[k] for k in self.outputs)
         self.layers = nn.ModuleList()
         for layer, inputs in zip(layers, self.inputs):
-            conv = SameConv(sum(widths[j] for j in inputs), layer.filters, layer.filter, layer.stride)
+            conv = SameConv(
+                sum(widths[j] for j in inputs), layer.filters, layer.filter, layer.stride
+            )
             self.layers.append(nn.Sequential(conv, nn.BatchNorm2d(layer.filters), nn.ReLU()))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -126,8 +158,9 @@ def _concatenate(maps: list[Tensor]) -> Tensor:
 
 
 def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn.Sequential:
-    """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then the operation. A
-    separable convolution is applied once, or else replaced by a full one, as in the network that its authors train."""
+    """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then
+    the operation. A separable convolution is applied once, or else replaced by a full one, as in
+    the network that its authors train."""
     if name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"):
         side = int(name[-1])
         full = ReLUConvBN(channels, channels, side, 1, side // 2)
@@ -138,9 +171,10 @@ def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn
 
 
 class Macro(nn.Module):
-    """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's output is its operation's
-    and its skips, concatenated and brought back to one width by ReLU-1x1-BN. After the layers in `halvings` (from 0)
-    the width doubles and every output so far is halved, each by weights of its own. Returns (B, width, H', W')."""
+    """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's
+    output is its operation's and its skips, concatenated and brought back to one width by
+    ReLU-1x1-BN. After the layers in `halvings` (from 0) the width doubles and every output so
+    far is halved, each by weights of its own. Returns (B, width, H', W')."""
 
     def __init__(
         self,
@@ -153,10 +187,16 @@ class Macro(nn.Module):
         super().__init__()
         self.skips = [layer.skips for layer in layers]
         self.stem = nn.Sequential(*conv_bn(in_channels, channels))
-        self.operations, self.joins, self.halvings = nn.ModuleList(), nn.ModuleList(), nn.ModuleDict()
+        self.operations, self.joins, self.halvings = (
+            nn.ModuleList(),
+            nn.ModuleList(),
+            nn.ModuleDict(),
+        )
         for k, layer in enumerate(layers):
             self.operations.append(macro_operation(layer.op, channels, separable_once))
-            self.joins.append(ReLUConvBN((len(layer.skips) + 1) * channels, channels) if k else nn.Identity())
+            self.joins.append(
+                ReLUConvBN((len(layer.skips) + 1) * channels, channels) if k else nn.Identity()
+            )
             if k in halvings:
                 halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
                 self.halvings[str(k)], channels = nn.ModuleList(halves), 2 * channels
@@ -167,25 +207,43 @@ class Macro(nn.Module):
         for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
             states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
             if str(k) in self.halvings:
-                read = {k + 1}.union(*self.skips[k + 1 :])  # what no later layer reads need not be halved
+                read = {k + 1}.union(
+                    *self.skips[k + 1 :]
+                )  # what no later layer reads need not be halved
                 halves = zip(self.halvings[str(k)], states)
                 states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
         return states[-1]
 
 
 class AuxiliaryHead(nn.Module):
-    """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x `kernel`: features
-    (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which is then averaged,
-    the classifier has no bias, and no weight learns: the authors' optimizer is not given them, so that the head passes
-    gradients on as it was drawn."""
+    """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x
+    `kernel`: features (B, 768), then logits (B, classes). In ENAS's (`same`) the last
+    convolution keeps the map, which is then averaged, the classifier has no bias, and no weight
+    learns: the authors' optimizer is not given them, so that the head passes gradients on as it
+    was drawn."""
 
     def __init__(
-        self, channels: int, classes: int, kernel: int, stride: int = 3, norm: bool = True, same: bool = False
+        self,
+        channels: int,
+        classes: int,
+        kernel: int,
+        stride: int = 3,
+        norm: bool = True,
+        same: bool = False,
     ):
         super().__init__()
         self.sides = range(5 + stride * (kernel - 1), 5 + stride * kernel)
-        first = [nn.ReLU(), nn.AvgPool2d(5, stride), nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128)]
-        last = SameConv(128, 768, (kernel,) * 2, (1, 1)) if same else nn.Conv2d(128, 768, kernel, bias=False)
+        first = [
+            nn.ReLU(),
+            nn.AvgPool2d(5, stride),
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+        ]
+        last = (
+            SameConv(128, 768, (kernel,) * 2, (1, 1))
+            if same
+            else nn.Conv2d(128, 768, kernel, bias=False)
+        )
         second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
         self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(768, classes, bias=not same)
@@ -195,5 +253,7 @@ class AuxiliaryHead(nn.Module):
         height, width = x.shape[2:]
         if height not in self.sides or width not in self.sides:
             sides = f"maps of {self.sides[0]} to {self.sides[-1]} pixels a side"
-            raise UserError(f"auxiliary head: found {height} x {width} at its place, allowed: {sides}")
+            raise UserError(
+                f"auxiliary head: found {height} x {width} at its place, allowed: {sides}"
+            )
         return self.classifier(self.features(x))

@@ -1,4 +1,5 @@
-"""From a genotype to a convolutional network: `Network` runs what a skeleton laid out; `NETWORKS` names all sizes."""
+"""From a genotype to a convolutional network: `Network` runs what a skeleton laid out;
+`NETWORKS` names all sizes."""
 
 from functools import partial
 
@@ -11,7 +12,8 @@ from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenoty
 from nascore.nets.blocks import Drop
 from nascore.nets.skeletons import SKELETONS
 
-# Networks by name: all sizes at once. `input` is the side of an image; the first one of a skeleton is its home.
+# Networks by name: all sizes at once. `input` is the side of an image; the first one of a skeleton
+# is its home.
 NETWORKS: dict[str, dict] = {
     "darts-cifar": dict(
         skeleton="darts", stem="cifar", channels=36, cells=20, classes=10, input=32, auxiliary=False
@@ -53,19 +55,21 @@ LIMITS = {"channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1
 
 
 def drop_path(x: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
-    """Zero whole samples of (B, C, H, W) with `probability` and scale the others up, so that the mean stays."""
+    """Zero whole samples of (B, C, H, W) with `probability` and scale the others up, so that the
+    mean stays."""
     keep = 1 - probability
     mask = x.new_empty(len(x), 1, 1, 1).bernoulli_(keep, generator=generator)
     return x * mask.div_(keep)
 
 
 class Network(nn.Module):
-    """The network of a genotype: images (B, in_channels, H, W) -> logits (B, classes); with an auxiliary head, while
-    training, (logits, auxiliary logits). `cells` counts the reductions too, not ImageNet's two stem cells.
+    """The network of a genotype: images (B, in_channels, H, W) -> logits (B, classes); with an
+    auxiliary head, while training, (logits, auxiliary logits). `cells` counts the reductions too,
+    not ImageNet's two stem cells.
 
-    `drop_path` is the probability with which training drops an operation's output for a sample (never an identity's),
-    `generator` draws those masks. NASNet's ScheduledDropPath is this growing over the training: in its skeleton cell k
-    of n drops with k / n of it."""
+    `drop_path` is the probability with which training drops an operation's output for a sample
+    (never an identity's), `generator` draws those masks. NASNet's ScheduledDropPath is this
+    growing over the training: in its skeleton cell k of n drops with k / n of it."""
 
     def __init__(
         self,
@@ -80,10 +84,17 @@ class Network(nn.Module):
     ):
         super().__init__()
         one_of("skeleton", skeleton, SKELETONS)
-        sizes = {"channels": channels, "cells": cells, "classes": classes, "in_channels": in_channels}
+        sizes = {
+            "channels": channels,
+            "cells": cells,
+            "classes": classes,
+            "in_channels": in_channels,
+        }
         for field, found in sizes.items():
             whole(field, found, 1, LIMITS[field])
-        layout = SKELETONS[skeleton](genotype, channels, cells, classes, in_channels, stem, auxiliary)
+        layout = SKELETONS[skeleton](
+            genotype, channels, cells, classes, in_channels, stem, auxiliary
+        )
         self.genotype, self.in_channels = genotype, in_channels
         self.factor, self.smallest, self.holds = layout.factor, layout.smallest, layout.holds
         self.stems, self.cells = nn.ModuleList(layout.stems), nn.ModuleList(layout.cells)
@@ -94,8 +105,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         channels, *sides = images.shape[1:] if images.dim() == 4 else (0,)
-        if channels != self.in_channels or any(side < self.smallest or side % self.factor for side in sides):
-            sides = f"divisible by {self.factor}" if self.factor > 1 else f"of at least {self.smallest}"
+        if channels != self.in_channels or any(
+            side < self.smallest or side % self.factor for side in sides
+        ):
+            sides = (
+                f"divisible by {self.factor}" if self.factor > 1 else f"of at least {self.smallest}"
+            )
             wanted = f"(batch, {self.in_channels}, height, width) with sides {sides}"
             raise UserError(f"images: found {tuple(images.shape)}, allowed: {wanted}")
         before = previous = self.stems[0](images)
@@ -117,11 +132,14 @@ class Network(nn.Module):
         return partial(drop_path, probability=self.drop_path * share, generator=self.generator)
 
 
-def home(genotype: Genotype | str, skeleton: str | None = None, network: str | None = None, **sizes) -> dict:
-    """The sizes of the network that a genotype, or a published name, belongs in, with `in_channels`: the entry of
-    `NETWORKS` called `network`, or the first of its skeleton. What is not published belongs in DARTS's, except a chain,
-    a macro network, and a cell without a reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes`
-    that are not None override it."""
+def home(
+    genotype: Genotype | str, skeleton: str | None = None, network: str | None = None, **sizes
+) -> dict:
+    """The sizes of the network that a genotype, or a published name, belongs in, with
+    `in_channels`: the entry of `NETWORKS` called `network`, or the first of its skeleton. What
+    is not published belongs in DARTS's, except a chain, a macro network, and a cell without a
+    reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes` that are not
+    None override it."""
     named = {} if network is None else NETWORKS[one_of("network", network, NETWORKS)]
     skeleton = skeleton or named.get("skeleton")
     if skeleton is None and isinstance(genotype, str):
@@ -130,11 +148,18 @@ def home(genotype: Genotype | str, skeleton: str | None = None, network: str | N
         single = "nasbench201" if genotype.normal.n_inputs == 1 else "pnasnet"
         skeleton = "darts" if genotype.reduce else single
     elif skeleton is None:
-        skeleton = {ChainGenotype: "nas-rl", MacroGenotype: "enas-macro"}.get(type(genotype), "darts")
+        skeleton = {ChainGenotype: "nas-rl", MacroGenotype: "enas-macro"}.get(
+            type(genotype), "darts"
+        )
     one_of("skeleton", skeleton, SKELETONS)
     base = next(sizes for sizes in NETWORKS.values() if sizes["skeleton"] == skeleton)
-    base = {name: named.get(name, value) for name, value in base.items()} | {"in_channels": 3, "skeleton": skeleton}
+    base = {name: named.get(name, value) for name, value in base.items()} | {
+        "in_channels": 3,
+        "skeleton": skeleton,
+    }
     sizes = {name: value for name, value in sizes.items() if value is not None}
     for name in sizes:
-        one_of(f"size in the skeleton {skeleton}", name, [name for name in base if name != "skeleton"])
+        one_of(
+            f"size in the skeleton {skeleton}", name, [name for name in base if name != "skeleton"]
+        )
     return base | sizes

@@ -1,8 +1,9 @@
 """Depthwise convolutions, fast on a CPU: what most of a cell's time goes into.
 
-oneDNN computes their input gradients, their weight gradients and small maps by slow kernels. Here each has a fast one,
-equal to the last digits: the input gradient is a forward convolution with the flipped kernel, the weight gradient is
-made three columns at a time, and on a small map only the taps that can reach a pixel are read.
+oneDNN computes their input gradients, their weight gradients and small maps by slow kernels. Here
+each has a fast one, equal to the last digits: the input gradient is a forward convolution with the
+flipped kernel, the weight gradient is made three columns at a time, and on a small map only the
+taps that can reach a pixel are read.
 """
 
 import torch
@@ -28,10 +29,13 @@ class Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
-        # Without a `setup_context`, for which PyTorch would look at this signature anew at every call.
+        # Without a `setup_context`, for which PyTorch would look at this signature anew at every
+        # call.
         ctx.stride, ctx.dilation = stride, dilation
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
+        return F.conv2d(
+            x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1)
+        )
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -42,7 +46,9 @@ class Depthwise(torch.autograd.Function):
             padding = dilation * (weight.size(2) // 2)
             sizes = ([0], [stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0], x.size(1))
             needed = [*ctx.needs_input_grad[:2], False]
-            to_x, to_weight, _ = torch.ops.aten.convolution_backward(gradient, x, weight, *sizes, needed)
+            to_x, to_weight, _ = torch.ops.aten.convolution_backward(
+                gradient, x, weight, *sizes, needed
+            )
             return to_x, to_weight, None, None
         if ctx.needs_input_grad[0]:
             to_x = Depthwise.apply(gradient, weight.flip(2, 3), 1, dilation)
@@ -52,14 +58,24 @@ class Depthwise(torch.autograd.Function):
 
 
 def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
-    """The weight gradient (C, 1, size, size) of a depthwise convolution at stride 1: x and gradient correlated.
+    """The weight gradient (C, 1, size, size) of a depthwise convolution at stride 1: x and gradient
+    correlated.
 
-    oneDNN has a fast kernel for three columns (any rows) and no dilation. Pixels that are read `step` at a time, as
-    channels, make columns at distance `step` neighbours: so three columns at distance d are one correlation, and of
-    five the 1st, 3rd and 5th are one at distance 2d, the 2nd and 4th another with the halves of each 2d pixels swapped.
+    oneDNN has a fast kernel for three columns (any rows) and no dilation. Pixels that are read
+    `step` at a time, as channels, make columns at distance `step` neighbours: so three columns at
+    distance d are one correlation, and of five the 1st, 3rd and 5th are one at distance 2d, the 2nd
+    and 4th another with the halves of each 2d pixels swapped.
     """
-    step, rows = dilation * (size // 2), dilation * (size - 1) + 1  # the rows between the kernel's are made and dropped
-    missing = (0, -x.size(3) % step, 0, max(0, rows - x.size(2)))  # that kernel wants maps no lower than itself
+    step, rows = (
+        dilation * (size // 2),
+        dilation * (size - 1) + 1,
+    )  # the rows between the kernel's are made and dropped
+    missing = (
+        0,
+        -x.size(3) % step,
+        0,
+        max(0, rows - x.size(2)),
+    )  # that kernel wants maps no lower than itself
     if any(missing):
         x, gradient = F.pad(x, missing), F.pad(gradient, missing)
     x, gradient = side_by_side(x, step), side_by_side(gradient, step)
@@ -67,8 +83,12 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
 
     def correlate(x: Tensor) -> Tensor:
         shape = (channels, 1, rows, 3)
-        found = torch.nn.grad.conv2d_weight(x, shape, gradient, padding=(rows // 2, 1), groups=channels)
-        return found[:, :, ::dilation].view(size // 2, dilation, -1, 1, size, 3).sum(1)  # (halves, C, 1, size, 3)
+        found = torch.nn.grad.conv2d_weight(
+            x, shape, gradient, padding=(rows // 2, 1), groups=channels
+        )
+        return (
+            found[:, :, ::dilation].view(size // 2, dilation, -1, 1, size, 3).sum(1)
+        )  # (halves, C, 1, size, 3)
 
     outer = correlate(x).sum(0)
     if size == 3:
@@ -79,17 +99,21 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
 
 
 def side_by_side(x: Tensor, step: int) -> Tensor:
-    """Read each `step` pixels of a row as channels: (B, C, H, W) -> (B, step C, H, W / step), free in channels_last."""
+    """Read each `step` pixels of a row as channels: (B, C, H, W) -> (B, step C, H, W / step),
+    free in channels_last."""
     b, c, h, w = x.shape
     return x.permute(0, 2, 3, 1).reshape(b, h, w // step, step * c).permute(0, 3, 1, 2)
 
 
 class DepthwiseConv(nn.Conv2d):
-    """One kernel a channel, no bias, padded to keep the size: `nn.Conv2d` in all but how it is computed."""
+    """One kernel a channel, no bias, padded to keep the size: `nn.Conv2d` in all but how it is
+    computed."""
 
     def __init__(self, channels: int, kernel: int, stride: int = 1, dilation: int = 1):
         padding = dilation * (kernel - 1) // 2
-        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False)
+        super().__init__(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return depthwise(x, self.weight, self.stride[0], self.dilation[0])

@@ -1,7 +1,9 @@
-"""The candidate operations by their published names, as modules: (B, channels_in, H, W) -> (B, channels_out, H', W').
+"""The candidate operations by their published names, as modules: (B, channels_in, H, W) -> (B,
+channels_out, H', W').
 
-Convolutions are ReLU-Conv-BN without bias (DARTS, A.1.1); ReLU is never in place, because one map feeds several
-operations. Batch norm after a pool belongs to the search supernet, not to the operation.
+Convolutions are ReLU-Conv-BN without bias (DARTS, A.1.1); ReLU is never in place, because one map
+feeds several operations. Batch norm after a pool belongs to the search supernet, not to the
+operation.
 """
 
 from collections.abc import Callable
@@ -18,20 +20,34 @@ Constructor = Callable[..., nn.Module]
 
 
 class ReLUConvBN(nn.Sequential):
-    """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's full dilated one."""
+    """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's
+    full dilated one."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel=1, stride=1, padding=0, affine=True, dilation=1):
-        convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, dilation, bias=False)
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel=1,
+        stride=1,
+        padding=0,
+        affine=True,
+        dilation=1,
+    ):
+        convolution = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, padding, dilation, bias=False
+        )
         super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
 
 class Skip(ReLUConvBN):
-    """NASNet's identity where widths or sizes of maps differ, in a class of its own because drop path spares it too."""
+    """NASNet's identity where widths or sizes of maps differ, in a class of its own because drop
+    path spares it too."""
 
 
 class FactorizedReduce(nn.Module):
-    """The stride-2 skip: half of the channels see the pixels at (even, even), the other half those at (odd, odd). An
-    odd map is halved upwards, as if a row or column of zeros followed it."""
+    """The stride-2 skip: half of the channels see the pixels at (even, even), the other half
+    those at (odd, odd). An odd map is halved upwards, as if a row or column of zeros followed
+    it."""
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
         super().__init__()
@@ -52,7 +68,8 @@ class FactorizedReduce(nn.Module):
 
 
 class PlainReduce(FactorizedReduce):
-    """ENAS's stride-2 identity, and its reduction between macro layers: without a ReLU. Drop path spares it."""
+    """ENAS's stride-2 identity, and its reduction between macro layers: without a ReLU. Drop
+    path spares it."""
 
     def activate(self, x: Tensor) -> Tensor:
         return x
@@ -66,17 +83,22 @@ class Zero(nn.Module):
         self.channels, self.stride = channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(-1, self.channels, -1, -1)
+        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(
+            -1, self.channels, -1, -1
+        )
 
 
 class ResidualBlock(nn.Module):
-    """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average pool and a plain 1x1."""
+    """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average
+    pool and a plain 1x1."""
 
     def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
         super().__init__()
         self.first = ReLUConvBN(channels_in, channels_out, 3, 2, 1, affine)
         self.second = ReLUConvBN(channels_out, channels_out, 3, 1, 1, affine)
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False))
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(x) + self.second(self.first(x))
@@ -85,7 +107,11 @@ class ResidualBlock(nn.Module):
 def _skip(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
     if stride == 2:
         return FactorizedReduce(channels_in, channels_out, affine)
-    return nn.Identity() if channels_in == channels_out else ReLUConvBN(channels_in, channels_out, affine=affine)
+    return (
+        nn.Identity()
+        if channels_in == channels_out
+        else ReLUConvBN(channels_in, channels_out, affine=affine)
+    )
 
 
 def _pool(kind: type[nn.Module], kernel: int, **options) -> Constructor:
@@ -101,18 +127,24 @@ def _pool(kind: type[nn.Module], kernel: int, **options) -> Constructor:
 
 def _conv(kernel: int, dilation: int = 1) -> Constructor:
     padding = dilation * (kernel - 1) // 2
-    return lambda c_in, c_out, stride, affine: ReLUConvBN(c_in, c_out, kernel, stride, padding, affine, dilation)
+    return lambda c_in, c_out, stride, affine: ReLUConvBN(
+        c_in, c_out, kernel, stride, padding, affine, dilation
+    )
 
 
 def separable(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
-    """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times` over with the stride
-    and the change of width in the first (NASNet, A.4: twice); the map keeps its size at stride 1."""
+    """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times`
+    over with the stride and the change of width in the first (NASNet, A.4: twice); the map keeps
+    its size at stride 1."""
 
     def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
         layers, width = [], channels_in
         for k in range(times):
             layers += [nn.ReLU(), DepthwiseConv(width, kernel, 1 if k else stride, dilation)]
-            layers += [nn.Conv2d(width, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out, affine=affine)]
+            layers += [
+                nn.Conv2d(width, channels_out, 1, bias=False),
+                nn.BatchNorm2d(channels_out, affine=affine),
+            ]
             width = channels_out
         return nn.Sequential(*layers)
 
@@ -148,15 +180,17 @@ REGISTERED: dict[str, Constructor] = {}  # the user's own, which worker processe
 
 
 def register(name: str, constructor: Constructor) -> None:
-    """Make an operation of your own usable in genotypes and networks: `constructor(channels_in, channels_out, stride,
-    affine)` returns its module. Registering a name again replaces it."""
+    """Make an operation of your own usable in genotypes and networks: `constructor(channels_in,
+    channels_out, stride, affine)` returns its module. Registering a name again replaces it."""
     good = isinstance(name, str) and name.isidentifier()
     require(good, "operation name", name, "letters, digits and underscores")
     genotypes.OPERATIONS.add(name)
     _CONSTRUCTORS[name] = REGISTERED[name] = constructor
 
 
-def build(name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True) -> nn.Module:
+def build(
+    name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True
+) -> nn.Module:
     """The module of an operation; at stride 2 it halves the map."""
     one_of("operation", name, sorted(_CONSTRUCTORS))
     return _CONSTRUCTORS[name](channels_in, channels_out, stride, affine)

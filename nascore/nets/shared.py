@@ -1,8 +1,9 @@
-"""ENAS's supernet: one graph that holds every architecture of a space, of which a step computes one path (section 2).
+"""ENAS's supernet: one graph that holds every architecture of a space, of which a step computes one
+path (section 2).
 
-Who shares what: in a cell, an operation belongs to its place (cell, node, side, input): two cells that apply it there
-use the same tensors. In a whole network it belongs to its layer. Batch norm always uses the batch's own statistics:
-running averages over paths that differ mean nothing.
+Who shares what: in a cell, an operation belongs to its place (cell, node, side, input): two cells
+that apply it there use the same tensors. In a whole network it belongs to its layer. Batch norm
+always uses the batch's own statistics: running averages over paths that differ mean nothing.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from nascore.spaces import Blocks, CellSpace, Macro, Space
 
 
 def _batch_statistics(network: nn.Module) -> None:
-    """Take the running averages away, and draw the convolutions as ENAS does (He et al.'s normal)."""
+    """Take the running averages away, and draw the convolutions as ENAS does (He et al.'s
+    normal)."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False
@@ -31,13 +33,18 @@ def _batch_statistics(network: nn.Module) -> None:
 
 
 class SharedCell(nn.Module):
-    """All cells of a space at one place of the network. `preprocess` brings each input to `channels`; where `project`,
-    the states that a cell puts out are brought back to `channels` by ReLU-1x1-BN, whose kernel has a slice for every
-    state, so that cells of different loose ends share it."""
+    """All cells of a space at one place of the network. `preprocess` brings each input to
+    `channels`; where `project`, the states that a cell puts out are brought back to `channels`
+    by ReLU-1x1-BN, whose kernel has a slice for every state, so that cells of different loose
+    ends share it."""
 
-    def __init__(self, space: CellSpace, channels: int, preprocess: Sequence[nn.Module], project: bool):
+    def __init__(
+        self, space: CellSpace, channels: int, preprocess: Sequence[nn.Module], project: bool
+    ):
         super().__init__()
-        self.sides = isinstance(space, Blocks)  # the first and the second input of a node have weights of their own
+        self.sides = isinstance(
+            space, Blocks
+        )  # the first and the second input of a node have weights of their own
         self.preprocess, self.operations = nn.ModuleList(preprocess), nn.ModuleDict()
         for node in range(space.nodes):
             for source in range(space.n_inputs + node):
@@ -45,7 +52,9 @@ class SharedCell(nn.Module):
                     for op in space.primitives:
                         name = self.place(node, side, source, op)
                         self.operations[name] = build(op, channels, channels)
-        self.project = ReLUConvBN((space.n_inputs + space.nodes) * channels, channels) if project else None
+        self.project = (
+            ReLUConvBN((space.n_inputs + space.nodes) * channels, channels) if project else None
+        )
 
     def place(self, node: int, side: int, source: int, op: str) -> str:
         """The name of an operation: with it go its weights."""
@@ -55,22 +64,28 @@ class SharedCell(nn.Module):
         states = [fit(x) for fit, x in zip(self.preprocess, states)]
         for i, node in enumerate(cell.nodes):
             edges = enumerate(zip(node.inputs, node.ops))
-            terms = [self.operations[self.place(i, side, j, op)](states[j]) for side, (j, op) in edges]
+            terms = [
+                self.operations[self.place(i, side, j, op)](states[j]) for side, (j, op) in edges
+            ]
             states.append(sum(terms[1:], terms[0]))
         if self.project is None:
             return states[cell.concat[0]]
         relu, convolution, norm = self.project
         channels = convolution.out_channels
-        kernel = torch.cat([convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1)
+        kernel = torch.cat(
+            [convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1
+        )
         return norm(F.conv2d(relu(torch.cat([states[j] for j in cell.concat], 1)), kernel))
 
 
 class SharedCells(nn.Module):
-    """The micro search (section 2.4), and NAS-Bench-201's space: `forward(images, genotype)` -> logits (B, classes).
+    """The micro search (section 2.4), and NAS-Bench-201's space: `forward(images, genotype)` ->
+    logits (B, classes).
 
-    In the micro space a reduction cell halves its inputs first and has operations of stride 1, as in the authors' code
-    (which takes the previous cell for both), an input of another width passes ReLU-1x1-BN, and every cell puts out
-    `channels`; the network trained at the end has operations of stride 2 and concatenates."""
+    In the micro space a reduction cell halves its inputs first and has operations of stride 1,
+    as in the authors' code (which takes the previous cell for both), an input of another width
+    passes ReLU-1x1-BN, and every cell puts out `channels`; the network trained at the end has
+    operations of stride 2 and concatenates."""
 
     def __init__(self, space: CellSpace, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
@@ -83,13 +98,18 @@ class SharedCells(nn.Module):
             reduces = index in places
             channels *= 1 + reduces
             if reduces and micro:
-                self.halves[str(index)] = nn.ModuleList(PlainReduce(wide, channels) for wide in (before, width))
+                self.halves[str(index)] = nn.ModuleList(
+                    PlainReduce(wide, channels) for wide in (before, width)
+                )
                 before = width = channels
             if reduces and not micro:
                 self.cells.append(Reduction(ResidualBlock(channels // 2, channels)))
             else:
                 widths = (before, width) if micro else (channels,)
-                fits = [nn.Identity() if wide == channels else ReLUConvBN(wide, channels) for wide in widths]
+                fits = [
+                    nn.Identity() if wide == channels else ReLUConvBN(wide, channels)
+                    for wide in widths
+                ]
                 self.cells.append(SharedCell(space, channels, fits, micro))
             before, width = width, channels
             self.kinds.append("reduce" if reduces else "normal")
@@ -101,7 +121,9 @@ class SharedCells(nn.Module):
         before = previous = self.stem(images)
         for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
             if str(index) in self.halves:
-                before, previous = (halve(x) for halve, x in zip(self.halves[str(index)], (before, previous)))
+                before, previous = (
+                    halve(x) for halve, x in zip(self.halves[str(index)], (before, previous))
+                )
             if isinstance(cell, Reduction):
                 output = cell(before, previous)
             else:
@@ -112,10 +134,11 @@ class SharedCells(nn.Module):
 
 
 class SharedLayers(nn.Module):
-    """The macro search (section 2.3): `forward(images, genotype)` -> logits (B, classes). All layers have `channels`;
-    an operation is ReLU-1x1-BN, then ReLU-conv-BN or a pool, the text's order (the code: conv-BN-ReLU). A layer adds
-    its skips to what its operation puts out, and batch norm follows: in the network trained at the end they are
-    concatenated and the widths double."""
+    """The macro search (section 2.3): `forward(images, genotype)` -> logits (B, classes). All
+    layers have `channels`; an operation is ReLU-1x1-BN, then ReLU-conv-BN or a pool, the text's
+    order (the code: conv-BN-ReLU). A layer adds its skips to what its operation puts out, and
+    batch norm follows: in the network trained at the end they are concatenated and the widths
+    double."""
 
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
@@ -125,7 +148,9 @@ class SharedLayers(nn.Module):
             operations = {op: macro_operation(op, channels) for op in space.primitives}
             self.layers.append(nn.ModuleDict(operations))
             self.norms.append(nn.BatchNorm2d(channels))
-        for index in macro_reductions(space.layers):  # every output so far is halved, each by weights of its own
+        for index in macro_reductions(
+            space.layers
+        ):  # every output so far is halved, each by weights of its own
             halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
             self.reductions[str(index)] = nn.ModuleList(halves)
         self.classifier = nn.Linear(channels, classes, bias=False)
@@ -135,20 +160,30 @@ class SharedLayers(nn.Module):
         states = [self.stem(images)]
         for index, layer in enumerate(genotype.layers):
             output = self.layers[index][layer.op](states[-1])
-            states.append(self.norms[index](sum((states[j] for j in layer.skips), output)) if index else output)
+            states.append(
+                self.norms[index](sum((states[j] for j in layer.skips), output))
+                if index
+                else output
+            )
             if str(index) in self.reductions:
                 read = {index + 1}.union(*(later.skips for later in genotype.layers[index + 1 :]))
                 halves = self.reductions[str(index)]
-                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
+                states = [
+                    halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))
+                ]
         return self.classifier(states[-1].mean((2, 3)))
 
 
-def shared_network(space: Space, channels: int, cells: int, classes: int, in_channels: int) -> nn.Module:
-    """The supernet of a space; `cells` counts the reductions, and says nothing in the macro space. Raises
-    `UserError` for a space that has neither cells nor layers of one operation."""
+def shared_network(
+    space: Space, channels: int, cells: int, classes: int, in_channels: int
+) -> nn.Module:
+    """The supernet of a space; `cells` counts the reductions, and says nothing in the macro
+    space. Raises `UserError` for a space that has neither cells nor layers of one operation."""
     if isinstance(space, Macro):
         return SharedLayers(space, channels, cells, classes, in_channels)
     if isinstance(space, CellSpace) and space.skeleton in ("enas", "nasbench201"):
         return SharedCells(space, channels, cells, classes, in_channels)
     name = getattr(space, "name", type(space).__name__)
-    raise UserError(f"space: found {name}, allowed for shared weights: enas-macro, enas-micro, nasbench201")
+    raise UserError(
+        f"space: found {name}, allowed for shared weights: enas-macro, enas-micro, nasbench201"
+    )

@@ -1,14 +1,16 @@
-"""The DARTS supernet: every candidate operation on every edge at once, exactly equal to the paper's sum, and fast.
+"""The DARTS supernet: every candidate operation on every edge at once, exactly equal to the paper's
+sum, and fast.
 
-Equations 1 and 2 read x_j = sum over i < j of sum over o of p_o o(x_i), with p = softmax(alpha) of that edge. Here the
-sum runs in another order: all edges that leave one state x_i run together (`Edges`), their channels side by side,
-edge-major.
+Equations 1 and 2 read x_j = sum over i < j of sum over o of p_o o(x_i), with p = softmax(alpha) of
+that edge. Here the sum runs in another order: all edges that leave one state x_i run together
+(`Edges`), their channels side by side, edge-major.
 
-What each trick buys on a CPU: how many times longer a step takes without it, for weights and for alphas (first order;
-16 channels, 8 cells, batch 16, one thread, CPU seconds, medians of 3 to 5 rounds in turn; on a busy machine single
-rounds spread by 0.3, so a tenth is hardly a gain): edges together 1.8, 1.55; `nets.depthwise` 1.3, 1.1 (its weight
-gradient alone 1.1 to 1.3, its input gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1. No gain:
-sums in place, and pools weighted edge by edge in place of one 1x1 convolution. Not done: a fast 5x5 weight gradient at
+What each trick buys on a CPU: how many times longer a step takes without it, for weights and for
+alphas (first order; 16 channels, 8 cells, batch 16, one thread, CPU seconds, medians of 3 to 5
+rounds in turn; on a busy machine single rounds spread by 0.3, so a tenth is hardly a gain): edges
+together 1.8, 1.55; `nets.depthwise` 1.3, 1.1 (its weight gradient alone 1.1 to 1.3, its input
+gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1. No gain: sums in place, and pools
+weighted edge by edge in place of one 1x1 convolution. Not done: a fast 5x5 weight gradient at
 stride 2 (by its timing alone about 1 % of a weights step).
 """
 
@@ -29,14 +31,18 @@ def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, training=True)
     if y.requires_grad:
-        # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger tensor.
+        # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger
+        # tensor.
         y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
     return y
 
 
 def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
-    """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d` draws them."""
-    return nn.Parameter(nn.init.kaiming_uniform_(torch.empty(outputs, inputs, size, size), a=5**0.5))
+    """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d`
+    draws them."""
+    return nn.Parameter(
+        nn.init.kaiming_uniform_(torch.empty(outputs, inputs, size, size), a=5**0.5)
+    )
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -45,9 +51,12 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def two_phases(x: Tensor) -> Tensor:
-    """The pixels at (even, even) and at (odd, odd) places as channels: (B, C, H, W) -> (B, 2C, H/2, W/2)."""
+    """The pixels at (even, even) and at (odd, odd) places as channels: (B, C, H, W) -> (B, 2C,
+    H/2, W/2)."""
     if x.size(2) % 2 or x.size(3) % 2:
-        raise UserError(f"image size: found a map of {x.size(2)}x{x.size(3)} before a reduction, allowed: even sizes")
+        raise UserError(
+            f"image size: found a map of {x.size(2)}x{x.size(3)} before a reduction, allowed: even sizes"
+        )
     return torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
 
 
@@ -57,8 +66,14 @@ class SepConv(nn.Module):
     def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
         super().__init__()
         self.stride, self.activation = stride, activation
-        self.depthwise1, self.pointwise1 = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
-        self.depthwise2, self.pointwise2 = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
+        self.depthwise1, self.pointwise1 = (
+            kernels(edges * channels, 1, size),
+            kernels(edges * channels, channels),
+        )
+        self.depthwise2, self.pointwise2 = (
+            kernels(edges * channels, 1, size),
+            kernels(edges * channels, channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = batch_norm(pointwise(depthwise(x, self.depthwise1, self.stride), self.pointwise1))
@@ -66,12 +81,16 @@ class SepConv(nn.Module):
 
 
 class DilConv(nn.Module):
-    """Depthwise at dilation 2, pointwise. At stride 2 only every other pixel is read: on those the dilation is 1."""
+    """Depthwise at dilation 2, pointwise. At stride 2 only every other pixel is read: on those
+    the dilation is 1."""
 
     def __init__(self, channels: int, edges: int, size: int, stride: int):
         super().__init__()
         self.stride = stride
-        self.depthwise, self.pointwise = kernels(edges * channels, 1, size), kernels(edges * channels, channels)
+        self.depthwise, self.pointwise = (
+            kernels(edges * channels, 1, size),
+            kernels(edges * channels, channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
@@ -79,22 +98,28 @@ class DilConv(nn.Module):
 
 
 def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    """A dense convolution: where all edges read the same channels, it is one convolution with more outputs."""
+    """A dense convolution: where all edges read the same channels, it is one convolution with
+    more outputs."""
     return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Affine batch norm on batch statistics: outside the cells only, where no alpha can be absorbed by its scale."""
+    """Affine batch norm on batch statistics: outside the cells only, where no alpha can be
+    absorbed by its scale."""
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the map by two 1x1 convolutions, one on each diagonal phase, each making half the channels of an edge."""
+    """Halve the map by two 1x1 convolutions, one on each diagonal phase, each making half the
+    channels of an edge."""
 
     def __init__(self, inputs: int, outputs: int, edges: int = 1):
         super().__init__()
         self.edges = edges
-        self.even, self.odd = kernels(edges * outputs // 2, inputs), kernels(edges * outputs // 2, inputs)
+        self.even, self.odd = (
+            kernels(edges * outputs // 2, inputs),
+            kernels(edges * outputs // 2, inputs),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = x.size(1)
@@ -104,24 +129,38 @@ class FactorizedReduce(nn.Module):
 
 
 class Edges(nn.Module):
-    """All operations on all edges that leave one state: returns sum over o of p_o o(x), (B, edges * C, H', W').
+    """All operations on all edges that leave one state: returns sum over o of p_o o(x), (B, edges *
+    C, H', W').
 
-    The softmax weight of a convolution is the scale of its last batch norm. Pools and the identity make the same map
-    for every edge, so they are made once, and all weighted sums of them are one 1x1 convolution; `none` adds nothing.
+    The softmax weight of a convolution is the scale of its last batch norm. Pools and the identity
+    make the same map for every edge, so they are made once, and all weighted sums of them are one
+    1x1 convolution; `none` adds nothing.
     """
 
     def __init__(
-        self, names: Sequence[str], channels: int, edges: int, stride: int, norm_pools: bool, activation: Activation
+        self,
+        names: Sequence[str],
+        channels: int,
+        edges: int,
+        stride: int,
+        norm_pools: bool,
+        activation: Activation,
     ):
         super().__init__()
         self.channels, self.edges, self.stride = channels, edges, stride
         self.norm_pools, self.activation = norm_pools, activation
         self.primitives = tuple(names)
-        self.shared = [k for k, name in enumerate(names) if "pool" in name or (name == "skip_connect" and stride == 1)]
+        self.shared = [
+            k
+            for k, name in enumerate(names)
+            if "pool" in name or (name == "skip_connect" and stride == 1)
+        ]
         self.convolutions = nn.ModuleDict()
         for name in names:
             if name.startswith("sep_conv"):
-                self.convolutions[name] = SepConv(channels, edges, int(name[-1]), stride, activation)
+                self.convolutions[name] = SepConv(
+                    channels, edges, int(name[-1]), stride, activation
+                )
             elif name.startswith("dil_conv"):
                 self.convolutions[name] = DilConv(channels, edges, int(name[-1]), stride)
             elif name.startswith("nor_conv"):
@@ -136,14 +175,19 @@ class Edges(nn.Module):
         terms = []
         active = self.activation(x)
         repeated = torch.cat([active] * self.edges, 1)
-        scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()  # per operation (edges * C,)
+        scales = (
+            probabilities.t().repeat_interleave(self.channels, 1).unbind()
+        )  # per operation (edges * C,)
         for name, convolution in self.convolutions.items():
             reads_copies = isinstance(convolution, (SepConv, DilConv))
             y = convolution(repeated if reads_copies else active)
             terms.append(batch_norm(y, scales[self.primitives.index(name)]))
         if self.shared:
             maps = torch.cat([self.simple(self.primitives[k], x) for k in self.shared], 1)
-            mixing = torch.kron(probabilities[:, self.shared], torch.eye(self.channels, dtype=x.dtype, device=x.device))
+            mixing = torch.kron(
+                probabilities[:, self.shared],
+                torch.eye(self.channels, dtype=x.dtype, device=x.device),
+            )
             terms.append(F.conv2d(maps, mixing[:, :, None, None]))
         return sum(terms[1:], terms[0])
 
@@ -160,7 +204,13 @@ class Edges(nn.Module):
 class Cell(nn.Module):
     """A cell of the supernet: states of earlier cells in, the nodes' sums out."""
 
-    def __init__(self, sources: Sequence[Edges], preprocess: Sequence[nn.Module], concat: int, activation: Activation):
+    def __init__(
+        self,
+        sources: Sequence[Edges],
+        preprocess: Sequence[nn.Module],
+        concat: int,
+        activation: Activation,
+    ):
         super().__init__()
         self.sources, self.preprocess = nn.ModuleList(sources), nn.ModuleList(preprocess)
         self.concat, self.activation = concat, activation
@@ -183,7 +233,8 @@ class Cell(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """NAS-Bench-201's reduction: two ReLU-conv3x3-BN, and a shortcut of average pooling and a 1x1 convolution."""
+    """NAS-Bench-201's reduction: two ReLU-conv3x3-BN, and a shortcut of average pooling and a
+    1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, activation: Activation):
         super().__init__()
@@ -198,10 +249,12 @@ class ResidualBlock(nn.Module):
 
 
 class Supernet(nn.Module):
-    """The search network (sections 2.2 and 3.1): `forward(images, alphas)`, an (edges, operations) matrix a cell type.
+    """The search network (sections 2.2 and 3.1): `forward(images, alphas)`, an (edges, operations)
+    matrix a cell type.
 
-    The alphas are arguments, not parameters. There are no buffers, so `torch.func.functional_call` with other weights
-    changes nothing. A step that wants only the alphas' gradient passes weights that need none: none is computed then.
+    The alphas are arguments, not parameters. There are no buffers, so `torch.func.functional_call`
+    with other weights changes nothing. A step that wants only the alphas' gradient passes weights
+    that need none: none is computed then.
     """
 
     def __init__(
@@ -219,10 +272,18 @@ class Supernet(nn.Module):
     ):
         super().__init__()
         one_of("skeleton", skeleton, ("darts", "nasbench201"))
-        self.primitives, self.cell_types, self.activation = tuple(primitives), tuple(cell_types), activation
-        pairs = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]  # the rows of alpha
+        self.primitives, self.cell_types, self.activation = (
+            tuple(primitives),
+            tuple(cell_types),
+            activation,
+        )
+        pairs = [
+            (node, source) for node in range(nodes) for source in range(n_inputs + node)
+        ]  # the rows of alpha
         self.by_source = sorted(range(len(pairs)), key=lambda row: (pairs[row][1], pairs[row][0]))
-        self.edges_of = [nodes - max(0, source - n_inputs + 1) for source in range(n_inputs + nodes - 1)]
+        self.edges_of = [
+            nodes - max(0, source - n_inputs + 1) for source in range(n_inputs + nodes - 1)
+        ]
         darts = skeleton == "darts"
         width = channels * 3 if darts else channels
         self.stem, self.stem_norm = conv(in_channels, width, 3), norm(width)
@@ -237,7 +298,14 @@ class Supernet(nn.Module):
                 cell, width = ResidualBlock(widths[-1], channels, activation), channels
             else:
                 sources = [
-                    Edges(primitives, channels, edges, 2 if reduction and k < n_inputs else 1, darts, activation)
+                    Edges(
+                        primitives,
+                        channels,
+                        edges,
+                        2 if reduction and k < n_inputs else 1,
+                        darts,
+                        activation,
+                    )
                     for k, edges in enumerate(self.edges_of)
                 ]
                 preprocess = [conv(wide, channels, 1) for wide in widths] if darts else []
@@ -252,9 +320,13 @@ class Supernet(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
-        probabilities = [F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas]
+        probabilities = [
+            F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas
+        ]
         stem = self.stem_norm(self.stem(images.contiguous(memory_format=torch.channels_last)))
-        stem = stem.contiguous(memory_format=torch.channels_last)  # a convolution of one channel loses the format
+        stem = stem.contiguous(
+            memory_format=torch.channels_last
+        )  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs
         for cell, kind in zip(self.cells, self.types):
             states = [*states[1:], cell(states, probabilities[kind])]
@@ -262,7 +334,16 @@ class Supernet(nn.Module):
         return self.classifier(x.mean((2, 3)))
 
 
-def initial_alphas(supernet: Supernet, generator: torch.Generator | None = None, device="cpu") -> tuple[Tensor, ...]:
-    """One (edges, operations) matrix per cell type, drawn from N(0, 1) (the reference's code scales it by 1e-3)."""
-    shape, where = (len(supernet.by_source), len(supernet.primitives)), generator.device if generator else "cpu"
-    return tuple(torch.randn(shape, generator=generator, device=where).to(device) for _ in supernet.cell_types)
+def initial_alphas(
+    supernet: Supernet, generator: torch.Generator | None = None, device="cpu"
+) -> tuple[Tensor, ...]:
+    """One (edges, operations) matrix per cell type, drawn from N(0, 1) (the reference's code
+    scales it by 1e-3)."""
+    shape, where = (
+        (len(supernet.by_source), len(supernet.primitives)),
+        generator.device if generator else "cpu",
+    )
+    return tuple(
+        torch.randn(shape, generator=generator, device=where).to(device)
+        for _ in supernet.cell_types
+    )

@@ -1,6 +1,6 @@
-"""What a figure of the course is: a `Chart`, a matplotlib Figure that says in words what it shows. Figures are
-transparent, in mid-grey and Okabe and Ito's colours, to read on light and dark pages, and come out the same to the byte
-each time (no date, a fixed salt)."""
+"""What a figure of the course is: a `Chart`, a matplotlib Figure that says in words what it
+shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read on light and
+dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
 import io
 import re
@@ -12,26 +12,44 @@ from matplotlib.figure import Figure
 
 from nascore.show.drawing import FAMILIES, GREY, accessible
 
-COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [GREY]
+COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [
+    GREY
+]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
 MARKERS = "os^DvP"
-_DIGITS = re.compile(r"(?<=\.\d\d)\d+")  # hundredths of a point are enough for a path, and half the size
+_DIGITS = re.compile(
+    r"(?<=\.\d\d)\d+"
+)  # hundredths of a point are enough for a path, and half the size
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
 STYLE = {
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY),
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY
+    ),
+    **dict.fromkeys(
+        ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"
+    ),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **{"font.size": 10, "axes.titlesize": 11, "axes.grid": True, "grid.color": GREY, "grid.alpha": 0.25},
+    **{
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.grid": True,
+        "grid.color": GREY,
+        "grid.alpha": 0.25,
+    },
     **{"axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES), "axes.axisbelow": True},
     **dict.fromkeys(("xtick.bottom", "ytick.left"), False),  # the grid shows where they are
     **{"axes.formatter.useoffset": False, "figure.dpi": 100, "lines.linewidth": 1.8},
     **{"svg.fonttype": "none", "svg.hashsalt": "nascore"},
-    **{"font.family": "sans-serif", "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"]},
+    **{
+        "font.family": "sans-serif",
+        "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+    },
 }
 
 
 def style() -> None:
-    """Give a notebook's own matplotlib figures the course's look: SVG, transparent, without a date."""
+    """Give a notebook's own matplotlib figures the course's look: SVG, transparent, without a
+    date."""
     matplotlib.rcParams.update(STYLE)
     try:
         from IPython import get_ipython
@@ -41,7 +59,9 @@ def style() -> None:
     if get_ipython() is not None:
         set_matplotlib_formats("svg", metadata={"Date": None})
         formatter = get_ipython().display_formatter.formatters["image/svg+xml"]
-        formatter.for_type(Chart, lambda chart: chart.svg)  # else IPython's own for Figure wins, which has no words
+        formatter.for_type(
+            Chart, lambda chart: chart.svg
+        )  # else IPython's own for Figure wins, which has no words
 
 
 class Chart(Figure):
@@ -54,7 +74,9 @@ class Chart(Figure):
         file = io.StringIO()
         with matplotlib.rc_context(STYLE):
             self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-        short = re.sub(r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue())
+        short = re.sub(
+            r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue()
+        )
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
@@ -65,10 +87,13 @@ class Chart(Figure):
         return self.words
 
 
-styled = matplotlib.rc_context(STYLE)  # a decorator: the course's style, whatever the notebook has set
+styled = matplotlib.rc_context(
+    STYLE
+)  # a decorator: the course's style, whatever the notebook has set
 
 
 def panels(columns: int = 1, height: float = 3.0, width: float = 9.0, **options):
-    """A new figure and its axes side by side; `width` and `height` in inches (9 inches fill a notebook)."""
+    """A new figure and its axes side by side; `width` and `height` in inches (9 inches fill a
+    notebook)."""
     chart = Chart(figsize=(width, height), layout="constrained")
     return chart, chart.subplots(1, columns, squeeze=False, **options)[0]

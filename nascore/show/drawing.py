@@ -1,8 +1,9 @@
 """Genotypes as pictures, in the manner of the papers' own figures (DARTS, figures 4 and 5).
 
-The package `graphviz` writes the DOT text, `pygraphviz` renders it inside this process (no `dot` program is needed).
-Every picture has a transparent background, and text that stands on its own tint or is mid-grey, so that it reads on
-light and on dark pages; colours are Okabe and Ito's, and never the only sign: each edge carries its operation's name.
+The package `graphviz` writes the DOT text, `pygraphviz` renders it inside this process (no `dot`
+program is needed). Every picture has a transparent background, and text that stands on its own tint
+or is mid-grey, so that it reads on light and on dark pages; colours are Okabe and Ito's, and never
+the only sign: each edge carries its operation's name.
 """
 
 import html
@@ -17,7 +18,15 @@ from pathlib import Path
 import graphviz
 
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, RecurrentGenotype, kind
+from nascore.genotypes import (
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    Genotype,
+    MacroGenotype,
+    RecurrentGenotype,
+    kind,
+)
 from nascore.genotypes import RecurrentTree as Tree
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
@@ -45,38 +54,60 @@ _lock = threading.Lock()  # Graphviz is C code on global state
 
 
 def look(operation: str) -> tuple[str, str, str]:
-    """The stroke, tint and line style of an operation's family: the same operation has the same colour everywhere."""
-    return next((value for key, value in FAMILIES.items() if key in operation), ("#666666", "#DDDDDD", "solid"))
+    """The stroke, tint and line style of an operation's family: the same operation has the same
+    colour everywhere."""
+    return next(
+        (value for key, value in FAMILIES.items() if key in operation),
+        ("#666666", "#DDDDDD", "solid"),
+    )
 
 
 def accessible(svg: str, words: str) -> str:
-    """The bare <svg> element of a document, never wider than its page, with `words` as title and alternative text."""
-    svg, words = re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL), html.escape(words)
+    """The bare <svg> element of a document, never wider than its page, with `words` as title and
+    alternative text."""
+    svg, words = (
+        re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL),
+        html.escape(words),
+    )
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
-    return re.sub(r"<svg([^>]*)>", lambda match: f"{head}{match[1]}>\n<title>{words}</title>", svg, count=1)
+    return re.sub(
+        r"<svg([^>]*)>", lambda match: f"{head}{match[1]}>\n<title>{words}</title>", svg, count=1
+    )
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture of a genotype. Shows itself in a notebook; `source` is its DOT text, `words` says the same in words."""
+    """A picture of a genotype. Shows itself in a notebook; `source` is its DOT text, `words`
+    says the same in words."""
 
     source: str
     words: str
 
     @cached_property
     def svg(self) -> str:
-        """One self-contained <svg> element with a title and alternative text, without scripts or references."""
+        """One self-contained <svg> element with a title and alternative text, without scripts or
+        references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
-        svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)  # the names of nodes in the DOT text
-        svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)  # ids would meet the next drawing's
-        # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large as it says it is.
-        width, height = map(float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups())
+        svg = re.sub(
+            r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL
+        )  # the names of nodes in the DOT text
+        svg = re.sub(
+            r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg
+        )  # ids would meet the next drawing's
+        # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large
+        # as it says it is.
+        width, height = map(
+            float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+        )
         scale = min(1.0, PAGE / width)
         size = f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT["fontname"]}"'
-        return accessible(re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words)
+        return accessible(
+            re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words
+        )
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot. Returns the path."""
+        """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
+        Returns the path."""
         path = Path(path)
         match path.suffix.lower():
             case ".svg":
@@ -88,7 +119,9 @@ class Drawing:
             case ".dot":
                 data = self.source.encode()
             case suffix:
-                raise UserError(f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot")
+                raise UserError(
+                    f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot"
+                )
         try:
             path.write_bytes(data)
         except OSError as error:
@@ -106,16 +139,26 @@ def page() -> graphviz.Digraph:
     """An empty picture, which runs from left to right."""
     return graphviz.Digraph(
         graph_attr=FONT | dict(rankdir="LR", bgcolor="transparent", fontcolor=GREY) | LAYOUT,
-        node_attr=FONT | dict(shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"),
+        node_attr=FONT
+        | dict(
+            shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"
+        ),
         edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
     )
 
 
 def draw(genotype: Genotype) -> Drawing:
-    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes, output c_{k} on the right;
-    normal and reduction cell side by side, or one above the other when they are deep. Edges of `none` stay, faint."""
+    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes,
+    output c_{k} on the right; normal and reduction cell side by side, or one above the other
+    when they are deep. Edges of `none` stay, faint."""
     graph = page()
-    drawn = {"cell": _cells, "chain": _chain, "macro": _macro, "recurrent": _recurrent, "recurrent-tree": _tree}
+    drawn = {
+        "cell": _cells,
+        "chain": _chain,
+        "macro": _macro,
+        "recurrent": _recurrent,
+        "recurrent-tree": _tree,
+    }
     if not isinstance(genotype, Genotype):
         raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
     words = drawn[kind(genotype)](graph, genotype)
@@ -125,20 +168,25 @@ def draw(genotype: Genotype) -> Drawing:
     return Drawing(graph.source, words)
 
 
-# --- one function a kind of genotype; each returns the picture in words ---------------------------------------------
+# --- one function a kind of genotype; each returns the picture in words ---------------------------
 
 
 def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
     both = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
     cells = both if genotype.reduce else {"cell": genotype.normal}
     beside = sum(_depth(cell) for cell in cells.values()) <= 8
-    # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our order (sortv).
+    # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our
+    # order (sortv).
     graph.attr(pack="20", packmode="array_ur1" if beside else "array_u2")
-    stacked = list(cells.items())[:: 1 if beside else -1]  # one above the other, the first is the lowest
+    stacked = list(cells.items())[
+        :: 1 if beside else -1
+    ]  # one above the other, the first is the lowest
     words = [_cell(graph, title, cell, order) for order, (title, cell) in enumerate(stacked, 1)]
     used = {op for cell in cells.values() for node in cell.nodes for op in node.ops}
     concat = any(node.combine == "concat" for cell in cells.values() for node in cell.nodes)
-    legend = ["a node adds its inputs" + (" (or concatenates them, where it says so)" if concat else "")]
+    legend = [
+        "a node adds its inputs" + (" (or concatenates them, where it says so)" if concat else "")
+    ]
     legend += ["thin grey: concatenated into c_{k}"] + ["dotted: no connection"] * ("none" in used)
     graph.attr(label=";  ".join(legend), labelloc="b", fontsize="11")
     return " ".join(words if beside else words[::-1])
@@ -155,7 +203,9 @@ def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
             for j in range(cell.n_inputs):
                 left.node(f"{order}_{j}", names[j], fillcolor=INPUT)
         for i, node in enumerate(cell.nodes, cell.n_inputs):
-            part.node(f"{order}_{i}", names[i] + "\nconcat" * (node.combine == "concat"), fillcolor=NODE)
+            part.node(
+                f"{order}_{i}", names[i] + "\nconcat" * (node.combine == "concat"), fillcolor=NODE
+            )
             for k, (j, op) in enumerate(zip(node.inputs, node.ops)):
                 _operation(part, [f"{order}_{j}"], op, f"{order}_{i}", k)
             parts = " and ".join(f"{plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
@@ -181,7 +231,9 @@ def _depth(cell: Cell) -> int:
 
 
 def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
-    scale = 28 / max(7, *(side for layer in genotype.layers for side in layer.filter))  # points to a pixel
+    scale = 28 / max(
+        7, *(side for layer in genotype.layers for side in layer.filter)
+    )  # points to a pixel
     rows, words, unread = [("image", INPUT, (), ())], [], set(range(1, len(genotype.layers) + 1))
     for i, layer in enumerate(genotype.layers, 1):
         text = "{}x{}".format(*layer.filter) + f", {layer.filters}"
@@ -201,22 +253,40 @@ def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
         rows.append((plain(layer.op), look(layer.op)[1], {*layer.skips, i - 1}, ()))
         skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
         words.append(f"layer {i} {plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
-    _wires(graph, [*rows, ("classifier", OUTPUT, {len(words)}, ())], 26, "a row's circles: the outputs it reads")
+    _wires(
+        graph,
+        [*rows, ("classifier", OUTPUT, {len(words)}, ())],
+        26,
+        "a row's circles: the outputs it reads",
+    )
     return f"A network of {len(words)} layers: {'; '.join(words)}."
 
 
 def _wires(graph: graphviz.Digraph, rows: list[tuple], pitch: int, legend: str) -> None:
-    """A network as a wiring diagram: its layers step down the diagonal, an output is a vertical line, and a circle with
-    the layer's number is where a later row reads it. A row is (text, tint, the rows it reads, height and width of the
-    filter or nothing). Places are in points, `pitch` from row to row; the layout engine nop2 keeps them."""
+    """A network as a wiring diagram: its layers step down the diagonal, an output is a vertical
+    line, and a circle with the layer's number is where a later row reads it. A row is (text,
+    tint, the rows it reads, height and width of the filter or nothing). Places are in points,
+    `pitch` from row to row; the layout engine nop2 keeps them."""
     graph.attr(layout="nop2", splines="line", outputorder="edgesfirst", fontsize="11")
-    graph.attr(label=f" \n{legend};  pink: skip connections")  # a line without a character crashes Graphviz 14.1
+    graph.attr(
+        label=f" \n{legend};  pink: skip connections"
+    )  # a line without a character crashes Graphviz 14.1
     graph.attr("node", fontsize="12", margin="0")
-    step, names, ends = min(46.0, (PAGE - 190) / len(rows)), [*map(str, range(len(rows) - 1)), "out"], {}
+    step, names, ends = (
+        min(46.0, (PAGE - 190) / len(rows)),
+        [*map(str, range(len(rows) - 1)), "out"],
+        {},
+    )
     dot = dict(shape="circle", fontsize="9", fixedsize="true")
 
-    def box(name: str, label: str, left: float, width: float, height: float, **options: str) -> None:
-        place = dict(pos=f"{left + width / 2:.1f},{-i * pitch}", width=f"{width / 72:.3f}", height=f"{height / 72:.3f}")
+    def box(
+        name: str, label: str, left: float, width: float, height: float, **options: str
+    ) -> None:
+        place = dict(
+            pos=f"{left + width / 2:.1f},{-i * pitch}",
+            width=f"{width / 72:.3f}",
+            height=f"{height / 72:.3f}",
+        )
         graph.node(name, graphviz.escape(label), **place, **options)
 
     for i, (name, (text, tint, reads, size)) in enumerate(zip(names, rows)):
@@ -228,7 +298,11 @@ def _wires(graph: graphviz.Digraph, rows: list[tuple], pitch: int, legend: str) 
         for j in sorted(reads):
             ends[j] = f"{j}->{name}"  # its name counts as a line of the picture
             skip = 0 < j < i - 1 and name != "out"
-            colours = dict(color=look("skip")[0], fillcolor=look("skip")[1]) if skip else dict(fillcolor=rows[j][1])
+            colours = (
+                dict(color=look("skip")[0], fillcolor=look("skip")[1])
+                if skip
+                else dict(fillcolor=rows[j][1])
+            )
             box(ends[j], names[j], j * step - 7, 14, 14, **dot, **colours)
         if reads:
             graph.edge(f"{min(reads)}->{name}", name, **THIN)
@@ -256,7 +330,10 @@ def _tree(graph: graphviz.Digraph, genotype: Tree) -> str:
         stroke, tint, _ = look(block[1])
         graph.node(str(i), f"{i}\n{', '.join(block)}", fillcolor=tint, color=stroke)
         left = 2 * (i - genotype.base)  # leaves first, then level by level
-        graph.edges((source, str(i)) for source in (["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)]))
+        graph.edges(
+            (source, str(i))
+            for source in (["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)])
+        )
         words.append(f"node {i} {', '.join(block)}")
     _operation(graph, ["c_{t-1}"], ", ".join(genotype.inject), str(genotype.c_in))
     for i, name, style in ((len(words) - 1, "h_{t}", "solid"), (genotype.c_out, "c_{t}", "dashed")):
@@ -266,7 +343,7 @@ def _tree(graph: graphviz.Digraph, genotype: Tree) -> str:
     return f"A recurrent cell, a binary tree over {genotype.base} leaves: {'; '.join(words)}; {memory}."
 
 
-# --- what they share ------------------------------------------------------------------------------------------------
+# --- what they share ------------------------------------------------------------------------------
 
 
 def plain(name: str) -> str:
@@ -281,12 +358,21 @@ def _column(graph: graphviz.Digraph, *names: str) -> None:
             left.node(name, fillcolor=INPUT)
 
 
-def _operation(graph: graphviz.Digraph, sources: list[str], name: str, target: str, k: int = 0) -> None:
-    """An edge that carries its operation's name on it: drawn in two pieces, so that no label strays from its edge and
-    two edges between the same nodes stay two."""
+def _operation(
+    graph: graphviz.Digraph, sources: list[str], name: str, target: str, k: int = 0
+) -> None:
+    """An edge that carries its operation's name on it: drawn in two pieces, so that no label
+    strays from its edge and two edges between the same nodes stay two."""
     stroke, tint, style = look(name)
     label, text = f"{target}_{k}_op", graphviz.escape(plain(name))
-    pill = dict(style="rounded,filled", fillcolor=tint, color=stroke, height="0.2", width="0.2", margin="0.06,0.03")
+    pill = dict(
+        style="rounded,filled",
+        fillcolor=tint,
+        color=stroke,
+        height="0.2",
+        width="0.2",
+        margin="0.06,0.03",
+    )
     graph.node(label, text, fontsize="12", **pill)
     for source in sources:
         graph.edge(source, label, color=stroke, style=style, arrowhead="none", headport="w")
@@ -295,7 +381,8 @@ def _operation(graph: graphviz.Digraph, sources: list[str], name: str, target: s
 
 @contextmanager
 def _quiet():
-    """Fontconfig writes warnings straight to file descriptor 2; in a notebook they would become a cell's output."""
+    """Fontconfig writes warnings straight to file descriptor 2; in a notebook they would become
+    a cell's output."""
     try:
         saved = os.dup(2)
     except OSError:  # no standard error to keep quiet
@@ -319,6 +406,8 @@ def _render(source: str, format: str) -> bytes:
         try:
             return graphviz.Source(source).pipe(format=format)
         except graphviz.ExecutableNotFound:
-            raise UserError("drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot") from None
+            raise UserError(
+                "drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot"
+            ) from None
         except graphviz.CalledProcessError as error:
             raise UserError(f"Graphviz's program dot failed: {error}") from None

@@ -26,11 +26,17 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 def skip_connections(genotype: Mapping) -> dict[str, int]:
     """How many operations of each cell of a history row's genotype are skip connections."""
     cells = {name: genotype[name] for name in ("normal", "reduce") if genotype.get(name)}
-    return {name: sum(node["ops"].count("skip_connect") for node in cell["nodes"]) for name, cell in cells.items()}
+    return {
+        name: sum(node["ops"].count("skip_connect") for node in cell["nodes"])
+        for name, cell in cells.items()
+    }
 
 
-def _curves(axes, title: str, history: Sequence[Mapping], names: Mapping[str, str], smooth=True, **line) -> list[str]:
-    """One panel of a search: those columns of its history that exist, named for the legend. Returns their words."""
+def _curves(
+    axes, title: str, history: Sequence[Mapping], names: Mapping[str, str], smooth=True, **line
+) -> list[str]:
+    """One panel of a search: those columns of its history that exist, named for the legend.
+    Returns their words."""
     words = []
     for name, label in names.items():
         steps, values = _steps(history, name)
@@ -46,7 +52,8 @@ def _curves(axes, title: str, history: Sequence[Mapping], names: Mapping[str, st
 
 @styled
 def search_curves(history: Sequence[Mapping]) -> Chart:
-    """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip connections."""
+    """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip
+    connections."""
     chart, (loss, accuracy, entropy, skips) = panels(4, 2.6)
     words = _curves(loss, "loss", history, {"loss": "training", "valid_loss": "validation"})
     words += _curves(accuracy, "accuracy", history, {"reward": "validation"})
@@ -54,7 +61,10 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
     words += _curves(entropy, "entropy of $\\alpha$ (nats)", history, names)
     names = {f"skip connections in the {cell} cell": f"{cell} cell" for cell in CELLS.values()}
     counts = [skip_connections(row["genotype"]) for row in history]
-    rows = [{"step": row["step"], **dict(zip(names, count.values()))} for row, count in zip(history, counts)]
+    rows = [
+        {"step": row["step"], **dict(zip(names, count.values()))}
+        for row, count in zip(history, counts)
+    ]
     words += _curves(skips, "skip connections", rows, names, smooth=False, drawstyle="steps-post")
     skips.set_ylim(bottom=-0.2)
     skips.yaxis.get_major_locator().set_params(integer=True)
@@ -64,9 +74,10 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
 
 @styled
 def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
-    """A multi-trial search from its history, a row a child: each reward a dot, the best so far and the baseline lines,
-    all as the controller is shown them, to the `power`; beside it the entropy of the policy and the depth of the
-    children, where they have them. The worst twentieth of the rewards may lie below the picture."""
+    """A multi-trial search from its history, a row a child: each reward a dot, the best so far
+    and the baseline lines, all as the controller is shown them, to the `power`; beside it the
+    entropy of the policy and the depth of the children, where they have them. The worst
+    twentieth of the rewards may lie below the picture."""
     rows = [row | {name: row[name] ** power for name in ("reward", "best")} for row in history]
     rows = [row | {"baseline": row.get("baseline") or None} for row in rows]  # 0 until there is one
     if "layers" in rows[0]["genotype"]:
@@ -78,7 +89,9 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     dots = dict(markersize=3, alpha=0.35, color=GREY, rasterized=len(values) > 100)
     rewards.plot(steps, values, ".", label="a child", **dots)
     title = "reward" + f" to the power {power:g}" * (power != 1)
-    words = _curves(rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False)
+    words = _curves(
+        rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False
+    )
     low, high = np.percentile(values, 5), values.max()
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
@@ -86,21 +99,31 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
         words += _curves(axes, title, rows, {name: title}, smooth=False)
     for axes in (rewards, *others):
         axes.set_xlabel("architectures evaluated")
-    chart.words = f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
+    chart.words = (
+        f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
+    )
     return chart
 
 
 @styled
-def decision_probabilities(steps: Sequence[tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]]) -> Chart:
-    """Decisions of a controller in the order in which it makes them, each (title, options, their probabilities, the
-    index of the one chosen): a panel of bars each, to its own scale. A set of options has several indices, or none."""
+def decision_probabilities(
+    steps: Sequence[tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]],
+) -> Chart:
+    """Decisions of a controller in the order in which it makes them, each (title, options, their
+    probabilities, the index of the one chosen): a panel of bars each, to its own scale. A set of
+    options has several indices, or none."""
     columns = min(5, len(steps))
-    most = [max(len(options) for _, options, *_ in steps[k : k + columns]) for k in range(0, len(steps), columns)]
+    most = [
+        max(len(options) for _, options, *_ in steps[k : k + columns])
+        for k in range(0, len(steps), columns)
+    ]
     heights = [0.4 + 0.2 * options for options in most]  # inches
     chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
     every, words = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights), []
     for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
-        bars = axes.barh(range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0])
+        bars = axes.barh(
+            range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0]
+        )
         labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
         for i in chosen:
@@ -116,24 +139,40 @@ def decision_probabilities(steps: Sequence[tuple[str, Sequence[str], Sequence[fl
         axes.xaxis.set_visible(False)
         axes.spines[:].set_visible(False)
         axes.set_visible(k < len(steps))
-    chart.words = f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
+    chart.words = (
+        f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
+    )
     return chart
 
 
 @styled
 def ppo_clip(epsilon: float = 0.2) -> Chart:
-    """PPO's clipped objective of one decision, min(r A, clip(r, 1 - epsilon, 1 + epsilon) A), against the ratio r of
-    its new and old probability: one panel for a good architecture (A > 0), one for a bad."""
+    """PPO's clipped objective of one decision, min(r A, clip(r, 1 - epsilon, 1 + epsilon) A),
+    against the ratio r of its new and old probability: one panel for a good architecture (A >
+    0), one for a bad."""
     chart, both = panels(2, 2.8)
     ratio = np.array([0, 1 - epsilon, 1, 1 + epsilon, 2])
     for axes, sign, flat in zip(both, (1, -1), (slice(3, None), slice(0, 2))):
         value = np.minimum(ratio * sign, ratio.clip(1 - epsilon, 1 + epsilon) * sign)
-        axes.plot(ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped")
+        axes.plot(
+            ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped"
+        )
         axes.plot(ratio, value, color=COLOURS[0], linestyle="-", label="the smaller of the two")
-        axes.plot(ratio[flat], value[flat], color=COLOURS[1], linestyle="--", linewidth=4, label="flat: no gradient")
+        axes.plot(
+            ratio[flat],
+            value[flat],
+            color=COLOURS[1],
+            linestyle="--",
+            linewidth=4,
+            label="flat: no gradient",
+        )
         axes.plot(1, sign, "o", color=GREY)
         axes.set_xticks(ratio, ["0", "$1-\\epsilon$", "1", "$1+\\epsilon$", "2"])
-        axes.set(title=f"A {'>' if sign > 0 else '<'} 0", xlabel="r, new probability / old", ylabel="objective / |A|")
+        axes.set(
+            title=f"A {'>' if sign > 0 else '<'} 0",
+            xlabel="r, new probability / old",
+            ylabel="objective / |A|",
+        )
         axes.legend(fontsize=8, loc="upper left" if sign > 0 else "lower left")
     chart.words = (
         f"The clipped objective against the ratio r, epsilon = {epsilon:g}: with A > 0 it rises with r up to "
@@ -144,7 +183,8 @@ def ppo_clip(epsilon: float = 0.2) -> Chart:
 
 @styled
 def estimates(samples: Mapping[str, Sequence[float]], exact: float, label: str) -> Chart:
-    """How estimates of one number are distributed, for each estimator by its name, around the exact number."""
+    """How estimates of one number are distributed, for each estimator by its name, around the
+    exact number."""
     chart, (axes,) = panels(1, 2.8)
     samples = {name: np.asarray(values, dtype=float) for name, values in samples.items()}
     bins = np.histogram_bin_edges(np.concatenate(list(samples.values())), 60)
@@ -163,7 +203,8 @@ def estimates(samples: Mapping[str, Sequence[float]], exact: float, label: str) 
 
 @styled
 def strengths(history: Sequence[Mapping]) -> Chart:
-    """The mean over edges of softmax(alpha), operation by operation, as a search goes on: one area a cell."""
+    """The mean over edges of softmax(alpha), operation by operation, as a search goes on: one
+    area a cell."""
     cells = list(history[-1]["strengths"])
     chart, every = panels(len(cells), 3.4, sharey=True)
     words = []
@@ -179,15 +220,20 @@ def strengths(history: Sequence[Mapping]) -> Chart:
         axes.set(title=f"{CELLS[cell]} cell", xlabel="step", ylim=(0, 1))
         axes.margins(x=0)
         order = np.argsort(-values[:, -1])
-        words.append(f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order))
+        words.append(
+            f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order)
+        )
     every[0].set_ylabel("mean softmax($\\alpha$)")
     chart.words = f"Mean strength of each operation, at the end: {'; '.join(words)}."
     return chart
 
 
 @styled
-def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
-    """A matrix (rows, columns) as shades, each field with its number; `label` says what the numbers are."""
+def heat_map(
+    values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2
+) -> Chart:
+    """A matrix (rows, columns) as shades, each field with its number; `label` says what the
+    numbers are."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 0.9 + 0.3 * len(rows), min(9.0, 2.0 + 0.95 * len(columns)))
     axes.imshow(values, cmap=SHADES, aspect="auto")
@@ -199,16 +245,27 @@ def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, di
     axes.set_xticks(range(len(columns)), columns, rotation=20 if max(map(len, columns)) > 9 else 0)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title(label)
-    best = [f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}" for row, line in zip(rows, values)]
+    best = [
+        f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}"
+        for row, line in zip(rows, values)
+    ]
     chart.words = f"{label}; the largest of each row is {', '.join(best)}."
     return chart
 
 
-def operation_worth(decisions, accuracies, operations: Sequence[str], edges: Sequence[str]) -> Chart:
-    """Mean accuracy (percent) of all architectures that have an operation on an edge. `decisions` is (N, edges)."""
+def operation_worth(
+    decisions, accuracies, operations: Sequence[str], edges: Sequence[str]
+) -> Chart:
+    """Mean accuracy (percent) of all architectures that have an operation on an edge.
+    `decisions` is (N, edges)."""
     decisions, accuracies = np.asarray(decisions), np.asarray(accuracies, dtype=float)
-    means = [[accuracies[decisions[:, e] == k].mean() for k in range(len(operations))] for e in range(len(edges))]
-    return heat_map(means, edges, operations, "mean accuracy (%) with this operation on this edge", 1)
+    means = [
+        [accuracies[decisions[:, e] == k].mean() for k in range(len(operations))]
+        for e in range(len(edges))
+    ]
+    return heat_map(
+        means, edges, operations, "mean accuracy (%) with this operation on this edge", 1
+    )
 
 
 @styled
@@ -218,13 +275,17 @@ def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 6
     chart, (axes,) = panels(1, 2.8)
     axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
     for k, (name, value) in enumerate(marks.items(), 1):
-        axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
+        axes.axvline(
+            value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}"
+        )
     if marks:
         axes.legend(loc="upper left")
     axes.set(xlabel=label, ylabel="architectures")
     low, median, high = np.percentile(values, (5, 50, 95))
     named = "".join(f"; {name} {value:.2f}" for name, value in marks.items())
-    spread = f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
+    spread = (
+        f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
+    )
     chart.words = f"Histogram of {len(values):,} values, {label}: {spread}{named}."
     return chart
 
@@ -237,24 +298,33 @@ def anytime(
     queries: Sequence[int] | None = None,
     bands: Collection[str] | None = None,
 ) -> Chart:
-    """What each method has found after so many queries: `curves[name]` is (seeds, queries), `queries` are their
-    numbers (1, 2, 3 ... without). The line is the mean over seeds, the band holds the middle 90% of them (`bands` names
-    the methods that get one, or all do), `best` is what nobody can beat."""
+    """What each method has found after so many queries: `curves[name]` is (seeds, queries),
+    `queries` are their numbers (1, 2, 3 ... without). The line is the mean over seeds, the band
+    holds the middle 90% of them (`bands` names the methods that get one, or all do), `best` is
+    what nobody can beat."""
     chart, (axes,) = panels(1, 3.4)
     words, lows, tops, lines = [], [], [] if best is None else [best], {}
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
+        shown = (
+            np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1
+        )  # no more fit a logarithmic axis
         low, high = np.percentile(runs, (5, 95), axis=0)
         (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
         if bands is None or name in bands:
-            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
+            axes.fill_between(
+                asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0
+            )
             tops.append(high.max())
-        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
+        lows.append(
+            runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)]
+        )  # the first ten are luck
         tops.append(runs.mean(0).max())
         lines[runs[:, -1].mean(), -k] = line
-        words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
+        words.append(
+            f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})"
+        )
     if best is not None:
         dotted = dict(color=GREY, linestyle=":", linewidth=1.2)
         lines[best, 1] = axes.axhline(best, label=f"best there is: {best:.2f}", **dotted)
@@ -262,17 +332,26 @@ def anytime(
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
-    axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
+    axes.legend(
+        handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right"
+    )  # as the lines end
     chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
 
 @styled
 def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
-    """Every value of every group as a point, over a box of its quartiles: a difference beside its spread."""
+    """Every value of every group as a point, over a box of its quartiles: a difference beside
+    its spread."""
     chart, (axes,) = panels(1, 0.9 + 0.55 * len(groups))
-    names, values = list(groups), [np.asarray(list(group), dtype=float) for group in groups.values()]
-    lines = {part: dict(color=GREY, linewidth=1.2) for part in ("boxprops", "medianprops", "whiskerprops", "capprops")}
+    names, values = (
+        list(groups),
+        [np.asarray(list(group), dtype=float) for group in groups.values()],
+    )
+    lines = {
+        part: dict(color=GREY, linewidth=1.2)
+        for part in ("boxprops", "medianprops", "whiskerprops", "capprops")
+    }
     axes.boxplot(values, orientation="horizontal", widths=0.55, showfliers=False, **lines)
     jitter = np.random.default_rng(0)
     words = []
@@ -280,7 +359,9 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
         heights = k + 1 + jitter.uniform(-0.16, 0.16, len(group))
         axes.plot(group, heights, linestyle="", marker=MARKERS[k % 6], alpha=0.75, markersize=5)
         spread = group.std(ddof=1) if len(group) > 1 else 0.0
-        words.append(f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs")
+        words.append(
+            f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs"
+        )
     axes.set_yticks(range(1, len(names) + 1), names)
     axes.invert_yaxis()
     axes.set(xlabel=label)
@@ -290,15 +371,26 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
 
 @styled
 def scatter(x, y, xlabel: str, ylabel: str, marks: Mapping[str, int] = {}) -> Chart:  # noqa: B006 (not changed)
-    """One measurement against another over all architectures; `marks` names single ones by their index."""
+    """One measurement against another over all architectures; `marks` names single ones by their
+    index."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
+    axes.plot(
+        x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000
+    )  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):
-        axes.plot(x[i], y[i], MARKERS[k % 6], color=COLOURS[k % 6], label=f"{name}: {x[i]:.2f}, {y[i]:.2f}")
+        axes.plot(
+            x[i],
+            y[i],
+            MARKERS[k % 6],
+            color=COLOURS[k % 6],
+            label=f"{name}: {x[i]:.2f}, {y[i]:.2f}",
+        )
     if marks:
         axes.legend(loc="lower right")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     rank = spearmanr(x, y).statistic
-    chart.words = f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
+    chart.words = (
+        f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
+    )
     return chart

@@ -12,9 +12,10 @@ SMALL = dict(labelloc="b", fontsize="11")
 
 
 def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Drawing:
-    """Up to three cells of one space, by their names, in its supergraph, whose edges (each of the `primitives` between
-    every two states) are faint. A cell has a colour and a line style; an operation that several use stands once, in a
-    heavy border where their lines meet: they use the same tensors (ENAS, section 2)."""
+    """Up to three cells of one space, by their names, in its supergraph, whose edges (each of
+    the `primitives` between every two states) are faint. A cell has a colour and a line style;
+    an operation that several use stands once, in a heavy border where their lines meet: they use
+    the same tensors (ENAS, section 2)."""
     graph, uses, legend, (first, *_) = page(), {}, [], cells.values()
     names, kept = states(first), [op for op in primitives if op != "none"]
     for j, name in enumerate(names):
@@ -29,7 +30,10 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
                     uses.setdefault((j, i, op, side), {})[name] = line
         for j in cell.concat:
             graph.edge(str(j), "out", **line | dict(penwidth="1"))
-    legend += ["heavy border: shared", f"faint: what nobody uses of {len(kept)} operations between every two states"]
+    legend += [
+        "heavy border: shared",
+        f"faint: what nobody uses of {len(kept)} operations between every two states",
+    ]
     graph.attr(label=f"<{';  '.join(legend)}>", **SMALL)
     for i in range(first.n_inputs, len(names)):
         for j in range(i):
@@ -39,33 +43,56 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
     for k, ((j, i, op, _), users) in enumerate(uses.items()):
         lines, shared = list(users.values()), len(users) > 1
         border = dict(color=GREY, penwidth="4") if shared else dict(color=lines[0]["color"])
-        pill = dict(style="rounded,filled", fillcolor=PAPER, fontsize="12", height="0.2", margin="0.06,0.03") | border
+        pill = (
+            dict(
+                style="rounded,filled",
+                fillcolor=PAPER,
+                fontsize="12",
+                height="0.2",
+                margin="0.06,0.03",
+            )
+            | border
+        )
         graph.node(f"use {k}", plain(op), **pill)
         for line in lines:
             graph.edge(str(j), f"use {k}", arrowhead="none", **line)
             graph.edge(f"use {k}", str(i), **line)
-        words["shared" if shared else next(iter(users))].append(f"{plain(op)} from {names[j]} to {names[i]}")
-    told = [f"{'' if name == 'shared' else 'only '}{name}: {', '.join(of) or 'none'}" for name, of in words.items()]
-    return Drawing(graph.source, f"A supergraph with the subgraphs {' and '.join(cells)}; {'; '.join(told)}.")
+        words["shared" if shared else next(iter(users))].append(
+            f"{plain(op)} from {names[j]} to {names[i]}"
+        )
+    told = [
+        f"{'' if name == 'shared' else 'only '}{name}: {', '.join(of) or 'none'}"
+        for name, of in words.items()
+    ]
+    return Drawing(
+        graph.source, f"A supergraph with the subgraphs {' and '.join(cells)}; {'; '.join(told)}."
+    )
 
 
 def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
-    """A progressive search (PNAS, figure 2) from its history: the best `top` cells of the last level, those that they
-    grew out of, and the next best of each level. A row of a cell is a node: its inputs, each with its operation; a cell
-    and its parent have the same first nodes."""
+    """A progressive search (PNAS, figure 2) from its history: the best `top` cells of the last
+    level, those that they grew out of, and the next best of each level. A row of a cell is a
+    node: its inputs, each with its operation; a cell and its parent have the same first nodes."""
     graph, words, levels, shown = page(), [], {}, []
     graph.attr("node", shape="plain", style="")
     for row in sorted(history, key=lambda row: -row["reward"]):
         levels.setdefault(row["level"], []).append(row)
     for level in sorted(levels, reverse=True):
         rows, children = levels[level], shown
-        parents = [k for k, row in enumerate(rows) if any(_nodes(row, level) == _nodes(c, level) for c in children)]
+        parents = [
+            k
+            for k, row in enumerate(rows)
+            if any(_nodes(row, level) == _nodes(c, level) for c in children)
+        ]
         chosen = sorted([*parents, *(k for k in range(len(rows)) if k not in parents)][:top])
         shown = [rows[k] for k in chosen]
         with graph.subgraph() as column:
             column.attr(rank="same")
             for place, k in enumerate(chosen):
-                column.node(f"{level} {place}", _table(rows[k], level, f"level {level}: {k + 1} of {len(rows)}"))
+                column.node(
+                    f"{level} {place}",
+                    _table(rows[k], level, f"level {level}: {k + 1} of {len(rows)}"),
+                )
                 if place:
                     column.edge(f"{level} {place - 1}", f"{level} {place}", style="invis")
         for place, row in enumerate(shown):
@@ -78,9 +105,12 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
             f"in the places {', '.join(str(k + 1) for k in chosen)}",
         )
     graph.attr(
-        label="a row is a node: what it reads (k-1 and k-2: the two cells before) and by which operation", **SMALL
+        label="a row is a node: what it reads (k-1 and k-2: the two cells before) and by which operation",
+        **SMALL,
     )
-    return Drawing(graph.source, f"A beam of cells that grow by a node a level; {'; '.join(words)}.")
+    return Drawing(
+        graph.source, f"A beam of cells that grow by a node a level; {'; '.join(words)}."
+    )
 
 
 def _nodes(row: Mapping, count: int) -> list:
@@ -90,7 +120,9 @@ def _nodes(row: Mapping, count: int) -> list:
 def _table(row: Mapping, level: int, title: str) -> str:
     """A cell as an HTML-like label of Graphviz."""
     before = ["k-2", "k-1"][-row["genotype"]["normal"]["n_inputs"] :]
-    guess = f", predicted {row['predicted']:.3f}" if "predicted" in row else ""  # level 1 is not predicted
+    guess = (
+        f", predicted {row['predicted']:.3f}" if "predicted" in row else ""
+    )  # level 1 is not predicted
     lines = [
         f'<TR><TD COLSPAN="3" BORDER="0"><FONT COLOR="{GREY}">{title}<BR/>{row["reward"]:.3f}{guess}</FONT></TD></TR>'
     ]
@@ -99,7 +131,12 @@ def _table(row: Mapping, level: int, title: str) -> str:
         fields = [f'<TD BGCOLOR="{OUTPUT if new else NODE}">{i}</TD>']
         for j, op in zip(node["inputs"], node["ops"]):
             source = before[j] if j < len(before) else j - len(before)
-            short = op.replace("_connect", "").replace("conv_", "").replace("pool_", "").replace("_", " ")
+            short = (
+                op.replace("_connect", "")
+                .replace("conv_", "")
+                .replace("pool_", "")
+                .replace("_", " ")
+            )
             fields.append(f'<TD BGCOLOR="{look(op)[1]}">{source}  {escape(plain(short))}</TD>')
         lines.append(f"<TR>{''.join(fields)}</TR>")
     table = f'<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="3" COLOR="{GREY}">{"".join(lines)}</TABLE>'

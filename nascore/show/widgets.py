@@ -1,7 +1,8 @@
 """A search as a panel in a notebook: its knobs, Run and Stop, and what it finds while it runs.
 
-The controls are made from the metadata of the method's `Budget`. A panel is only a view: Run calls `nascore.run` in one
-background thread, so that the kernel stays free for Stop, and from there only traits of widgets are set.
+The controls are made from the metadata of the method's `Budget`. A panel is only a view: Run calls
+`nascore.run` in one background thread, so that the kernel stays free for Stop, and from there only
+traits of widgets are set.
 """
 
 import dataclasses
@@ -22,7 +23,11 @@ from nascore.show.drawing import GREY, draw
 from nascore.show.plots import COLOURS
 
 REFRESH = 0.2  # seconds between two updates of the panel
-FOLLOWED = {"loss": "training loss", "entropy_normal": "entropy of alpha, normal cell", "best": "best reward so far"}
+FOLLOWED = {
+    "loss": "training loss",
+    "entropy_normal": "entropy of alpha, normal cell",
+    "best": "best reward so far",
+}
 CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below the panel moves
 
 
@@ -33,45 +38,80 @@ def control(field: dataclasses.Field, value) -> ipywidgets.Widget:
     options = {"description": label, "tooltip": about["help"], "value": value}
     if about["choices"]:
         return ipywidgets.Dropdown(options=about["choices"], **options)
-    bounded, step = (ipywidgets.BoundedIntText, 1) if field.type is int else (ipywidgets.BoundedFloatText, None)
+    bounded, step = (
+        (ipywidgets.BoundedIntText, 1) if field.type is int else (ipywidgets.BoundedFloatText, None)
+    )
     return bounded(min=about["low"], max=about["high"], step=step, **options)
 
 
 class SearchPanel(ipywidgets.VBox):
     """`SearchPanel("darts", fields=("epochs", "order"))`: choose, Run, watch, Stop.
 
-    `fields` names the knobs shown (all without it); `run_kwargs` go to `nascore.run`, among them values of knobs.
-    A notebook stores no widgets: below a panel, a plain cell with `result = panel.wait() or panel.run()` and
-    `draw(result.genotype)` shows the same without a front end.
+    `fields` names the knobs shown (all without it); `run_kwargs` go to `nascore.run`, among them
+    values of knobs. A notebook stores no widgets: below a panel, a plain cell with `result =
+    panel.wait() or panel.run()` and `draw(result.genotype)` shows the same without a front end.
     """
 
     def __init__(
-        self, method: str, data="digits", budget="smoke", fields: Sequence[str] | None = None, *, seed=0, **run_kwargs
+        self,
+        method: str,
+        data="digits",
+        budget="smoke",
+        fields: Sequence[str] | None = None,
+        *,
+        seed=0,
+        **run_kwargs,
     ):
         self.method, self.data, self.run_kwargs = method, data, run_kwargs
         self.result: Result | None = None
-        self._stop, self._ended = threading.Event(), threading.Event()  # of the last search that was begun
+        self._stop, self._ended = (
+            threading.Event(),
+            threading.Event(),
+        )  # of the last search that was begun
         self._ended.set()
         self.entry = search.get(method)
         known = {f.name: f for f in dataclasses.fields(self.entry.budget)}
-        start = self.entry.budget.preset(budget, **{k: v for k, v in run_kwargs.items() if k in known})
-        shown = known if fields is None else {name: look_up(known, name, "field") for name in fields}
-        self.controls = {name: control(field, getattr(start, name)) for name, field in shown.items()}
-        presets, text = self.entry.budget.PRESETS, "smoke: seconds; reduced: up to three minutes; full: the paper's own"
-        self.preset = ipywidgets.Dropdown(description="budget", tooltip=text, options=list(presets), value=budget)
+        start = self.entry.budget.preset(
+            budget, **{k: v for k, v in run_kwargs.items() if k in known}
+        )
+        shown = (
+            known if fields is None else {name: look_up(known, name, "field") for name in fields}
+        )
+        self.controls = {
+            name: control(field, getattr(start, name)) for name, field in shown.items()
+        }
+        presets, text = (
+            self.entry.budget.PRESETS,
+            "smoke: seconds; reduced: up to three minutes; full: the paper's own",
+        )
+        self.preset = ipywidgets.Dropdown(
+            description="budget", tooltip=text, options=list(presets), value=budget
+        )
         text = "the same seed, the same search"
-        self.seed = ipywidgets.BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
-        names = ("digits", *TORCHVISION) if self.entry.one_shot else ("digits", "nasbench201", *TORCHVISION)
+        self.seed = ipywidgets.BoundedIntText(
+            description="seed", tooltip=text, max=2**32 - 1, value=seed
+        )
+        names = (
+            ("digits", *TORCHVISION)
+            if self.entry.one_shot
+            else ("digits", "nasbench201", *TORCHVISION)
+        )
         text = "a name, or a folder of images"
-        self.source = ipywidgets.Combobox(description="data", tooltip=text, options=names, value=search._name(data))
+        self.source = ipywidgets.Combobox(
+            description="data", tooltip=text, options=names, value=search._name(data)
+        )
         self.source.disabled = not isinstance(data, str | Path)
         self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
         self.status = ipywidgets.Label("ready")
-        self.curves = ipywidgets.HTML(layout={"height": f"{CURVES_HEIGHT + 10}px", "overflow": "hidden"})
+        self.curves = ipywidgets.HTML(
+            layout={"height": f"{CURVES_HEIGHT + 10}px", "overflow": "hidden"}
+        )
         empty = f'<span style="color:{GREY}">Here the architecture will be drawn as the search goes on.</span>'
-        self.cell = ipywidgets.HTML(empty, layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"})
+        self.cell = ipywidgets.HTML(
+            empty, layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"}
+        )
         self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
@@ -87,27 +127,36 @@ class SearchPanel(ipywidgets.VBox):
         for field, widget in self.controls.items():
             widget.value = getattr(preset, field)
 
-    # --- what the buttons do ----------------------------------------------------------------------------------------
+    # --- what the buttons do ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Run: begin a search with the values shown, once a search that is still running has stopped."""
+        """Run: begin a search with the values shown, once a search that is still running has
+        stopped."""
         self.stop()
         before, self._stop, self._ended = self._ended, threading.Event(), threading.Event()
         chosen = {name: widget.value for name, widget in self.controls.items()}
         data = self.data if self.source.disabled else self.source.value
-        options = {**self.run_kwargs, **chosen, "data": data, "budget": self.preset.value, "seed": self.seed.value}
+        options = {
+            **self.run_kwargs,
+            **chosen,
+            "data": data,
+            "budget": self.preset.value,
+            "seed": self.seed.value,
+        }
         self.run_button.disabled, self.stop_button.disabled = True, False
         self.status.value, self.bar.value = "starting", 0.0
         work = (options, before, self._stop, self._ended)
-        threading.Thread(target=self._work, args=work, name=f"search {self.method}", daemon=True).start()
+        threading.Thread(
+            target=self._work, args=work, name=f"search {self.method}", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Stop: the search ends after the step in hand, with what it has found."""
         self._stop.set()
 
     def wait(self, seconds: float | None = None) -> Result | None:
-        """Wait until the search has ended; returns its result, or None where there is none. Interrupting the kernel
-        meanwhile is pressing Stop."""
+        """Wait until the search has ended; returns its result, or None where there is none.
+        Interrupting the kernel meanwhile is pressing Stop."""
         try:
             self._ended.wait(seconds)
         except KeyboardInterrupt:
@@ -120,18 +169,26 @@ class SearchPanel(ipywidgets.VBox):
         self.start()
         return self.wait()
 
-    # --- the background thread: only traits are set here ------------------------------------------------------------
+    # --- the background thread: only traits are set here ------------------------------------------
 
-    def _work(self, options: dict, before: threading.Event, stop: threading.Event, ended: threading.Event) -> None:
+    def _work(
+        self, options: dict, before: threading.Event, stop: threading.Event, ended: threading.Event
+    ) -> None:
         before.wait()
         self.result, view = None, _View(self)
         try:
-            self.result = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
+            self.result = nascore.run(
+                self.method, progress=view.update, stop=stop.is_set, **options
+            )
             view.refresh()
             view.show(self.result.genotype)
             ending = "done" if self.result.finished else "stopped"
-            self.status.value = f"{ending} after {self.result.seconds:.1f} s: reward {self.result.reward:.4f}"
-        except Exception as error:  # in a thread nobody would see it: the panel is where the user looks
+            self.status.value = (
+                f"{ending} after {self.result.seconds:.1f} s: reward {self.result.reward:.4f}"
+            )
+        except (
+            Exception
+        ) as error:  # in a thread nobody would see it: the panel is where the user looks
             name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             self.status.value = " ".join(f"{name}{error}".split())[:300]
         finally:
@@ -141,7 +198,8 @@ class SearchPanel(ipywidgets.VBox):
 
 
 class _View:
-    """Turns the progress of one search into at most one update of its panel every `REFRESH` seconds."""
+    """Turns the progress of one search into at most one update of its panel every `REFRESH`
+    seconds."""
 
     def __init__(self, panel: SearchPanel):
         self.panel, self.drawn, self.due, self.began = panel, None, 0.0, time.monotonic()
@@ -164,11 +222,16 @@ class _View:
         reward = "" if progress.reward is None else f", reward {progress.reward:.4f}"
         elapsed = time.monotonic() - self.began
         self.panel.bar.value = progress.step / max(1, progress.total)
-        self.panel.status.value = f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
-        self.panel.curves.value = "".join(
-            curve(values, FOLLOWED[name], COLOURS[k]) for k, (name, values) in enumerate(sorted(self.series.items()))
+        self.panel.status.value = (
+            f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
         )
-        one_shot = self.panel.entry.one_shot  # a multi-trial search is shown by the best architecture so far
+        self.panel.curves.value = "".join(
+            curve(values, FOLLOWED[name], COLOURS[k])
+            for k, (name, values) in enumerate(sorted(self.series.items()))
+        )
+        one_shot = (
+            self.panel.entry.one_shot
+        )  # a multi-trial search is shown by the best architecture so far
         self.show(progress.genotype if one_shot or self.best is None else self.best[1])
         self.due = time.monotonic() + REFRESH
 
@@ -183,9 +246,12 @@ class _View:
 
 
 def curve(values: Sequence[float], label: str, colour: str) -> str:
-    """A small curve as SVG text, of at most 200 points and the last: matplotlib would take a tenth of a core."""
+    """A small curve as SVG text, of at most 200 points and the last: matplotlib would take a
+    tenth of a core."""
     low, high, last = min(values), max(values), len(values) - 1
-    points = " ".join(f"{k},{high - values[k]:.4g}" for k in [*range(0, last, 1 + last // 200), last])
+    points = " ".join(
+        f"{k},{high - values[k]:.4g}" for k in [*range(0, last, 1 + last // 200), last]
+    )
     words = html.escape(f"{label}: {values[-1]:.5g}")
     return (
         f'<div style="display:inline-block;width:270px;font:12px Helvetica,Arial,sans-serif;color:{GREY}">{words}<br/>'

@@ -1,8 +1,9 @@
 """Search spaces: decisions <-> genotype.
 
-A space says how many options each decision has and what network the decisions mean, and no more; who decides is a
-method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with `choices_at`, `decode`, `encode`,
-`size`, `sample` and `mutate` is a space; `token_at`, `choices` and `levels` are optional.
+A space says how many options each decision has and what network the decisions mean, and no more;
+who decides is a method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with
+`choices_at`, `decode`, `encode`, `size`, `sample` and `mutate` is a space; `token_at`, `choices`
+and `levels` are optional.
 """
 
 import inspect
@@ -56,7 +57,15 @@ def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Bl
 
 
 def pnas(blocks: int = 5) -> Blocks:
-    return Blocks("pnas", "pnasnet", PNAS_PRIMITIVES, blocks, ("normal",), ("input", "input", "op", "op"), "all")
+    return Blocks(
+        "pnas",
+        "pnasnet",
+        PNAS_PRIMITIVES,
+        blocks,
+        ("normal",),
+        ("input", "input", "op", "op"),
+        "all",
+    )
 
 
 def enas_macro(layers: int = 12, primitives: Sequence[str] = ENAS_MACRO_PRIMITIVES) -> Macro:
@@ -80,10 +89,13 @@ SPACES = {
 
 
 def get(name: str, **sizes) -> Space:
-    """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown name or size."""
+    """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown
+    name or size."""
     make = look_up(SPACES, name, "space")
     known = inspect.signature(make).parameters
     for size in sizes:
         if size not in known:
-            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}")
+            raise UserError(
+                f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}"
+            )
     return make(**sizes)

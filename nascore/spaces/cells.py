@@ -1,4 +1,5 @@
-"""Spaces of cells: DARTS's pairs of edges, the blocks of NASNet and its kin, NAS-Bench-201's complete graph."""
+"""Spaces of cells: DARTS's pairs of edges, the blocks of NASNet and its kin, NAS-Bench-201's
+complete graph."""
 
 import math
 from collections.abc import Sequence
@@ -11,16 +12,33 @@ from nascore.spaces.space import Space, Token, operations
 
 
 class CellSpace(Space):
-    """A space of cells. Decisions list the cells in the order of `cell_types`. Subclasses say what one cell's decisions
-    are (`_layout`), which `Cell` they mean (`_cell`) and which of them mean a `Node` (`_decisions`)."""
+    """A space of cells. Decisions list the cells in the order of `cell_types`. Subclasses say
+    what one cell's decisions are (`_layout`), which `Cell` they mean (`_cell`) and which of them
+    mean a `Node` (`_decisions`)."""
 
     n_inputs = 2
 
-    def __init__(self, name: str, skeleton: str, primitives: Sequence[str], nodes: int, cell_types: tuple[str, ...]):
+    def __init__(
+        self,
+        name: str,
+        skeleton: str,
+        primitives: Sequence[str],
+        nodes: int,
+        cell_types: tuple[str, ...],
+    ):
         if not isinstance(nodes, int) or not 1 <= nodes <= MAX_NODES:
-            raise UserError(f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}")
-        self.nodes, self.cell_types, self.primitives = nodes, cell_types, operations(name, primitives)
-        self.name, layout = name, self._layout()  # one cell's (token, number of options), position by position
+            raise UserError(
+                f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}"
+            )
+        self.nodes, self.cell_types, self.primitives = (
+            nodes,
+            cell_types,
+            operations(name, primitives),
+        )
+        self.name, layout = (
+            name,
+            self._layout(),
+        )  # one cell's (token, number of options), position by position
         self._length = len(layout)
         places = [
             (Token(token.kind, tuple(cell * len(layout) + p for p in token.refers_to)), count)
@@ -31,14 +49,22 @@ class CellSpace(Space):
 
     def _genotype(self, decisions: tuple[int, ...]) -> CellGenotype:
         return CellGenotype(
-            *(self._cell(decisions[i : i + self._length]) for i in range(0, len(decisions), self._length))
+            *(
+                self._cell(decisions[i : i + self._length])
+                for i in range(0, len(decisions), self._length)
+            )
         )
 
     def encode(self, genotype: CellGenotype) -> list[int]:
-        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold it."""
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
+        it."""
         self._require_kind(genotype, CellGenotype)
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
-            self._refuse("reduce", genotype.reduce, "null: this space has one cell" if genotype.reduce else "a cell")
+            self._refuse(
+                "reduce",
+                genotype.reduce,
+                "null: this space has one cell" if genotype.reduce else "a cell",
+            )
         decisions = []
         for name in self.cell_types:
             cell = getattr(genotype, name)
@@ -48,7 +74,11 @@ class CellSpace(Space):
             for i, node in enumerate(cell.nodes):
                 decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
             if set(cell.concat) != set(self._concat(cell.nodes)):
-                self._refuse(f"{name}.concat", list(cell.concat), f"{list(self._concat(cell.nodes))}, {self._rule}")
+                self._refuse(
+                    f"{name}.concat",
+                    list(cell.concat),
+                    f"{list(self._concat(cell.nodes))}, {self._rule}",
+                )
         return decisions
 
     _rule = "all nodes"
@@ -58,20 +88,32 @@ class CellSpace(Space):
 
 
 class Pairs(CellSpace):
-    """DARTS's derived cells: a node takes two different states, an operation on each, and all nodes are put out.
-    Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the same pair at every node."""
+    """DARTS's derived cells: a node takes two different states, an operation on each, and all
+    nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
+    same pair at every node."""
 
     def _layout(self):
         self._pairs = sorted(combinations(range(self.nodes + 1), 2), key=lambda pair: pair[::-1])
-        self._ops = tuple(op for op in self.primitives if op != "none")  # `none` is for the supernet only
+        self._ops = tuple(
+            op for op in self.primitives if op != "none"
+        )  # `none` is for the supernet only
         if len(self._ops) < 2:
-            raise UserError(f"space {self.name}: primitives {self.primitives}, allowed: two or more besides 'none'")
+            raise UserError(
+                f"space {self.name}: primitives {self.primitives}, allowed: two or more besides 'none'"
+            )
         op = (Token("op"), len(self._ops))
-        return [choice for i in range(self.nodes) for choice in ((Token("pair"), math.comb(i + 2, 2)), op, op)]
+        return [
+            choice
+            for i in range(self.nodes)
+            for choice in ((Token("pair"), math.comb(i + 2, 2)), op, op)
+        ]
 
     def _cell(self, decisions):
         choices = zip(decisions[::3], decisions[1::3], decisions[2::3])
-        nodes = tuple(Node(self._pairs[pair], (self._ops[op_1], self._ops[op_2])) for pair, op_1, op_2 in choices)
+        nodes = tuple(
+            Node(self._pairs[pair], (self._ops[op_1], self._ops[op_2]))
+            for pair, op_1, op_2 in choices
+        )
         return Cell(nodes, self._concat(nodes))
 
     def _decisions(self, node, i, field):
@@ -79,13 +121,15 @@ class Pairs(CellSpace):
         if node.combine != "add" or pair not in self._pairs:
             self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
         ops = [op for _, op in sorted(zip(node.inputs, node.ops))]
-        return [self._pairs.index(pair)] + [self._option(op, f"{field}.ops", self._ops) for op in ops]
+        return [self._pairs.index(pair)] + [
+            self._option(op, f"{field}.ops", self._ops) for op in ops
+        ]
 
 
 class Blocks(CellSpace):
-    """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order` lists a block's
-    decisions; `puts_out` is the rule for the concat: "all" blocks, the "unused" ones, or all "loose ends", the cell's
-    unused inputs among them."""
+    """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order`
+    lists a block's decisions; `puts_out` is the rule for the concat: "all" blocks, the "unused"
+    ones, or all "loose ends", the cell's unused inputs among them."""
 
     RULES = {
         "all": "all blocks",
@@ -93,7 +137,9 @@ class Blocks(CellSpace):
         "loose ends": "the states that no node reads",
     }
 
-    def __init__(self, name, skeleton, primitives, nodes, cell_types, order: tuple[str, ...], puts_out: str):
+    def __init__(
+        self, name, skeleton, primitives, nodes, cell_types, order: tuple[str, ...], puts_out: str
+    ):
         self.order, self._puts_out, self._rule = order, puts_out, self.RULES[puts_out]
         super().__init__(name, skeleton, primitives, nodes, cell_types)
         if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
@@ -102,9 +148,13 @@ class Blocks(CellSpace):
     def _layout(self):
         layout, width = [], len(self.order)
         for b in range(self.nodes):
-            ends = tuple(width * earlier - 1 for earlier in range(1, b + 1))  # a block is its last decision
+            ends = tuple(
+                width * earlier - 1 for earlier in range(1, b + 1)
+            )  # a block is its last decision
             options = {"op": len(self.primitives), "combine": len(COMBINATIONS), "input": b + 2}
-            layout += [(Token(kind, ends if kind == "input" else ()), options[kind]) for kind in self.order]
+            layout += [
+                (Token(kind, ends if kind == "input" else ()), options[kind]) for kind in self.order
+            ]
         return layout
 
     def _cell(self, decisions):
@@ -136,8 +186,8 @@ class Blocks(CellSpace):
 
 
 class Edges(CellSpace):
-    """NAS-Bench-201: an operation, `none` included, on each edge 0-1, 0-2, 1-2, 0-3, 1-3, 2-3 of the complete graph;
-    state 0 is the cell's input and state 3 its output."""
+    """NAS-Bench-201: an operation, `none` included, on each edge 0-1, 0-2, 1-2, 0-3, 1-3, 2-3 of
+    the complete graph; state 0 is the cell's input and state 3 its output."""
 
     n_inputs = 1
     levels = (1, 3, 6)
@@ -151,8 +201,8 @@ class Edges(CellSpace):
         return super().decode(decisions)
 
     def decode(self, decisions: Sequence[int]) -> CellGenotype:
-        """The genotype that `decisions` mean; of 1 or 3 decisions, that of the smaller cell whose last node goes to
-        the output by `skip_connect`."""
+        """The genotype that `decisions` mean; of 1 or 3 decisions, that of the smaller cell
+        whose last node goes to the output by `skip_connect`."""
         return self._decode(tuple(decisions))
 
     def _cell(self, decisions):
@@ -168,5 +218,7 @@ class Edges(CellSpace):
     def _decisions(self, node, i, field):
         ops = dict(zip(node.inputs, node.ops))
         if node.combine != "add" or len(node.inputs) != i + 1 or len(ops) != i + 1:
-            self._refuse(field, (node.combine, node.inputs), f"the sum of inputs 0 to {i}, each once")
+            self._refuse(
+                field, (node.combine, node.inputs), f"the sum of inputs 0 to {i}, each once"
+            )
         return [self._option(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]

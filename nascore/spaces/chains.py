@@ -1,4 +1,5 @@
-"""Spaces of whole networks, layer by layer: NAS-RL's chains of convolutions and ENAS's macro space."""
+"""Spaces of whole networks, layer by layer: NAS-RL's chains of convolutions and ENAS's macro
+space."""
 
 from collections.abc import Sequence
 
@@ -8,13 +9,16 @@ from nascore.spaces.space import Space, Token, operations
 
 
 class Layers(Space):
-    """Whole networks: each layer's `options`, kind by kind, then a bit for every layer before it, which is the anchor
-    that the bit is scored against. The first layers of a network are themselves one, so the depth can grow (`levels`).
-    Subclasses say which layer the choices and the bits that are set mean (`_layer`), and the inverse (`_choices`)."""
+    """Whole networks: each layer's `options`, kind by kind, then a bit for every layer before
+    it, which is the anchor that the bit is scored against. The first layers of a network are
+    themselves one, so the depth can grow (`levels`). Subclasses say which layer the choices and
+    the bits that are set mean (`_layer`), and the inverse (`_choices`)."""
 
     def __init__(self, name: str, layers: int, options: dict[str, tuple]):
         if not isinstance(layers, int) or not 1 <= layers <= MAX_NODES:
-            raise UserError(f"space {name}: layers {shorten(layers)}, allowed: a whole number from 1 to {MAX_NODES}")
+            raise UserError(
+                f"space {name}: layers {shorten(layers)}, allowed: a whole number from 1 to {MAX_NODES}"
+            )
         self.layers, self._options = layers, options
         layout, ends, levels = [], [], []
         for _ in range(layers):
@@ -29,14 +33,18 @@ class Layers(Space):
     def _genotype(self, decisions):
         layers, at = [], 0
         while at < len(decisions):
-            chosen = {kind: values[decisions[at + k]] for k, (kind, values) in enumerate(self._options.items())}
+            chosen = {
+                kind: values[decisions[at + k]]
+                for k, (kind, values) in enumerate(self._options.items())
+            }
             at += len(chosen)
             layers.append(self._layer(chosen, [i for i in range(len(layers)) if decisions[at + i]]))
             at += len(layers) - 1
         return self.genotype(tuple(layers))
 
     def encode(self, genotype: ChainGenotype | MacroGenotype) -> list[int]:
-        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold it."""
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
+        it."""
         self._require_kind(genotype, self.genotype)
         if len(genotype.layers) != self.layers:
             self._refuse("layers", len(genotype.layers), f"{self.layers} layers")
@@ -50,8 +58,9 @@ class Layers(Space):
 
 
 class Chains(Layers):
-    """NAS-RL (section 3): filter height, filter width, with `strides` stride height and stride width, number of
-    filters; then the anchor point: layer by earlier layer, whether it is an input."""
+    """NAS-RL (section 3): filter height, filter width, with `strides` stride height and stride
+    width, number of filters; then the anchor point: layer by earlier layer, whether it is an
+    input."""
 
     genotype = ChainGenotype
     STRIDES = (1, 2, 3)
@@ -71,13 +80,15 @@ class Chains(Layers):
         if layer.stride != (1, 1) and "stride height" not in self._options:
             self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
         chosen = dict(zip(("filter height", "filter width"), layer.filter), filters=layer.filters)
-        return chosen | dict(zip(("stride height", "stride width"), layer.stride)), [j - 1 for j in layer.inputs]
+        return chosen | dict(zip(("stride height", "stride width"), layer.stride)), [
+            j - 1 for j in layer.inputs
+        ]
 
 
 class Macro(Layers):
-    """ENAS's macro space (section 2.3): an operation, then the skips. The layer before always feeds; bit 0 of a layer
-    adds the stem and bit i layer i, one further back than the anchor: the authors' controller scores bit i against
-    what it remembers of layer i + 1."""
+    """ENAS's macro space (section 2.3): an operation, then the skips. The layer before always
+    feeds; bit 0 of a layer adds the stem and bit i layer i, one further back than the anchor:
+    the authors' controller scores bit i against what it remembers of layer i + 1."""
 
     genotype = MacroGenotype
 

@@ -12,8 +12,9 @@ from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
 
 @dataclass(frozen=True)
 class Token:
-    """What a decision is about. Decisions of one `kind` share a policy's head and embedding; `refers_to` lists the
-    earlier positions that the last `len(refers_to)` options point to (the options before them are the cell's inputs).
+    """What a decision is about. Decisions of one `kind` share a policy's head and embedding;
+    `refers_to` lists the earlier positions that the last `len(refers_to)` options point to (the
+    options before them are the cell's inputs).
     """
 
     kind: str
@@ -21,17 +22,20 @@ class Token:
 
 
 def operations(space: str, primitives: Sequence[str]) -> tuple[str, ...]:
-    """The candidate operations of a space. Raises `UserError` where one is unknown or stands there twice."""
+    """The candidate operations of a space. Raises `UserError` where one is unknown or stands
+    there twice."""
     for op in primitives:
         if op not in OPERATIONS or primitives.count(op) > 1:
-            raise UserError(f"space {space}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}")
+            raise UserError(
+                f"space {space}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}"
+            )
     return tuple(primitives)
 
 
 class Space:
-    """A space in which the number of options depends on the position alone: `choices[position]`. `layout` gives each
-    position's token and number of options. Subclasses say which genotype the decisions mean (`_genotype`, and the
-    inverse `encode`)."""
+    """A space in which the number of options depends on the position alone: `choices[position]`.
+    `layout` gives each position's token and number of options. Subclasses say which genotype the
+    decisions mean (`_genotype`, and the inverse `encode`)."""
 
     def __init__(self, name: str, skeleton: str, layout: Sequence[tuple[Token, int]]):
         self.name, self.skeleton = name, skeleton
@@ -53,7 +57,8 @@ class Space:
         return [generator.randrange(count) for count in self.choices]
 
     def mutate(self, decisions: Sequence[int], generator: Random) -> list[int]:
-        """`decisions` with exactly one of them, drawn uniformly among those that have alternatives, changed."""
+        """`decisions` with exactly one of them, drawn uniformly among those that have
+        alternatives, changed."""
         mutated = list(decisions)
         position = generator.choice([p for p in range(len(mutated)) if self.choices[p] > 1])
         other = generator.randrange(self.choices[position] - 1)
@@ -61,19 +66,26 @@ class Space:
         return mutated
 
     def decode(self, decisions: Sequence[int]) -> Genotype:
-        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of this space's."""
+        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
+        this space's."""
         decisions = tuple(map(operator.index, decisions))
         lengths = getattr(self, "levels", (len(self.choices),))
         if len(decisions) not in lengths:
             allowed = " or ".join(map(str, lengths))
-            raise UserError(f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}")
+            raise UserError(
+                f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}"
+            )
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
-                raise UserError(f"space {self.name}: decision {position} is {decision}, allowed: 0 to {count - 1}")
+                raise UserError(
+                    f"space {self.name}: decision {position} is {decision}, allowed: 0 to {count - 1}"
+                )
         return self._genotype(decisions)
 
     def _refuse(self, field: str, found, allowed: str):
-        raise GenotypeError(f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}")
+        raise GenotypeError(
+            f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
+        )
 
     def _option(self, option, field: str, options: Sequence) -> int:
         if option not in options:
