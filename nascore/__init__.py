@@ -1,13 +1,39 @@
 """nascore: five papers on Neural Architecture Search, each complete, fast and readable.
-`nascore.run` is the way in."""
 
-__version__ = "0.1.0"
+`nascore.run` is the way in; `draw` and `describe` show what it found; `register` makes an operation
+of your own usable everywhere, `spaces` holds the search spaces.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nascore import spaces
+    from nascore.nets.measure import describe
+    from nascore.nets.operations import register
+    from nascore.search import Result, run
+    from nascore.show.drawing import draw
+
+__version__ = "0.2.0"
+__all__ = ["Result", "describe", "draw", "register", "run", "spaces"]
+
+_PLACES = {
+    "Result": "nascore.search",
+    "describe": "nascore.nets.measure",
+    "draw": "nascore.show.drawing",
+    "register": "nascore.nets.operations",
+    "run": "nascore.search",
+}
 
 
 def __getattr__(name: str):
     # Imported on first use: a short command should start fast.
-    if name in ("run", "Result"):
-        from nascore import search
-
-        return getattr(search, name)
+    if name == "spaces":
+        return import_module("nascore.spaces")
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'nascore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

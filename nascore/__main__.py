@@ -1,7 +1,36 @@
-"""`python -m nascore` is the command `nascore`."""
+"""The command `nascore`, also `python -m nascore`. Until a command begins, Ctrl-C has nothing to lose:
+it ends the process with one line, whatever is being imported."""
 
+import os
+import signal
 import sys
 
-from nascore.cli import main
 
-sys.exit(main())
+def main() -> int:
+    _open_standard_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from nascore.cli import main
+
+    return main()
+
+
+def _leave(number, frame) -> None:
+    os.write(2, b"nascore: interrupted\n")
+    os._exit(130)
+
+
+def _open_standard_streams() -> None:
+    """A stream that was closed (`2>&-`) is nowhere, and no file that is opened later takes its place.
+    What a stream's encoding does not have is written as Python writes it."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(nowhere)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -44,10 +44,15 @@ def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     search = DARTS(spaces.get("darts"), images, budget, 0, torch.device(device))
     train, valid = _batch(batch, device), _batch(batch, device)
+
+    def step(name: str, *arguments: object) -> None:
+        search.threads = torch.get_num_threads()  # here it is not the sizes that decide
+        getattr(search, name)(*arguments)
+
     return [
-        lambda: search.descend_weights(train),
-        lambda: search.descend_architecture(train, valid, xi=0.0),
-        lambda: search.descend_architecture(train, valid, xi=RATE),
+        partial(step, "descend_weights", train),
+        partial(step, "descend_architecture", train, valid, 0.0),
+        partial(step, "descend_architecture", train, valid, RATE),
     ]
 
 

@@ -7,16 +7,26 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from nascore import __version__, genotypes, published
-from nascore.errors import UserError, shorten
+from nascore import __version__, genotypes, own, published
+from nascore.errors import UserError, plain, require, say, shorten
+from nascore.files import write_json
 from nascore.genotypes import Genotype
+from nascore.knobs import bounds_of
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise UserError(message)
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, left = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if isinstance(getattr(found, action.dest, None), list):  # argparse makes it of --out=--
+                raise UserError(f"{action.option_strings[0]}: found '--', allowed: a value")
+        return found, left
 
 
 class Stopped(Exception):
@@ -28,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = vars(_parser(arguments).parse_args(arguments))
+        options = vars(_parsed(arguments))
         options.pop("run")(**options)
         return 0
     except UserError as error:
@@ -44,18 +54,40 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be read or written, a full disk
-        line, status = (
-            f"{str(error.filename2 or error.filename or 'cannot write')[:200]}: {error.strerror or error}",
-            2,
-        )
-    print(f"nascore: {line}", file=sys.stderr)
+        file = str(error.filename2 or error.filename or "cannot write")[:200]
+        line, status = f"{file}: {error.strerror or error}", 2
+    say(line)
     return status
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """What the words mean; what they import comes first, since it may bring a method."""
+    words, imports = _without_imports(arguments)
+    for name in imports:
+        own.load(name)
+    return _parser(words).parse_args(words)
+
+
+def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
+    words, imports, left = [], [], iter(arguments)
+    for word in left:
+        if word == "--import":
+            name = next(left, "")
+            require(name not in ("", "--"), "--import", name, "a file or a module of yours")
+            imports.append(name)
+        elif word.startswith("--import="):
+            imports.append(word.removeprefix("--import="))
+        else:
+            words.append(word)
+    return words, imports
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     about = "Neural Architecture Search: five papers, each complete."
     parser = Parser(prog="nascore", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nascore {__version__}")
+    text = "your own methods, spaces, operations: this RUNS a file, or imports a dotted module"
+    parser.add_argument("--import", metavar="FILE-OR-MODULE", default=argparse.SUPPRESS, help=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     for add in (_add_search, _add_train, _add_describe, _add_draw, _add_bench):
         add(commands, arguments)
@@ -73,19 +105,32 @@ def _command(commands, run) -> argparse.ArgumentParser:
 
 
 def _add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
-    parser.add_argument(
-        "--data", default="digits", metavar="NAME-OR-FOLDER", help="images (default: digits)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="whatever is random follows from it (default: 0)"
-    )
+    text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
+    parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
+    text = "resize images to N x N pixels (default: as they are, or 32 if they are not alike)"
+    parser.add_argument("--image-size", type=int, metavar="N", help=text)
+    text = "mirrored images are no images of their class (letters, traffic signs)"
+    parser.add_argument("--no-flip", dest="flip", action="store_const", const=False, help=text)
+    text = "whatever is random follows from it (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, help=text)
     text = "directory for what is found and for the checkpoint"
     parser.add_argument("--out", dest="directory", metavar="DIR", help=text)
     parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress bar")
+    text = "that PyTorch computes with, part of the run (default: 1, or 2 where its maps are large)"
+    parser.add_argument("--threads", type=int, metavar="N", help=text)
+    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress")
     text = f"time between checkpoints (default: {seconds:.0f})"
     parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
+
+
+def _add_knobs(group, cls: type, default_of: Callable[[str], str]) -> None:
+    """An option for every field of a budget or a recipe, with its help and bounds."""
+    for f in dataclasses.fields(cls):
+        names = dict.fromkeys([f"--{f.name.replace('_', '-')}", f"--{f.name}"])
+        text = f"{f.metadata['help']} ({bounds_of(f)}{default_of(f.name)})".replace("%", "%%")
+        how = {"dest": f.name, "metavar": "VALUE", "default": argparse.SUPPRESS, "help": text}
+        group.add_argument(*names, **how)
 
 
 # --- search ---------------------------------------------------------------------------------------
@@ -104,24 +149,13 @@ def _add_search(commands, arguments: list[str]) -> None:
     for name, method in known.items():
         parser = methods.add_parser(name, allow_abbrev=False)
         _add_run_options(parser, seconds=10.0)
-        parser.add_argument(
-            "--budget", default="reduced", help="smoke, reduced or full (default: reduced)"
-        )
-        parser.add_argument(
-            "--space", metavar="NAME", help="search space (default: the method's own)"
-        )
+        text = "smoke, reduced or full (default: reduced)"
+        parser.add_argument("--budget", default="reduced", help=text)
+        text = "search space (default: the method's own)"
+        parser.add_argument("--space", metavar="NAME", help=text)
         group = parser.add_argument_group(f"fields of {name} (default: the budget's)")
         full = method.budget.preset("full")
-        for field in dataclasses.fields(full):
-            meta = field.metadata
-            bounds = " or ".join(map(str, meta["choices"])) or f"{meta['low']} to {meta['high']}"
-            names = dict.fromkeys([f"--{field.name.replace('_', '-')}", f"--{field.name}"])
-            text = f"{meta['help']} ({bounds}; full: {getattr(full, field.name)})".replace(
-                "%", "%%"
-            )
-            group.add_argument(
-                *names, dest=field.name, metavar="VALUE", default=argparse.SUPPRESS, help=text
-            )
+        _add_knobs(group, method.budget, lambda field, full=full: f"; full: {getattr(full, field)}")
 
 
 def search(method: str, directory: str | None, **options) -> None:
@@ -133,21 +167,20 @@ def search(method: str, directory: str | None, **options) -> None:
         raise Stopped(len(result.history), directory)
     if all("error" in row for row in result.history):
         failed, first = len(result.history), result.history[0]["error"]
-        raise UserError(
-            f"nothing was found: all {failed} architectures failed, the first with: {first}"
-        )
+        what = f"all {failed} architectures failed, the first with: {first}"
+        raise UserError(f"nothing was found: {what}")
     if directory:
         from nascore.show.drawing import draw
 
         draw(result.genotype).save(Path(directory) / "genotype.svg")
-        print(
-            f"found in {result.seconds:.1f} s: {directory}/genotype.json, drawn in {directory}/genotype.svg"
-        )
+        where = plain(directory)
+        files = f"{where}/genotype.json, drawn in {where}/genotype.svg"
+        print(f"found in {result.seconds:.1f} s: {files}")
     else:
         print(genotypes.to_json(result.genotype))
     for name, value in result.details.items():
         if isinstance(value, float):
-            print(f"{name}: {value:.4f}")
+            print(f"{plain(name)}: {value:.4f}")
     print(f"best reward: {result.reward:.4f}")
 
 
@@ -156,86 +189,120 @@ def search(method: str, directory: str | None, **options) -> None:
 
 def _add_train(commands, arguments: list[str]) -> None:
     parser = _command(commands, train)
-    _add_genotype(parser)
+    _add_genotype(parser, *NETWORK_KINDS)
     _add_run_options(parser, seconds=30.0)
-    names = "small (the default), child, or a paper's: darts-cifar, nasnet-cifar, enas-cifar, enas-macro-cifar, ..."
-    parser.add_argument("--recipe", default="small", help=names)
-    _, skeletons = _networks("train", arguments)
-    parser.add_argument(
-        "--skeleton",
-        help=f"how it is stacked: {', '.join(skeletons)} (default: the genotype's home)",
-    )
-    for name in ("channels", "cells", "epochs", "batch-size"):
-        parser.add_argument(f"--{name}", type=int, help="replaces the recipe's")
+    if arguments[:1] != ["train"]:
+        return
+    from nascore.nets.convolutional import SKELETONS
+    from nascore.training import RECIPES, Recipe
+
+    text = f"how it is trained: {', '.join(RECIPES)} (default: small)"
+    parser.add_argument("--recipe", default="small", help=text)
+    text = f"how it is stacked: {', '.join(SKELETONS)} (default: the genotype's home)"
+    parser.add_argument("--skeleton", help=text)
+    parser.add_argument("--no-auxiliary", action="store_true", help="without the auxiliary head")
+    group = parser.add_argument_group("fields of the recipe (default: the recipe's)")
+    _add_knobs(group, Recipe, lambda field: "")
 
 
 def train(
-    genotype: str, recipe: str, skeleton: str | None, data: str, seed: int, device: str, **how
+    genotype: str,
+    recipe: str,
+    skeleton: str | None,
+    no_auxiliary: bool,
+    data: str,
+    image_size: int | None,
+    flip: bool | None,
+    seed: int,
+    device: str,
+    directory: str | None,
+    resume: bool,
+    progress: bool,
+    checkpoint_seconds: float,
+    threads: int | None,
+    **fields,
 ) -> None:
     """Train a genotype's network from scratch and report its test accuracy."""
     from nascore import data as sets
     from nascore import training
-    from nascore.loop import drive, memory_errors, write_json
+    from nascore.loop import directory_named, drive, memory_errors, require_free
     from nascore.nets.convolutional import Network, home
     from nascore.nets.measure import parameters
     from nascore.search import choose_device
     from nascore.seeding import seeded
+    from nascore.threads import one_thread
 
-    sizes = {name: how.pop(name) for name in ("channels", "cells", "epochs", "batch_size")}
-    recipe = training.recipe_named(recipe, **sizes)
-    skeleton = home(_home(genotype), skeleton, channels=sizes["channels"], cells=sizes["cells"])[
-        "skeleton"
-    ]
-    genotype, images = read_genotype(genotype), sets.load(data, choose_device(device))
-    sizes = {
-        "channels": recipe.channels,
-        "cells": recipe.cells,
-        "auxiliary": recipe.auxiliary_weight > 0,
-    }
-    sizes |= {"classes": len(images.classes), "in_channels": images.channels, "skeleton": skeleton}
-    config = {
-        "command": "train",
-        "genotype": genotypes.to_json(genotype),
-        "data": images.name,
-        "seed": seed,
-    }
-    config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
-    with memory_errors():
+    sizes = {name: fields.get(name) for name in ("channels", "cells")}
+    recipe = training.recipe_named(recipe, **fields)
+    if no_auxiliary:
+        recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
+    skeleton = home(_home(genotype), skeleton, **sizes)["skeleton"]
+    genotype, out = read_genotype(genotype), directory_named(directory)
+    if out and not resume:
+        require_free(out)
+    images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
+    with memory_errors(), one_thread():
         with seeded(seed, "network"):
-            network = Network(genotype, **sizes)
+            network = Network(
+                genotype,
+                channels=recipe.channels,
+                cells=recipe.cells,
+                classes=len(images.classes),
+                in_channels=images.channels,
+                skeleton=skeleton,
+                auxiliary=recipe.auxiliary_weight > 0,
+            )
+        network.check(*images.train.shape[2:])
         loop = training.Training(network, images, recipe, seed)
-        if not drive(loop, config=config, **how):
-            raise Stopped(loop.steps, how["directory"])
-        loss, accuracy = training.evaluate(network, images)
-    if how["directory"]:
+        config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
+        config |= {"data": images.fingerprint(), "seed": seed}
+        config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
+        finished = drive(
+            loop,
+            directory=directory,
+            config=config,
+            resume=resume,
+            progress=progress,
+            checkpoint_seconds=checkpoint_seconds,
+            threads=threads,
+            defaults=training.DEFAULTS,
+        )
+        if not finished:
+            raise Stopped(loop.steps, directory)
+        loss, accuracy = training.evaluate(network, images, threads=loop.threads)
+    if out:
         result = {"test_accuracy": accuracy, "test_loss": loss, "parameters": parameters(network)}
-        write_json(Path(how["directory"], "result.json"), result)
+        write_json(out / "result.json", result)
     print(f"test accuracy: {accuracy:.4f}")
 
 
 # --- describe, draw, bench ------------------------------------------------------------------------
 
 
-def _add_genotype(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "genotype", metavar="GENOTYPE", help=f"a JSON file, or {', '.join(published.GENOTYPES)}"
-    )
+NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images
+
+
+def _add_genotype(parser: argparse.ArgumentParser, *kinds: str) -> None:
+    known = [n for n, g in published.GENOTYPES.items() if not kinds or genotypes.kind(g) in kinds]
+    text = f"a JSON file, the folder of a search, or {', '.join(known)}"
+    parser.add_argument("genotype", metavar="GENOTYPE", help=text)
 
 
 def read_genotype(name: str) -> Genotype:
-    """A published name or a JSON file. Raises `UserError`, one line, for anything else."""
+    """A published name, a JSON file, or the folder of a search. Raises `UserError`, one line, for
+    anything else."""
     if name in published.GENOTYPES:
         return published.GENOTYPES[name]
+    file = os.path.join(name, "genotype.json") if os.path.isdir(name) else name
     try:
-        with open(name, encoding="utf-8") as file:
-            return genotypes.from_json(file.read(genotypes.MAX_TEXT + 1))
+        with open(file, encoding="utf-8") as text:
+            return genotypes.from_json(text.read(genotypes.MAX_TEXT + 1))
     except FileNotFoundError:
-        names = ", ".join(published.GENOTYPES)
-        raise UserError(
-            f"no genotype {shorten(name)}; allowed: a JSON file, or one of {names}"
-        ) from None
-    except (UnicodeDecodeError, genotypes.GenotypeError) as error:
-        raise UserError(f"{name}: {error}") from None
+        known = ", ".join(published.GENOTYPES)
+        allowed = f"a JSON file, or one of {known}, or the folder of a search"
+        raise UserError(f"no genotype {shorten(file)}; allowed: {allowed}") from None
+    except (ValueError, genotypes.GenotypeError) as error:  # no UTF-8, a name that cannot be
+        raise UserError(f"{file}: {error}") from None
 
 
 def _home(name: str) -> Genotype | str:
@@ -254,7 +321,7 @@ def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:
 
 def _add_describe(commands, arguments: list[str]) -> None:
     parser = _command(commands, describe)
-    _add_genotype(parser)
+    _add_genotype(parser, *NETWORK_KINDS)
     networks, skeletons = _networks("describe", arguments)
     stems = dict.fromkeys(sizes["stem"] for sizes in networks.values() if "stem" in sizes)
     parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(networks)}")

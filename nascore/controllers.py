@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nascore.errors import UserError
 from nascore.spaces import Token
+from nascore.spaces.examine import options
 
 UNDECIDED = -1  # where an architecture was complete before others of its batch
 PROBES = 200  # random walks through a space that does not say how many options there are
@@ -232,9 +233,7 @@ class Controller(nn.Module):
         if hasattr(self.space, "choices"):
             return self.counts[position]
         prefixes = torch.cat([w.decisions for w in written], 1).tolist() if written else [[]] * n
-        allowed = [
-            0 if UNDECIDED in prefix else self.space.choices_at(prefix) for prefix in prefixes
-        ]
+        allowed = [0 if UNDECIDED in prefix else options(self.space, prefix) for prefix in prefixes]
         known = self.counts[position] if position < len(self.counts) else 0
         if max(allowed) > known:
             found = f"found {max(allowed)} options for decision {position}, {known} in {PROBES} random walks"
@@ -251,7 +250,7 @@ def _counts(space) -> tuple[int, ...]:
     counts, random = [], Random(0)
     for _ in range(PROBES):
         prefix: list[int] = []
-        while count := space.choices_at(prefix):
+        while count := options(space, prefix):
             counts += [0] * (len(prefix) == len(counts))
             counts[len(prefix)] = max(counts[len(prefix)], count)
             prefix.append(random.randrange(count))

@@ -1,27 +1,26 @@
 """Images that live on the device: load, split, and augment a whole batch at once. No worker
 processes to wait for."""
 
+import hashlib
 import os
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from nascore.errors import UserError, require, shorten
-from nascore.loop import load_checkpoint, save_checkpoint
+from nascore import folders
+from nascore.errors import UserError, shorten, whole
+from nascore.loop import memory_errors
 from nascore.seeding import generator
+from nascore.threads import one_thread
 
 TENSORS = ("train", "train_labels", "test", "test_labels")
-SUFFIXES = (".jpg", ".jpeg", ".png")
-CACHE = ".nascore-cache.pt"
 # Mean and standard deviation of CIFAR-10 to the digits of the DARTS code; other sets are measured
 # when they are loaded.
 CIFAR10_STATISTICS = ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768))
@@ -33,7 +32,8 @@ class Images:
     device.
 
     `mean` and `std` per channel are of the training images in [0, 1]; `padding` (pixels) and `flip`
-    say which random crops and mirror images leave a label true.
+    say which random crops and mirror images leave a label true. `valid` is there where a user keeps
+    images for validation apart.
     """
 
     name: str
@@ -46,32 +46,51 @@ class Images:
     std: tuple[float, ...]
     padding: int
     flip: bool
+    valid: Tensor | None = None
+    valid_labels: Tensor | None = None
 
     @property
     def channels(self) -> int:
         return self.train.shape[1]
 
+    @property
+    def pixels(self) -> int:
+        """Of one image."""
+        return self.train.shape[2] * self.train.shape[3]
+
     def to(self, device: torch.device | str) -> "Images":
-        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+        held = {name: getattr(self, name) for name in (*TENSORS, "valid", "valid_labels")}
+        return replace(self, **{k: x if x is None else x.to(device) for k, x in held.items()})
 
     def validation_split(self, portion: float) -> "Images":
-        """The training images alone, as a set whose `test` is the last `portion` of them: for a
-        search, which must not see the test images. Loaders keep or make the order random, so a
-        cut is a fair split."""
+        """A set whose `test` is for validation, for a search, which must not see the test images: the
+        user's own where there are some, else the last `portion` of the training images. Loaders keep
+        or make the order random, so a cut is a fair split."""
+        if self.valid is not None:
+            held_out = {"test": self.valid, "test_labels": self.valid_labels}
+            return replace(self, **held_out, valid=None, valid_labels=None)
         least = next(n for n in count() if 2 <= round(portion * n) <= n - 2)
         if len(self.train) < least:
-            found = f"{len(self.train)} training images"
-            raise UserError(
-                f"{self.name}: {found}, too few to hold {portion:.0%} of them out; allowed: at least {least}"
-            )
+            found = f"{self.name}: {len(self.train)} training images"
+            few = f"too few to hold {portion:.0%} of them out"
+            raise UserError(f"{found}, {few}; allowed: at least {least}")
         cut = len(self.train) - round(portion * len(self.train))
-        parts = (
-            self.train[:cut],
-            self.train_labels[:cut],
-            self.train[cut:],
-            self.train_labels[cut:],
-        )
+        images, labels = self.train, self.train_labels
+        parts = (images[:cut], labels[:cut], images[cut:], labels[cut:])
         return replace(self, **dict(zip(TENSORS, parts)))
+
+    def fingerprint(self) -> dict:
+        """What tells this set from others, for config.json: its content, whatever its name."""
+        parts = [part for part in ("train", "valid", "test") if getattr(self, part) is not None]
+        content = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            for name in (part, f"{part}_labels"):
+                content.update(getattr(self, name).numpy(force=True).data)
+        counts = {part: len(getattr(self, part)) for part in parts}
+        name = os.path.realpath(self.name) if os.path.isdir(self.name) else self.name
+        about = {"name": name, "classes": list(self.classes)}
+        about["image"] = list(self.train.shape[1:])
+        return about | counts | {"flip": self.flip, "content": content.hexdigest()}
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
@@ -160,37 +179,73 @@ def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
 # --- loading --------------------------------------------------------------------------------------
 
 
-def load(name: str | Path, device: torch.device | str = "cpu") -> Images:
-    """`digits` (inside the package), a torchvision set by name (downloaded once), or a folder of
-    images (`train/CLASS/*.jpg|png`, `test/CLASS/*`). Raises `UserError`, one line, for what
-    cannot be loaded."""
-    if name == "digits":
-        return _digits().to(device)
-    if name in TORCHVISION:
-        return _torchvision(str(name)).to(device)
+@one_thread()
+def load(
+    name: "str | Path | Images",
+    device: torch.device | str = "cpu",
+    *,
+    image_size: int | None = None,
+    flip: bool | None = None,
+) -> Images:
+    """`digits` (inside the package), a torchvision set by name (downloaded once), a folder of images
+    (`folders` says how it is laid out), or `Images`, as they are or `image_size` pixels large. `flip` says whether
+    a mirrored image is one of its class (by default only digits are not). Raises `UserError`, one
+    line, for what cannot be loaded."""
+    if image_size is not None:
+        whole("--image-size", image_size, 4, 512)
+    if isinstance(name, Images):
+        images = _resized(name, image_size)
+    elif isinstance(name, str) and name == "digits":
+        images = _resized(_digits(), image_size)
+    elif isinstance(name, str) and name in TORCHVISION:
+        images = _resized(_torchvision(name), image_size)
+    else:
+        images = _folder(name, image_size)
+    if flip is not None:
+        images = replace(images, flip=flip)
+    return images.to(device)
+
+
+def _folder(name: str | Path, image_size: int | None) -> Images:
     if name == "nasbench201":
-        raise UserError(
-            "'nasbench201' is a table, not images; allowed here: digits, a torchvision set or a folder"
-        )
-    if not Path(name).is_dir():
-        allowed = ", ".join(("digits", *TORCHVISION))
-        raise UserError(
-            f"unknown data {shorten(str(name))}; allowed: {allowed}, or a folder with train/CLASS/ and test/CLASS/"
-        )
-    return _folder(Path(name)).to(device)
+        allowed = "digits, a torchvision set or a folder"
+        raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
+    if not isinstance(name, str | Path) or not str(name) or not os.path.isdir(name):
+        known = ", ".join(("digits", *TORCHVISION))
+        allowed = f"{known}, or a folder: {folders.LAYOUT}"
+        raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
+    with memory_errors("--image-size"):
+        listing, arrays = folders.load(Path(name), image_size)
+    parts = {part: torch.from_numpy(of_part) for part, of_part in arrays.items()}
+    labels = {part: torch.from_numpy(listing.labels(part)) for part in arrays}
+    tensors = (parts["train"], labels["train"], parts["test"], labels["test"])
+    images = _images(str(name), tensors, listing.classes, flip=True)
+    return replace(images, valid=parts.get("valid"), valid_labels=labels.get("valid"))
+
+
+def _resized(images: Images, side: int | None) -> Images:
+    if side is None or side == images.train.shape[2]:
+        return images
+    from torchvision.transforms.functional import resize
+
+    with memory_errors("--image-size"):
+        parts = {"train": images.train, "valid": images.valid, "test": images.test}
+        parts = {k: x if x is None else resize(x, [side, side]) for k, x in parts.items()}
+    return replace(images, **parts, padding=side // 8)
 
 
 def _images(
     name: str, tensors: Sequence[Tensor], classes: tuple[str, ...], flip: bool, statistics=None
 ) -> Images:
-    """Images whose `statistics`, where none are given, are those of the first 5,000 of them."""
+    """Images whose `statistics`, where none are given, are those of the first 5,000 of them, or of as
+    many as are 50 million numbers."""
     if statistics is None:
-        pixels = tensors[0][:5000].double() / 255
+        kept = min(5000, 1 + 50_000_000 // tensors[0][0].numel())
+        pixels = tensors[0][:kept].double() / 255
         std = pixels.std((0, 2, 3)).clamp(min=1e-3)  # a constant channel would divide by 0
         statistics = (tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist()))
-    return Images(
-        name, *tensors, classes, *statistics, padding=tensors[0].shape[-1] // 8, flip=flip
-    )
+    padding = tensors[0].shape[-1] // 8
+    return Images(name, *tensors, classes, *statistics, padding=padding, flip=flip)
 
 
 def _digits() -> Images:
@@ -219,7 +274,7 @@ def _torchvision(name: str) -> Images:
     import torchvision
 
     cls, parts, flip = TORCHVISION[name]
-    root = Path(os.environ.get("NASCORE_DATA", Path.home() / ".cache" / "nascore")) / name
+    root = Path(os.environ.get("NASCORE_DATA") or platformdirs.user_cache_path("nascore")) / name
     try:
         sets = [getattr(torchvision.datasets, cls)(root, download=True, **part) for part in parts]
     except (OSError, RuntimeError) as error:
@@ -238,95 +293,3 @@ def _torchvision(name: str) -> Images:
         tensors += [pixels.contiguous(), torch.as_tensor(labels).long()]
     classes = tuple(map(str, getattr(sets[0], "classes", range(10))))
     return _images(name, tensors, classes, flip, CIFAR10_STATISTICS if name == "cifar10" else None)
-
-
-def _folder(folder: Path) -> Images:
-    listing = {part: _list(folder / part) for part in ("train", "test")}
-    classes = tuple(listing["train"])
-    require(len(classes) > 1, f"classes in {folder / 'train'}", classes, "at least 2")
-    for name in listing["test"]:
-        require(
-            name in classes,
-            f"class in {folder / 'test'}",
-            name,
-            f"those in train/: {', '.join(classes)}",
-        )
-    cache, stamp = folder / CACHE, repr(listing)
-    try:
-        stored = load_checkpoint(cache)
-        if stored["stamp"] == stamp:
-            return Images(**stored["images"] | {"name": str(folder)})
-    except (UserError, LookupError, TypeError):
-        pass  # there is no cache, or it is damaged: it is made anew
-    images = _images(str(folder), _read_folder(folder, listing), classes, flip=True)
-    try:
-        save_checkpoint(cache, {"stamp": stamp, "images": vars(images)})
-    except (OSError, RuntimeError):
-        print(
-            f"nascore: cannot write {cache}: the images will be read again next time",
-            file=sys.stderr,
-        )
-    return images
-
-
-def _list(part: Path) -> dict[str, dict[str, int]]:
-    """class -> image -> when it was changed, which tells whether a cache is still true."""
-    listing = {}
-    for folder in sorted(part.glob("[!.]*/")) or [part / "CLASS"]:
-        found = os.scandir(folder) if folder.exists() else ()
-        images = sorted(
-            (e for e in found if e.name.lower().endswith(SUFFIXES)), key=lambda e: e.name
-        )
-        if not images:
-            raise UserError(f"{folder} holds no images; allowed: {', '.join(SUFFIXES)}")
-        listing[folder.name] = {e.name: e.stat(follow_symlinks=False).st_mtime_ns for e in images}
-    return listing
-
-
-def _read_folder(folder: Path, listing: dict) -> list[Tensor]:
-    label_of = {name: label for label, name in enumerate(listing["train"])}
-    train, test = (
-        [
-            (folder / part / name / image, label_of[name])
-            for name in classes
-            for image in classes[name]
-        ]
-        for part, classes in listing.items()
-    )
-    # Files lie class by class; every later split is a cut, so the order is made random here.
-    files = [
-        train[k]
-        for k in torch.randperm(len(train), generator=generator("folder", len(train))).tolist()
-    ] + test
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        sizes, images = zip(*pool.map(_read_image, [path for path, _ in files]))
-    first, last = min(sizes), max(sizes)
-    if first != last or not _taken_as_it_is(*first):
-        found = " to ".join(f"{width}x{height}" for width, height in dict.fromkeys((first, last)))
-        print(
-            f"nascore: {folder} has images of {found} pixels: all are resized to 32x32 (the shorter side, then the "
-            "centre); images of one size, square, a multiple of 4 and at most 256 are taken as they are",
-            file=sys.stderr,
-        )
-        images = [ImageOps.fit(image, (32, 32)) for image in images]
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    labels = torch.tensor([label for _, label in files])
-    return [pixels[: len(train)], labels[: len(train)], pixels[len(train) :], labels[len(train) :]]
-
-
-def _read_image(path: Path) -> tuple[tuple[int, int], Image.Image]:
-    """(width, height), and the image in three channels, resized at once where it must be:
-    photographs fit in memory."""
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = shorten(str(error).removesuffix(repr(str(path))), 60)
-        raise UserError(
-            f"{path} is not an image that can be read ({reason}): mend or remove it"
-        ) from None
-    return image.size, image if _taken_as_it_is(*image.size) else ImageOps.fit(image, (32, 32))
-
-
-def _taken_as_it_is(width: int, height: int) -> bool:
-    return width == height <= 256 and width % 4 == 0

@@ -1,6 +1,8 @@
 """The one kind of error that is the user's to mend: one line that says what was found and what
 is allowed."""
 
+import math
+import sys
 from collections.abc import Iterable, Mapping
 
 
@@ -9,7 +11,20 @@ class UserError(ValueError):
     with status 2."""
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(plain(message))
+
+
+def plain(text) -> str:
+    """`text` on one line that any terminal can show: what is no character (a control sequence in a file's name, a byte
+    that is no UTF-8) is written as Python writes it, `\\x1b`."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def say(text) -> None:
+    """One line on standard error, where there is one."""
+    if sys.stderr is not None:
+        print(f"nascore: {plain(text)}", file=sys.stderr)
 
 
 def shorten(value, limit: int = 60) -> str:
@@ -49,8 +64,17 @@ def whole(field: str, found, low: int, high: int, error: type[UserError] = UserE
     return found
 
 
+def number(field: str, found, low: float, high: float, error: type[UserError] = UserError) -> float:
+    """`found` as a float, which must be a finite number from `low` to `high`."""
+    good = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    require(
+        good and low <= found <= high, field, found, f"a number from {low:g} to {high:g}", error
+    )
+    return float(found)
+
+
 def look_up(known: Mapping, name: str, kind: str):
     """`known[name]`; an unknown name gets the list of those there are."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(f"unknown {kind} {shorten(name)}; allowed: {', '.join(known)}")
     return known[name]

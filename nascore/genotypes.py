@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Annotated, get_args, get_origin
 
 from nascore.errors import UserError, one_of, require, whole
+from nascore.files import check_format
 
 MAX_NODES = 100
 MAX_TEXT = 1_000_000
@@ -289,6 +290,11 @@ def from_json(text: str) -> Genotype:
             f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'"
         ) from None
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
+    try:
+        check_format(data, "genotype")
+    except UserError as error:
+        raise GenotypeError(str(error)) from None
+    data.pop("format", None)
     return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
 
 

@@ -15,12 +15,12 @@ from functools import reduce
 from random import Random
 
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
-from nascore.seeding import generator, one_thread, seeded
+from nascore.seeding import generator, seeded
+from nascore.threads import one_thread
 
 Decisions = Sequence[int]
 
@@ -301,5 +301,7 @@ def fit(
 
 def rank_correlation(predicted: Sequence[float], measured: Sequence[float]) -> float:
     """Spearman's; 0 where one of them is constant."""
+    from scipy.stats import spearmanr  # it takes a second to import
+
     varied = len(set(predicted)) > 1 and len(set(measured)) > 1
     return float(spearmanr(predicted, measured).statistic) if varied else 0.0

@@ -14,36 +14,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import torch
 
 from nascore import methods, spaces
+from nascore.answers import name_of
 from nascore.data import Images
 from nascore.data import load as load_images
-from nascore.errors import UserError, look_up, require, shorten, whole
+from nascore.errors import UserError, look_up, shorten, whole
 from nascore.estimators import Table, TrainChildren
+from nascore.files import write_json
 from nascore.genotypes import Genotype, to_json
-from nascore.loop import Progress, drive, memory_errors, write_json
+from nascore.knobs import check_field, knob
+from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
+from nascore.nets.convolutional import home
+from nascore.spaces import examine
+from nascore.threads import one_thread
 from nascore.training import RECIPES
 
 __all__ = ["Budget", "Progress", "Result", "Trial", "knob", "method", "methods_by_name", "run"]
-
-
-def knob(
-    default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()
-):
-    """A field of a `Budget`. The command line's option and the notebook's widget are both made
-    from it."""
-    metadata = {
-        "label": label,
-        "help": help,
-        "unit": unit,
-        "low": low,
-        "high": high,
-        "choices": choices,
-    }
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -61,34 +52,13 @@ class Budget:
     def preset(cls, name: str, **fields) -> "Budget":
         """The preset `name` with some fields replaced. Raises `UserError`, one line, for
         anything unknown."""
-        preset, known = (
-            look_up(cls.PRESETS, name, "budget"),
-            [f.name for f in dataclasses.fields(cls)],
-        )
+        preset = look_up(cls.PRESETS, name, "budget")
+        known = [f.name for f in dataclasses.fields(cls)]
         for unknown in set(fields) - set(known):
             raise UserError(
                 f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}"
             )
         return cls(**{**preset, **fields})
-
-
-def check_field(f: dataclasses.Field, value):
-    """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
-    low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
-    allowed = " or ".join(map(str, choices)) if choices else f"from {low} to {high}"
-    kind = {int: "a whole number ", float: "a number ", str: ""}[f.type]
-    try:
-        exact = f.type(value)
-        good = not isinstance(value, bool) and (f.type is str or float(value) == exact)
-    except (TypeError, ValueError, OverflowError):
-        exact, good = value, False
-    require(
-        good and (exact in choices if choices else low <= exact <= high),
-        f.name,
-        exact,
-        f"{kind}{allowed}",
-    )
-    return exact
 
 
 @dataclass(frozen=True)
@@ -103,10 +73,10 @@ class Trial:
 @dataclass(frozen=True)
 class Result:
     """What `run` found; `finished` is False when the search was stopped before its budget was
-    spent."""
+    spent, and there is no genotype and no reward when that was before its first step."""
 
-    genotype: Genotype
-    reward: float
+    genotype: Genotype | None
+    reward: float | None
     details: dict
     history: list[dict]
     seconds: float
@@ -133,6 +103,9 @@ def method(
     name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False
 ) -> Callable[[type], type]:
     """Class decorator: register a search method under `name`."""
+    for f in dataclasses.fields(budget):
+        if not f.metadata:
+            raise UserError(f"{budget.__name__}.{f.name}: declare it by knob(default, label, help)")
 
     def register(cls: type) -> type:
         _METHODS[name] = Method(name, cls, budget, space, one_shot)
@@ -183,90 +156,87 @@ def run(
     progress: bool | Callable[[Progress], None] = True,
     stop: Callable[[], bool] | None = None,
     checkpoint_seconds: float = 10.0,
+    threads: int | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
     **fields,
 ) -> Result:
     """Run one search and return what it found.
 
-    `space` is a name or any object with the methods of a space; `data` a name, a folder or
-    `Images`; `estimate` any callable from genotypes to rewards (multi-trial methods only); `budget`
-    a preset's name, or a `Budget`; `fields` replace single fields of the preset; `progress` may be
-    a callable that gets every `Progress`. With a `directory` the search can be stopped, killed and
-    resumed: on the CPU it ends in the same bits. Raises `UserError`.
+    `space` is a name or any object with the methods of a space; `data` a name, a folder or `Images`;
+    `image_size` and `flip` go to `data.load`; `estimate` is any callable from genotypes to rewards
+    (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields` replace single
+    fields of the preset; `progress` may be a callable that gets every `Progress`; `threads` is how
+    many PyTorch computes with, by default what the sizes of the search ask for.
+
+    With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
+    bits. What it is, is its content and not its names: a search is resumed if data, space, estimator
+    and budget are the same. Raises `UserError`.
     """
     entry = get(method)
-    if isinstance(budget, Budget):
-        budget = dataclasses.replace(budget, **fields)
-    else:
-        budget = entry.budget.preset(budget, **fields)
+    budget = _budget(entry, budget, fields)
     device = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
-    name = None if space == entry.space else _name(space)  # its own by name is its own
-    config = {
-        "method": method,
-        "space": name,
-        "data": _name(data),
-        "seed": seed,
-        "device": device.type,
-    }
-    config |= {"budget": dataclasses.asdict(budget)}
-    how = {
-        "resume": resume,
-        "progress": progress,
-        "stop": stop,
-        "checkpoint_seconds": checkpoint_seconds,
-    }
-    with memory_errors():
-        search = _build(entry, space, data, estimate, budget, seed, device)
+    directory = directory_named(directory)
+    if directory and not resume:
+        require_free(directory)
+    how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
+    how["checkpoint_seconds"] = checkpoint_seconds
+    with memory_errors(), one_thread():
+        space, data, estimate = _resolved(
+            entry, space, data, estimate, budget, image_size=image_size, flip=flip
+        )
+        config = {"method": method, "seed": seed, "device": device.type}
+        config |= _content(space, data, estimate) | {"budget": dataclasses.asdict(budget)}
+        search = _build(entry, space, data, estimate, budget, seed, device, threads)
+        defaults = {f.name: f.default for f in dataclasses.fields(budget)}
         began = time.monotonic()
-        finished = drive(search, directory=directory, config=config, **how)
-    if not search.history:
-        raise UserError("the search was stopped before its first step: nothing was found")
-    best, seconds, directory = search.best, time.monotonic() - began, directory and Path(directory)
+        finished = drive(search, directory=directory, config=config, defaults=defaults, **how)
+        seconds = time.monotonic() - began
+        if not search.history:  # it was stopped before its first step
+            return Result(None, None, {}, [], seconds, directory, False)
+        best = search.best
     if directory:
         write_json(directory / "genotype.json", json.loads(to_json(best.genotype)))
-    return Result(
-        best.genotype, best.reward, best.details, search.history, seconds, directory, finished
-    )
+    history = search.history
+    return Result(best.genotype, best.reward, best.details, history, seconds, directory, finished)
 
 
-def _name(value) -> str | None:
-    """How config.json, and with it --resume, tells spaces and data apart."""
-    if value is None or isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, Path) else getattr(value, "name", type(value).__name__)
+def _budget(entry: Method, budget: str | Budget, fields: dict) -> Budget:
+    if not isinstance(budget, Budget):
+        return entry.budget.preset(budget, **fields)
+    if not isinstance(budget, entry.budget):
+        found = f"the budget of another method, {type(budget).__name__}"
+        raise UserError(f"budget of {entry.name}: found {found}, allowed: {entry.budget.__name__}")
+    for name in fields.keys() - {f.name for f in dataclasses.fields(budget)}:
+        raise UserError(f"unknown field {shorten(name)} of the budget")
+    return dataclasses.replace(budget, **fields)
 
 
-def _build(entry: Method, space, data, estimate, budget: Budget, seed: int, device: torch.device):
+def _resolved(entry: Method, space, data, estimate, budget: Budget, **of_images):
+    """Space, data and estimator as objects, for names. Data are `Images`, where any are trained on, or
+    the name of a table."""
     table = isinstance(data, str) and data == "nasbench201"
-    if entry.one_shot:
-        if table:
-            instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder of images"
-            raise UserError(
-                f"{entry.name} trains on images and 'nasbench201' is a table; {instead}"
-            )
-        if estimate is not None:
-            raise UserError(
-                f"{entry.name} is its own estimator; an estimate goes with multi-trial methods"
-            )
-        return entry.build(
-            _space(space, entry, budget), _images(data, device), budget, seed, device
-        )
-    if estimate is None and table:
+    if entry.one_shot and table:
+        instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder"
+        raise UserError(f"{entry.name} trains on images and {data!r} is a table; {instead}")
+    if entry.one_shot and estimate is not None:
+        alone = f"{entry.name} is its own estimator"
+        raise UserError(f"{alone}; an estimate goes with multi-trial methods")
+    if table and estimate is None:
         estimate = Table()
-        if space is not None and _name(space) != estimate.space:
+        name = space if isinstance(space, str) else examine.name_of(space)
+        if space is not None and name != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
-            raise UserError(f"space {_name(space)!r} was asked for, but {held}")
+            raise UserError(f"space {name!r} was asked for, but {held}")
         space = estimate.space
-    space = _space(space, entry, budget)
     if estimate is None:
-        recipe = dataclasses.replace(
-            RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
+        data = load_images(data, **of_images)
+    elif any(value is not None for value in of_images.values()):
+        raise UserError(
+            "--image-size, --no-flip: found with no images, allowed: where some are trained on"
         )
-        how = {"validation": budget.validation, "seconds": budget.child_seconds or None}
-        how |= {"last_epochs": min(budget.last_epochs, recipe.epochs)}
-        sizes = (recipe, budget.channels, budget.cells, space.skeleton)
-        estimate = TrainChildren(_images(data, device), *sizes, seed, device, **how)
-    return entry.build(space, estimate, budget, seed)
+    return _space(space, entry, budget), data, estimate
 
 
 def _space(space, entry: Method, budget: Budget):
@@ -275,5 +245,58 @@ def _space(space, entry: Method, budget: Budget):
     return spaces.get(space or entry.space) if space is None or isinstance(space, str) else space
 
 
-def _images(data, device: torch.device) -> Images:
-    return data if isinstance(data, Images) else load_images(data, device=device)
+def _content(space, data, estimate: Callable | None) -> dict:
+    """What a search is, as far as its budget does not say, for config.json."""
+    about = {"space": examine.examine(space), "data": None, "estimator": None}
+    if isinstance(data, Images):
+        about["data"] = data.fingerprint()
+    elif isinstance(estimate, Table):
+        about["data"] = {"name": data}
+    if estimate is not None:
+        about["estimator"] = {"name": name_of(estimate)}
+    return about
+
+
+def _build(
+    entry: Method,
+    space,
+    data,
+    estimate,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    threads: int | None = None,
+):
+    """The search. Children are trained where there is no other estimator."""
+    space, data, estimate = _resolved(entry, space, data, estimate, budget)
+    if entry.one_shot:
+        return entry.build(space, data.to(device), budget, seed, device)
+    if estimate is None:
+        recipe = dataclasses.replace(
+            RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
+        )
+        estimate = TrainChildren(
+            data.to(device),
+            recipe,
+            budget.channels,
+            budget.cells,
+            _skeleton(space),
+            seed,
+            device,
+            validation=budget.validation,
+            seconds=budget.child_seconds or None,
+            last_epochs=min(budget.last_epochs, recipe.epochs),
+            threads=threads or 1,
+        )
+        estimate.check(example(space))
+    return entry.build(space, estimate, budget, seed)
+
+
+def _skeleton(space) -> str:
+    """How the architectures of a space are stacked: as it says, or as one of them is at home."""
+    return getattr(space, "skeleton", None) or home(example(space))["skeleton"]
+
+
+def example(space) -> Genotype:
+    """An architecture of the space."""
+    return examine.decode(space, examine.walk(space, Random(0))[0])

@@ -27,15 +27,3 @@ def seeded(*place: int | str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(*place))
         yield
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more threads, and on a busy machine lose much; and the
-    order of sums, with it every bit, does not depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,16 +1,19 @@
 """Recipes, and the one loop that trains a network from scratch."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore.data import Batches, Images
-from nascore.errors import UserError, look_up, whole
+from nascore.errors import UserError, look_up, one_of
+from nascore.files import FORMAT
+from nascore.knobs import check_field, knob
 from nascore.loop import Progress
 from nascore.seeding import generator
+from nascore.threads import fitting, using_threads, with_its_threads
 
 
 @dataclass(frozen=True)
@@ -20,22 +23,29 @@ class Recipe:
     as many), and the regularisation. `drop_path` grows linearly from 0 over the epochs (DARTS,
     appendix A.2.1)."""
 
-    channels: int
-    cells: int
-    epochs: int
-    batch_size: int
-    learning_rate: float = 0.025
-    final_learning_rate: float = 0.0
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 3e-4
-    clip: float = 5.0
-    cutout: int = 0
-    auxiliary_weight: float = 0.0
-    drop_path: float = 0.0
-    period: int = 0
+    channels: int = knob(MISSING, "channels", "width of the first cell", low=1, high=4096)
+    cells: int = knob(MISSING, "cells", "depth, reductions included", low=1, high=200)
+    epochs: int = knob(MISSING, "epochs", "passes over the images", low=1, high=100_000)
+    batch_size: int = knob(MISSING, "batch size", "images in a minibatch", low=2, high=100_000)
+    learning_rate: float = knob(
+        0.025, "learning rate", "at the start of the cosine", low=0, high=10
+    )
+    final_learning_rate: float = knob(0.0, "last learning rate", "of the cosine", low=0, high=10)
+    momentum: float = knob(0.9, "momentum", "of SGD", low=0, high=0.999)
+    nesterov: bool = knob(False, "Nesterov", "momentum looks ahead")
+    weight_decay: float = knob(3e-4, "weight decay", "of SGD", low=0, high=1)
+    clip: float = knob(5.0, "clip", "largest norm of the gradient; 0: none", low=0, high=1e6)
+    cutout: int = knob(0, "cutout", "side of the square that is cut out, pixels", low=0, high=512)
+    auxiliary_weight: float = knob(
+        0.0, "auxiliary weight", "of the auxiliary head's loss; 0: no head", low=0, high=10
+    )
+    drop_path: float = knob(0.0, "drop path", "probability at the end", low=0, high=0.99)
+    period: int = knob(
+        0, "period", "epochs of the first cosine; 0: one for all", low=0, high=100_000
+    )
 
 
+DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 RECIPES = {
     # DARTS, appendix A.2.1 and cnn/train.py: 20 cells of width 36 for 600 epochs.
     "darts-cifar": Recipe(36, 20, 600, 96, cutout=16, auxiliary_weight=0.4, drop_path=0.2),
@@ -64,18 +74,13 @@ RECIPES = {
 }
 
 
-def recipe_named(name: str, **sizes) -> Recipe:
-    """The recipe `name` with the given sizes (channels, cells, epochs, batch_size) where they
-    are not None. Raises `UserError`."""
-    recipe, sizes = (
-        look_up(RECIPES, name, "recipe"),
-        {key: v for key, v in sizes.items() if v is not None},
-    )
-    for key, value in sizes.items():
-        whole(
-            key, value, 2 if key == "batch_size" else 1, 100_000
-        )  # one image alone has no batch statistics
-    return replace(recipe, **sizes)
+def recipe_named(name: str, **changes) -> Recipe:
+    """The recipe `name` with the given fields, where they are not None. Raises `UserError`."""
+    recipe, known = look_up(RECIPES, name, "recipe"), {f.name: f for f in fields(Recipe)}
+    kept = {key: value for key, value in changes.items() if value is not None}
+    for key in kept:
+        one_of("field of a recipe", key, known)
+    return replace(recipe, **{key: check_field(known[key], v) for key, v in kept.items()})
 
 
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
@@ -112,6 +117,7 @@ class Training:
         self.optimizer = torch.optim.SGD(
             self.parameters, lr=recipe.learning_rate, **how, foreach=True
         )
+        self.threads = fitting(network, recipe.batch_size, images.pixels)
         self.steps, self.history = 0, []
         self.sums = torch.zeros(
             3, device=self.device, dtype=torch.float64
@@ -125,6 +131,7 @@ class Training:
     def done(self) -> bool:
         return self.steps >= self.total
 
+    @with_its_threads
     def step(self) -> Progress:
         """One minibatch; at the end of an epoch a row with the mean loss and accuracy on the
         augmented images."""
@@ -165,7 +172,7 @@ class Training:
             )
         self.sums.zero_()
         metrics = {"epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy}
-        self.history.append({"step": self.steps, **metrics})
+        self.history.append({"format": FORMAT, "step": self.steps, **metrics})
         return metrics
 
     def state_dict(self) -> dict:
@@ -185,12 +192,16 @@ class Training:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images, batch_size: int = 500) -> tuple[float, float]:
+def evaluate(
+    network: nn.Module, images: Images, batch_size: int = 500, threads: int | None = None
+) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy in [0, 1] on `images.test`, not augmented."""
     network.eval()
     loss = correct = 0.0
-    for pixels, labels in zip(images.test.split(batch_size), images.test_labels.split(batch_size)):
-        logits = network(images.normalise(pixels))
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        correct += (logits.argmax(1) == labels).sum().item()
+    batches = zip(images.test.split(batch_size), images.test_labels.split(batch_size))
+    with using_threads(threads or fitting(network, batch_size, images.pixels)):
+        for pixels, labels in batches:
+            logits = network(images.normalise(pixels))
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            correct += (logits.argmax(1) == labels).sum().item()
     return loss / len(images.test), correct / len(images.test)

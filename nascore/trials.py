@@ -1,16 +1,21 @@
 """What multi-trial methods share: propose architectures, have them evaluated, learn from their
 rewards; and what those share whose architectures a controller writes."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import index
 
 import torch
 
+from nascore.answers import Estimate, evaluate
 from nascore.controllers import Controller
-from nascore.estimators import Estimate, evaluate
+from nascore.errors import UserError
+from nascore.genotypes import to_json
 from nascore.search import Budget, Progress, Trial, knob
-from nascore.seeding import generator, one_thread, seeded
+from nascore.seeding import generator, seeded
+from nascore.spaces.examine import decode
+from nascore.threads import one_thread, with_its_threads
 from nascore.training import RECIPES
 
 Decisions = tuple[int, ...]
@@ -45,28 +50,32 @@ class TrialBudget(Budget):
 
 
 class MultiTrial:
-    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)`
-    says which architectures come next, and `learn` gets them with their rewards once all of them
-    are in. A step asks for as many children as the estimator takes `at_once` (1 if it does not
-    say); a row of the history is a child."""
+    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says
+    which architectures come next, and `learn` gets them with their rewards once all of them are in.
+
+    A step is one architecture, and a row of the history. The estimator is asked for all that were
+    proposed together in one call, or for as many as it takes `at_once`; its answers wait their turn.
+    """
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
         self.space, self.estimate, self.budget, self.seed = space, estimate, budget, seed
-        self.decisions: list[
-            Decisions
-        ] = []  # of everything proposed; the last may still wait for their rewards
+        self.decisions: list[Decisions] = []  # of everything proposed; the last may await rewards
         self.rewards: list[float] = []
+        self.failed: list[bool] = []  # of those with a reward: whether it stands for an error
+        self.answers: list[Estimate] = []  # of the next ones
         self.history: list[dict] = []
         self.total = budget.trials  # what the progress counts to
         self.best: Trial | None = None
+        self.best_at = 0
         self.batch_start = 0  # of what was proposed together last
+        self.threads = 1  # a controller is small; a child has its own number
 
     def propose(self, count: int) -> list[Decisions]:
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there
-        is needs nothing."""
+        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there is needs
+        nothing."""
 
     def metrics(self) -> dict[str, float]:
         """What the method says about the batch in hand, in each row of the history."""
@@ -76,44 +85,65 @@ class MultiTrial:
     def done(self) -> bool:
         return len(self.rewards) >= self.budget.trials
 
+    @with_its_threads
     def step(self) -> Progress:
         if len(self.rewards) == len(self.decisions):
             self.batch_start = len(self.decisions)
             count = min(self.budget.children, self.budget.trials - self.batch_start)
             self.decisions += [tuple(map(index, decisions)) for decisions in self.propose(count)]
-        born, together = len(self.rewards), getattr(self.estimate, "at_once", 1)
-        genotypes = [self.space.decode(decisions) for decisions in self.decisions[born:][:together]]
-        for genotype, answer in zip(genotypes, evaluate(self.estimate, genotypes)):
-            progress = self._record(genotype, answer)
+        if not self.answers:
+            self.answers = self.evaluate(self.decisions[len(self.rewards) :])
+        progress = self._record(self.answers.pop(0))
         if len(self.rewards) == len(self.decisions):
             self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
         return progress
 
-    def _record(self, genotype, answer: Estimate) -> Progress:
+    def evaluate(self, decisions: Sequence[Decisions]) -> list[Estimate]:
+        """The answers for as many of `decisions` as the estimator takes in a call."""
+        together = getattr(self.estimate, "at_once", None) or len(decisions)
+        return evaluate(self.estimate, [decode(self.space, one) for one in decisions[:together]])
+
+    def _record(self, answer: Estimate) -> Progress:
+        at = len(self.rewards)
+        genotype = decode(self.space, self.decisions[at])
         error = {"error": answer.error} if answer.error else {}
-        if self.best is None or answer.reward > self.best.reward:
-            self.best = Trial(genotype, answer.reward, {**answer.details, **error})
-            self.best_at = len(self.rewards)
+        merit = (not answer.error, answer.reward)  # what failed never beats what worked
+        if self.best is None or merit > (not self.failed[self.best_at], self.best.reward):
+            self.best = Trial(genotype, answer.reward, answer.details | error)
+            self.best_at = at
         self.rewards.append(answer.reward)
-        metrics = {"best": self.best.reward, **self.metrics(), **error}
+        self.failed.append(bool(answer.error))
+        metrics = {"best": self.best.reward, **self.metrics(), "details": answer.details} | error
         progress = Progress(len(self.rewards), self.total, genotype, answer.reward, metrics)
         self.history.append(progress.row())
         return progress
 
     def state_dict(self) -> dict:
-        best = self.best and {"at": self.best_at, "details": self.best.details}
-        state = {"decisions": list(self.decisions), "history": list(self.history), "best": best}
-        return state | {"batch_start": self.batch_start}
+        return {
+            "decisions": list(self.decisions),
+            "history": list(self.history),
+            "answers": [asdict(answer) for answer in self.answers],
+            "best": self.best and self.best_at,
+            "batch_start": self.batch_start,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         self.decisions, self.history = list(state["decisions"]), list(state["history"])
         self.rewards = [row["reward"] for row in self.history]
+        self.failed = ["error" in row for row in self.history]
+        self.answers = [Estimate(**answer) for answer in state["answers"]]
         self.batch_start = state["batch_start"]
-        if best := state["best"]:
-            self.best_at = at = best["at"]
-            self.best = Trial(
-                self.space.decode(self.decisions[at]), self.rewards[at], best["details"]
-            )
+        if state["best"] is not None:
+            self.best_at = state["best"]
+            self.best = self._trial(self.best_at)
+
+    def _trial(self, at: int) -> Trial:
+        row = self.history[at]
+        genotype = decode(self.space, self.decisions[at])
+        if json.loads(to_json(genotype)) != row["genotype"]:  # another space under the same name
+            raise UserError(f"step {at + 1}: its decisions mean another architecture now")
+        error = {"error": row["error"]} if "error" in row else {}
+        return Trial(genotype, row["reward"], row["details"] | error)
 
 
 def moving_average(average: float | None, values: Sequence[float], decay: float) -> float:

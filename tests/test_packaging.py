@@ -18,10 +18,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 
 # The house, from the bottom up: a file imports only what stands above it here.
-HOUSE = """errors workers genotypes published spaces/space spaces/chains spaces/cells spaces/counting seeding loop data
-nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure nets/supernet nets/shared
-training estimators controllers predictors search trials methods bench show/drawing show/together show/chart
-show/plots show/widgets cli""".split()
+HOUSE = """errors files knobs own workers threads seeding genotypes published spaces/space spaces/chains spaces/cells
+spaces/examine spaces/counting loop pictures folders data nets/depthwise nets/operations nets/blocks nets/skeletons
+nets/convolutional nets/measure nets/supernet nets/shared training answers estimators controllers predictors search
+trials methods bench show/drawing show/together show/chart show/plots show/widgets cli""".split()
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------------

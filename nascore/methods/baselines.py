@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from random import Random
 
 from nascore import search
+from nascore.errors import UserError
 from nascore.search import knob
+from nascore.spaces import examine
 from nascore.trials import Decisions, MultiTrial, TrialBudget
 
 _PRESETS = {
@@ -36,7 +38,11 @@ class EvolutionBudget(TrialBudget):
         "full": {**_PRESETS["full"], "population_size": 100, "sample_size": 25},
     }
     children: int = knob(
-        1, "children", "born of the same population, and trained together", low=1, high=10_000
+        1,
+        "children",
+        "born of the same population; several are trained at the same time, 1 keeps workers idle",
+        low=1,
+        high=10_000,
     )
     population_size: int = knob(
         10, "population", "the latest architectures: they have children", low=1, high=10_000
@@ -73,11 +79,17 @@ class RandomSearch(Baseline):
         self.size, self.seen = space.size(), set()
 
     def propose_one(self) -> Decisions:
-        decisions = tuple(self.space.sample(self.generator))
-        while decisions in self.seen and len(self.seen) < self.size:
+        left = self.size - len(self.seen)
+        # A uniform sample needs size / left draws for a new one; fifty times as many it never needs.
+        draws = 1_000 + 50 * self.size // max(left, 1)
+        for _ in range(draws):
             decisions = tuple(self.space.sample(self.generator))
-        self.seen.add(decisions)
-        return decisions
+            if left <= 0 or decisions not in self.seen:
+                self.seen.add(decisions)
+                return decisions
+        found = f"nothing new in {draws:,} draws after {len(self.seen):,} different ones"
+        name = examine.name_of(self.space)
+        raise UserError(f"space {name}: sample() gave {found}, and size() says {self.size:,}")
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
@@ -90,10 +102,15 @@ class RegularizedEvolution(Baseline):
     good it is, so the population is the latest `population_size` architectures; the first are
     drawn at random."""
 
+    def __init__(self, space, estimate, budget: EvolutionBudget, seed: int):
+        super().__init__(space, estimate, budget, seed)
+        if not callable(getattr(space, "mutate", None)):
+            raise UserError(f"evolution: space {examine.name_of(space)} has no method mutate")
+
     def propose_one(self) -> Decisions:
         born, alive = len(self.rewards), self.budget.population_size
         if born < alive:
             return tuple(self.space.sample(self.generator))
         candidates = self.generator.choices(range(born - alive, born), k=self.budget.sample_size)
-        parent = max(candidates, key=self.rewards.__getitem__)
+        parent = max(candidates, key=lambda k: (not self.failed[k], self.rewards[k]))
         return tuple(self.space.mutate(self.decisions[parent], self.generator))

@@ -23,6 +23,7 @@ from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
+from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
 
 Tensors = Sequence[Tensor]
@@ -210,6 +211,7 @@ class DARTS:
         self.supernet.to(device, memory_format=torch.channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
+        self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
         self.weights = list(self.supernet.parameters())  # the alphas are not among them
         decay = {"weight_decay": budget.weight_decay}
         self.weight_optimizer = torch.optim.SGD(
@@ -231,6 +233,7 @@ class DARTS:
     def done(self) -> bool:
         return self.steps >= self.total
 
+    @with_its_threads
     def step(self) -> Progress:
         epoch = self.steps // self.train_batches.per_epoch
         rate = cosine(
@@ -259,6 +262,7 @@ class DARTS:
         self.history.append(progress.row())
         return progress
 
+    @with_its_threads
     def descend_architecture(self, train, valid, xi: float) -> dict[str, Tensor]:
         """Step (a) of Algorithm 1: alpha by Adam on equation 7."""
         seen: dict[str, Tensor] = {}
@@ -305,6 +309,7 @@ class DARTS:
 
         return loss
 
+    @with_its_threads
     def descend_weights(self, train) -> Tensor:
         """Step (b) of Algorithm 1: w by SGD on the training loss."""
         self.weight_optimizer.zero_grad()

@@ -35,7 +35,8 @@ from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
-from nascore.seeding import generator, one_thread, seeded
+from nascore.seeding import generator, seeded
+from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
 from nascore.trials import moving_average
 
@@ -225,6 +226,7 @@ class ENAS:
             self.supernet = shared_network(space, *sizes).to(
                 device, memory_format=torch.channels_last
             )
+        self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
         self.weights = list(self.supernet.parameters())
         sgd = dict(
             momentum=budget.momentum, nesterov=budget.momentum > 0, weight_decay=budget.weight_decay
@@ -293,6 +295,7 @@ class ENAS:
     def done(self) -> bool:
         return self.steps >= self.total
 
+    @with_its_threads
     def step(self) -> Progress:
         epoch, k = divmod(self.steps, self.per_epoch)
         shared = k < self.train_batches.per_epoch
@@ -316,6 +319,7 @@ class ENAS:
         drawn = [torch.randint(n, (count,), generator=random) for n in self.space.choices]
         return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
 
+    @with_its_threads
     def train_shared(self, epoch: int, k: int):
         """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture
         drawn for it (M = 1). What the architecture does not use has no gradient and stays."""
@@ -392,6 +396,7 @@ class ENAS:
         p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
         return skip_prior(p, self.budget.skip_target).sum(1).mean() / (self.space.layers - 1)
 
+    @with_its_threads
     @torch.no_grad()
     def accuracy(self, genotype, minibatch: int) -> float:
         """With the shared weights, on one minibatch of validation images."""
@@ -413,7 +418,9 @@ class ENAS:
         """The derived architecture; its reward is the accuracy of the shared weights on all
         validation images."""
         genotype = self.derive()
-        (reward,) = SharedWeights(self.supernet, self.images, self.budget.batch_size)([genotype])
+        estimate = SharedWeights(self.supernet, self.images, self.budget.batch_size)
+        estimate.threads = self.threads
+        (reward,) = estimate([genotype])
         details = Table().row(genotype) if self.space.name == "nasbench201" else {}
         return Trial(genotype, reward, details)
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nascore import spaces
-from nascore.estimators import evaluate
+from nascore.answers import evaluate
 from nascore.genotypes import canonical
 from nascore.loop import memory_errors
 from nascore.predictors import (
@@ -238,11 +238,11 @@ class PNAS(MultiTrial):
             row |= {"predicted": self.predicted[at], "fit_correlation": self.fit_correlation}
         return row
 
-    def _record(self, genotype, answer):
+    def _record(self, answer):
         at = len(self.rewards)
         if at and len(self.decisions[at]) > len(self.decisions[at - 1]):
             self.best = None  # a new level
-        return super()._record(genotype, answer)
+        return super()._record(answer)
 
     def state_dict(self) -> dict:
         more = {

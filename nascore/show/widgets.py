@@ -18,6 +18,7 @@ import nascore
 from nascore import search
 from nascore.data import TORCHVISION
 from nascore.errors import UserError, look_up
+from nascore.knobs import kind_of
 from nascore.search import Progress, Result
 from nascore.show.drawing import GREY, draw
 from nascore.show.plots import COLOURS
@@ -39,7 +40,9 @@ def control(field: dataclasses.Field, value) -> ipywidgets.Widget:
     if about["choices"]:
         return ipywidgets.Dropdown(options=about["choices"], **options)
     bounded, step = (
-        (ipywidgets.BoundedIntText, 1) if field.type is int else (ipywidgets.BoundedFloatText, None)
+        (ipywidgets.BoundedIntText, 1)
+        if kind_of(field) is int
+        else (ipywidgets.BoundedFloatText, None)
     )
     return bounded(min=about["low"], max=about["high"], step=step, **options)
 
@@ -97,10 +100,14 @@ class SearchPanel(ipywidgets.VBox):
             else ("digits", "nasbench201", *TORCHVISION)
         )
         text = "a name, or a folder of images"
+        named = not isinstance(data, str | Path)  # images that were made, not loaded
         self.source = ipywidgets.Combobox(
-            description="data", tooltip=text, options=names, value=search._name(data)
+            description="data",
+            tooltip=text,
+            options=names,
+            value=getattr(data, "name", "") if named else str(data),
         )
-        self.source.disabled = not isinstance(data, str | Path)
+        self.source.disabled = named
         self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
         self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
@@ -183,9 +190,9 @@ class SearchPanel(ipywidgets.VBox):
             view.refresh()
             view.show(self.result.genotype)
             ending = "done" if self.result.finished else "stopped"
-            self.status.value = (
-                f"{ending} after {self.result.seconds:.1f} s: reward {self.result.reward:.4f}"
-            )
+            reward = self.result.reward
+            found = "nothing was found" if reward is None else f"reward {reward:.4f}"
+            self.status.value = f"{ending} after {self.result.seconds:.1f} s: {found}"
         except (
             Exception
         ) as error:  # in a thread nobody would see it: the panel is where the user looks

@@ -7,15 +7,15 @@ and `levels` are optional.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from nascore.errors import UserError, look_up, shorten
+from nascore.errors import UserError, look_up, require, shorten
 from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
 from nascore.spaces.chains import Chains, Macro
 from nascore.spaces.space import Space, Token
 
-__all__ = ["SPACES", "Blocks", "CellSpace", "Chains", "Macro", "Space", "Token", "get"]
+__all__ = ["SPACES", "Blocks", "CellSpace", "Chains", "Macro", "Space", "Token", "get", "register"]
 
 DARTS_PRIMITIVES = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -86,6 +86,16 @@ SPACES = {
     "nas-rl": nas_rl, "nasnet": nasnet, "pnas": pnas, "enas-macro": enas_macro, "enas-micro": enas_micro,
     "darts": darts, "nasbench201": nasbench201,
 }  # fmt: skip
+
+
+def register(name: str, make: Callable[..., Space]) -> None:
+    """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name again
+    replaces it."""
+    require(
+        isinstance(name, str) and name.isprintable() and name, "name of a space", name, "a word"
+    )
+    require(callable(make), f"space {name}", make, "a function that makes it")
+    SPACES[name] = make
 
 
 def get(name: str, **sizes) -> Space:

@@ -1,0 +1,128 @@
+"""What an estimator answers, checked where it enters: a number of any kind becomes a float, what a
+checkpoint could not keep is refused, and one line names the estimator, what came, what is allowed.
+
+A child that failed, and a reward that is no number (NaN), is recorded and the search goes on; it
+never beats one that worked. A number that is no accuracy (percent, a negative) is refused at once:
+some methods could not take it, and would notice only after hours.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from nascore.errors import UserError, shorten
+from nascore.genotypes import Genotype
+from nascore.loop import StepFailed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`reward` is an accuracy in [0, 1]; `seconds` is what it took; `details` may hold whatever else
+    was measured, numbers, texts, lists and dictionaries of them; `error` says what went wrong with an
+    architecture that got no reward."""
+
+    reward: float
+    seconds: float = 0.0
+    details: dict = field(default_factory=dict)
+    error: str | None = None
+
+
+def name_of(estimate: Callable) -> str:
+    """How config.json, and with it --resume, tells estimators apart: by the `name` that one has, or
+    by its type, or function, and module."""
+    name = getattr(estimate, "name", None)
+    if isinstance(name, str):
+        return name
+    if isinstance(estimate, partial):
+        return name_of(estimate.func)
+    named = estimate if inspect.isroutine(estimate) else type(estimate)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
+    """Ask any estimator for the rewards of `genotypes`. Raises `StepFailed`, one line, for an answer
+    that cannot be and for an estimator that fails: what was answered before is kept."""
+    who = f"the estimator {name_of(estimate)}"
+    try:
+        answers = estimate(genotypes)
+    except UserError as error:
+        raise StepFailed(str(error)) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StepFailed(f"{who} raised {shorten(reason, 200)}") from error
+    if isinstance(answers, np.ndarray | Tensor):
+        answers = list(answers) if answers.ndim else answers.item()
+    if not isinstance(answers, list | tuple):
+        allowed = f"a list of {len(genotypes)} rewards, one an architecture"
+        raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
+    if len(answers) != len(genotypes):
+        raise StepFailed(f"{who} gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
+    return [_checked(answer, who) for answer in answers]
+
+
+def _checked(answer, who: str) -> Estimate:
+    if not isinstance(answer, Estimate):
+        answer = Estimate(answer)
+    error = answer.error
+    if isinstance(error, BaseException):
+        error = f"{type(error).__name__}: {error}"
+    if not isinstance(error, str | None):
+        raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
+    seconds = _number(answer.seconds, "seconds", who)
+    if not 0 <= seconds < math.inf:
+        raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
+    reward = _number(answer.reward, "reward", who)
+    if not math.isfinite(reward):
+        error, reward = error or f"the reward was {reward}", 0.0
+    if not 0 <= reward <= 1:
+        allowed = "a fraction from 0 to 1 (not percent)"
+        raise StepFailed(f"{who}: reward {reward:g}, allowed: {allowed}, or NaN where it failed")
+    if not isinstance(answer.details, dict):
+        raise StepFailed(f"{who}: details {shorten(answer.details)}, allowed: a dictionary")
+    try:
+        details = storable(answer.details, "details")
+    except RecursionError:
+        raise StepFailed(f"{who}: details that hold themselves, allowed: numbers, texts") from None
+    except TypeError as problem:
+        raise StepFailed(f"{who}: {problem}") from None
+    return Estimate(reward, seconds, details, error and storable(error, "error"))
+
+
+def _number(value, field: str, who: str) -> float:
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        numbers = value.reshape(-1).tolist()
+        value = numbers[0] if len(numbers) == 1 else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        allowed = "a number, or an Estimate"
+        raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def storable(value, field: str):
+    """`value` in Python's own types, as JSON and a checkpoint keep them: what comes from NumPy or
+    PyTorch is turned into numbers and lists, and a number that is not finite into None. Raises
+    `TypeError`, which names the field, for anything else."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        value = value.tolist()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str):
+        return str(value).encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [storable(item, f"{field}[{k}]") for k, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {str(key): storable(item, f"{field}[{key!r}]") for key, item in value.items()}
+    allowed = "numbers (of 64 bits), texts, lists and dictionaries of them"
+    raise TypeError(f"{field} is {shorten(value)}, allowed: {allowed}")

@@ -1,0 +1,90 @@
+"""Files that are whole or not there, and that say which version of their format they have.
+
+An older format opens for ever; a newer one is refused in one line.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from nascore.errors import UserError, plain, shorten
+
+FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
+
+
+def write_whole(path: Path, write: Callable) -> None:
+    """`write(file)` under a temporary name, sync, rename: whatever happens, `path` holds a whole
+    file, old or new. A link stays, and what it points to is replaced; what is no file (a pipe, a
+    terminal) is written to as it is."""
+    path = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            with open(path, "wb") as file:
+                write(file)
+            return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """A rename itself must reach the disk too, where the system knows how."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):  # some file systems cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """What a process that was killed left while it wrote a file of one of these names."""
+    ours = re.compile(f"({'|'.join(map(re.escape, names))})\\.[0-9]+\\.tmp")
+    for path in folder.iterdir():
+        if ours.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping) -> None:
+    """`value` as JSON with the version of its format."""
+    text = json.dumps({"format": FORMAT, **value}, indent=2) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:
+    """`value` as read from `file`, of this format or an older one. Raises `UserError`."""
+    found = value.get("format", 0)  # 0: before there were versions
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise UserError(f"{file}: format {shorten(found)}, allowed: a whole number to {FORMAT}")
+    if found > FORMAT:
+        known = f"this one reads formats to {FORMAT}"
+        raise UserError(f"{file} was written by a newer nascore (format {found}; {known}): update")
+    return value
+
+
+def read_rows(path: str | os.PathLike) -> list[dict]:
+    """The rows of a history.jsonl or timing.jsonl, a line each. Raises `UserError`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    for row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: found {shorten(row)}, allowed: an object a line")
+        check_format(row, plain(path))
+    return rows

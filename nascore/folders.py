@@ -1,0 +1,311 @@
+"""A folder of the user's own images: what is in it, which part is what, read once and then cached.
+
+    FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, and FOLDER/val/CLASS/*.jpg if you like
+    FOLDER/CLASS/*.jpg: of each class four fifths are trained on, the rest is the test
+
+Sub-folders of a class belong to it. Nothing is left out in silence, but for what a Mac, Windows or an
+archive puts beside the images: hidden files and folders, empty files.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import platformdirs
+import torch
+from PIL import Image, ImageOps
+
+from nascore import pictures
+from nascore.errors import UserError, require, say
+from nascore.files import FORMAT, write_whole
+from nascore.seeding import generator
+
+LAYOUT = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
+PARTS = {
+    "train": ("train", "training"),
+    "valid": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
+SIDE = 32  # pixels, of images that are not alike
+
+
+class File(NamedTuple):
+    """An image; `stamp` tells whether it is still the same."""
+
+    path: str
+    stamp: tuple[int, ...]
+    label: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds: its classes, in natural order, and the images of each part."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    parts: dict[str, list[File]]
+
+    def stamp(self) -> str:
+        """Of the names, sizes, times and places on the disk of all images."""
+        start = len(str(self.folder))  # however the folder was named
+        rows = [
+            (part, path[start:], stamp, label)
+            for part, files in self.parts.items()
+            for path, stamp, label in files
+        ]
+        return _digest(repr((self.classes, rows)))
+
+    def labels(self, part: str) -> np.ndarray:
+        """(N,) int64, in the order of the images."""
+        return np.array([file.label for file in self.parts[part]], dtype=np.int64)
+
+
+def load(folder: Path, side: int | None = None) -> tuple[Listing, dict[str, np.ndarray]]:
+    """What there is in `folder`, and the images of each part, uint8 (N, 3, H, W), from the cache where
+    they did not change; `side` pixels large, or as they are, if they are alike. Raises `UserError`,
+    one line."""
+    try:
+        listing = listing_of(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+    cache = cache_of(folder, side)
+    images = _cached(cache, listing)
+    if images is None:
+        images = _read(listing, side)
+        _store(cache, listing, images)
+    return listing, images
+
+
+# --- what there is ---------------------------------------------------------------------------------
+
+
+def natural(name: str) -> list:
+    """A key that puts 2 before 10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
+
+
+def listing_of(folder: Path) -> Listing:
+    """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
+    left_out: Counter[str] = Counter()
+    places = _parts(folder)
+    found = {part: _classes(place, left_out) for part, place in places.items()}
+    classes = tuple(found["train"])
+    require(len(classes) > 1, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
+    parts = {}
+    for part, of_part in found.items():
+        for name in of_part:
+            known = f"those in train/: {', '.join(classes)}"
+            require(name in classes, f"class in {places[part]}", name, known)
+        labelled = ((label, of_part.get(name, ())) for label, name in enumerate(classes))
+        parts[part] = [File(*file, label) for label, files in labelled for file in files]
+    if places == {"train": folder}:
+        parts = _split(folder, parts["train"])
+    # Files lie class by class; every later split is a cut, so the order is made random here.
+    parts["train"] = _shuffled(parts["train"], "folder", len(parts["train"]))
+    if left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+        files = "files" if left_out.total() > 1 else "file"
+        read = " ".join(pictures.SUFFIXES)
+        say(f"{folder}: {left_out.total()} {files} left out: {reasons}; read are {read}")
+    return Listing(folder, classes, parts)
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """The folders of train, valid and test images; that of train is `folder` itself where the classes
+    lie there. What is for validation is the test where there is no other."""
+    places: dict[str, Path] = {}
+    for place in _folders(folder):
+        for part in (part for part, names in PARTS.items() if place.name.lower() in names):
+            twice = places.setdefault(part, place)
+            found = f"{twice.name}/ and {place.name}/"
+            require(twice == place, f"the {part} part of {folder}", found, "one of them")
+    a_class_of_that_name = len(places) == 1 and not any(map(_folders, places.values()))
+    if not places or a_class_of_that_name:
+        return {"train": folder}
+    if "test" not in places and "valid" in places:
+        places["test"] = places.pop("valid")
+    if not {"train", "test"} <= places.keys():
+        found = ", ".join(f"{place.name}/" for place in places.values())
+        raise UserError(f"{folder}: found {found} alone, allowed: {LAYOUT}")
+    return {part: places[part] for part in PARTS if part in places}
+
+
+def _folders(place: Path) -> list[Path]:
+    with os.scandir(place) as entries:
+        names = [e.name for e in entries if not _junk(e.name) and _is_folder(e)]
+    return [place / name for name in sorted(names, key=lambda name: (natural(name), name))]
+
+
+def _junk(name: str) -> bool:
+    return name.startswith(".") or name in JUNK
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def _classes(part: Path, left_out: Counter) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
+    """The images of each class: the path of each, and what tells whether it is the same as before."""
+    folders = _folders(part)
+    if not folders:
+        raise UserError(f"{part} holds no folder of a class, allowed: {LAYOUT}")
+    beside = (n for n in os.listdir(part) if n.lower().endswith(pictures.SUFFIXES))
+    left_out["beside the classes"] += sum(not _junk(name) for name in beside)
+    classes = {}
+    for folder in folders:
+        before = left_out.copy()
+        classes[folder.name] = sorted(_images(str(folder), left_out, set()))
+        if not classes[folder.name]:
+            others = ", ".join(f"{n} {reason}" for reason, n in (left_out - before).items())
+            found = f"{folder} holds no images{' but ' * bool(others)}{others}"
+            raise UserError(f"{found}; allowed: {', '.join(pictures.SUFFIXES)}")
+    left_out += Counter()  # forgets what was never met
+    return classes
+
+
+def _images(folder: str, left_out: Counter, seen: set) -> Iterator[tuple[str, tuple[int, ...]]]:
+    here = os.stat(folder)
+    if (here.st_dev, here.st_ino) in seen:  # a link to a folder around it
+        return
+    seen.add((here.st_dev, here.st_ino))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if _junk(entry.name):
+                continue
+            if _is_folder(entry):
+                yield from _images(entry.path, left_out, seen)
+            elif suffix not in pictures.SUFFIXES:
+                left_out[suffix or "without a suffix"] += 1
+            elif (found := _stat(entry)).st_size:
+                yield entry.path, _stamp(found)
+
+
+def _stat(entry: os.DirEntry) -> os.stat_result:
+    """Of what a link points to."""
+    try:
+        found = entry.stat()
+    except OSError as error:
+        raise pictures.unreadable(entry.path, error.strerror) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise pictures.unreadable(entry.path, "no regular file")
+    return found
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    times = (found.st_mtime_ns, found.st_ctime_ns)
+    return (found.st_size, *times, found.st_ino, found.st_dev)
+
+
+def _split(folder: Path, files: list[File]) -> dict[str, list[File]]:
+    """Four fifths of each class to train on, the rest to test on, whatever the seed of a run."""
+    parts: dict[str, list[File]] = {"train": [], "test": []}
+    for label, of_class in groupby(files, key=lambda file: file.label):
+        order = _shuffled(list(of_class), "split", label)
+        require(len(order) > 1, f"images of class {label} in {folder}", len(order), "at least 2")
+        count = max(1, round(len(order) / 5))
+        parts["test"] += order[:count]
+        parts["train"] += order[count:]
+    share = f"{len(parts['train'])} images to train on, {len(parts['test'])} to test on"
+    say(f"{folder} has no train/ and test/: of each class a fifth is the test ({share})")
+    return parts
+
+
+def _shuffled(files: list[File], *place: int | str) -> list[File]:
+    order = torch.randperm(len(files), generator=generator(*place))
+    return [files[k] for k in order.tolist()]
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def _read(listing: Listing, side: int | None) -> dict[str, np.ndarray]:
+    paths = [file.path for files in listing.parts.values() for file in files]
+    ends = np.cumsum([len(files) for files in listing.parts.values()])[:-1]
+    images = np.split(_pictures(listing.folder, paths, side), ends)
+    return dict(zip(listing.parts, images))
+
+
+def _pictures(folder: Path, paths: Sequence[str], side: int | None) -> np.ndarray:
+    """(N, 3, H, W), uint8."""
+
+    def read(path: str) -> tuple[tuple[int, int], Image.Image]:
+        image = pictures.read(path)
+        fits = side is None and taken_as_it_is(*image.size)
+        return image.size, image if fits else _fit(image, side or SIDE)  # photographs fit in memory
+
+    with pictures.quietly(), ThreadPoolExecutor() as pool:  # decoding releases Python's lock
+        sizes, images = zip(*pool.map(read, paths))
+    alike = min(sizes) == max(sizes)
+    if side is None and not (alike and taken_as_it_is(*sizes[0])):
+        extremes = dict.fromkeys((min(sizes), max(sizes)))
+        found = " to ".join(f"{width}x{height}" for width, height in extremes)
+        how = f"resized to {SIDE}x{SIDE} (the shorter side, then the centre)"
+        which = "images of one size, square, a multiple of 4 and at most 256 are taken as they are"
+        other = "--image-size chooses another"
+        say(f"{folder} has images of {found} pixels: all are {how}; {which}, {other}")
+        images = [_fit(image, SIDE) for image in images]
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+
+
+def _fit(image: Image.Image, side: int) -> Image.Image:
+    return image if image.size == (side, side) else ImageOps.fit(image, (side, side))
+
+
+def taken_as_it_is(width: int, height: int) -> bool:
+    return width == height <= 256 and width % 4 == 0
+
+
+# --- the cache -------------------------------------------------------------------------------------
+
+
+def cache_of(folder: Path, side: int | None) -> Path:
+    """Where the images of a folder are kept: not among them, but in the user's cache folder."""
+    name = _digest(repr((str(folder.resolve()), side)))
+    return platformdirs.user_cache_path("nascore") / "folders" / f"{name}.npz"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _store(cache: Path, listing: Listing, images: dict[str, np.ndarray]) -> None:
+    about = np.array(json.dumps({"format": FORMAT, "stamp": listing.stamp()}))
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache, lambda file: np.savez(file, about=about, **images))
+    except OSError as error:
+        reason = f"({error.strerror}): the images will be read again next time"
+        say(f"cannot write the cache {cache} {reason}")
+
+
+def _cached(cache: Path, listing: Listing) -> dict[str, np.ndarray] | None:
+    """What the cache holds, if that is whole and of these very images: NumPy's own format, which is
+    read without any pickle, with the checksums of the zip file that it is. Labels are not in it."""
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            about = json.loads(stored["about"].item())
+            if (about["format"], about["stamp"]) != (FORMAT, listing.stamp()):
+                return None
+            images = {part: stored[part] for part in listing.parts}
+    except Exception:  # there is none, or it is damaged: it is made anew
+        return None
+    counts = {part: len(files) for part, files in listing.parts.items()}
+    shapes = {of_part.shape[1:] for of_part in images.values()}
+    good = len(shapes) == 1 and len(shape := shapes.pop()) == 3 and shape[0] == 3
+    good = good and all(of_part.dtype == np.uint8 for of_part in images.values())
+    return images if good and {part: len(x) for part, x in images.items()} == counts else None

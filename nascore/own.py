@@ -1,0 +1,57 @@
+"""The user's own methods, spaces and operations for the command line: `--import my_nas.py`."""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from nascore.errors import UserError, shorten
+
+
+def load(name: str) -> ModuleType:
+    """Run a file, or import a dotted module, which registers what it brings. Raises `UserError`, one
+    line that says where the fault is."""
+    try:
+        module = _from_file(Path(name)) if name.endswith(".py") else _named(name)
+    except (Exception, SystemExit) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        if isinstance(error, SyntaxError):
+            place = f"{Path(error.filename or name).name}, line {error.lineno}"
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"--import {name}: {shorten(reason, 200)} ({place})") from None
+    _send_by_value(module)
+    return module
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserError("there is no such file")
+    name = f"imported_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _find_modules_in(path.resolve().parent)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _named(name: str) -> ModuleType:
+    _find_modules_in(Path.cwd())
+    return importlib.import_module(name)
+
+
+def _find_modules_in(folder: Path) -> None:
+    """At the end: a user's random.py does not hide Python's."""
+    if os.fspath(folder) not in sys.path:
+        sys.path.append(os.fspath(folder))
+
+
+def _send_by_value(module: ModuleType) -> None:
+    """Worker processes get the module's functions themselves: they could not import it."""
+    from joblib.externals import cloudpickle
+
+    cloudpickle.register_pickle_by_value(module)

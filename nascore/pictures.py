@@ -1,0 +1,122 @@
+"""An image file as a viewer shows it: whatever its depth, transparency, orientation and palette, it
+becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
+"""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from nascore.errors import UserError, shorten
+
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "TIFF",
+)  # of GIF, TIFF and the others the first frame
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jpe", ".jfif")
+MOST_PIXELS = 64_000_000
+PAPER = (255, 255, 255)  # what is seen through a transparent picture
+# TIFF's tags and values that say what a number means.
+BITS = ExifTags.Base.BitsPerSample
+PHOTOMETRIC = ExifTags.Base.PhotometricInterpretation
+SAMPLES = ExifTags.Base.SampleFormat
+UNSIGNED = 1
+WHITE_IS_ZERO = 0
+
+
+def read(path: str | Path) -> Image.Image:
+    """The picture in `path`, 8-bit RGB. Raises `UserError`, one line, for what is none."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("no regular file")
+        with Image.open(path, formats=FORMATS) as file:
+            width, height = file.size
+            if width * height > MOST_PIXELS:
+                millions = MOST_PIXELS // 1_000_000
+                raise ValueError(f"{width} x {height} pixels, allowed: {millions} million")
+            return as_shown(file)
+    except Exception as error:  # a decoder that is fed rubbish may raise anything
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise unreadable(path, reason.replace(repr(str(path)), "it")) from None
+
+
+def unreadable(path: str | Path, reason: str) -> UserError:
+    """The line for a file that has the name of an image and is none."""
+    line = f"{path} is not an image that can be read ({shorten(reason, 120)[1:-1]})"
+    return UserError(f"{line}: mend or remove it; allowed: {', '.join(FORMATS)}")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def as_shown(image: Image.Image) -> Image.Image:
+    """`image` upright, in 8-bit RGB, on white paper where it is transparent."""
+    _bring_key_to_eight_bits(image)
+    image.load()
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    image = _upright(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, PAPER)
+        return Image.alpha_composite(paper, image).convert("RGB")
+    if image.mode == "LAB":
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    return image.convert("RGB")
+
+
+def _bring_key_to_eight_bits(image: Image.Image) -> None:
+    """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
+    key = image.info.get("transparency")
+    depth = image.tile[0].args if image.format == "PNG" and image.tile else None
+    if isinstance(key, int) and depth in ("L;2", "L;4"):
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[depth]
+    elif isinstance(key, tuple) and depth == "RGB;16B":
+        image.info["transparency"] = tuple(part >> 8 for part in key)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a viewer shows a picture whose EXIF data are damaged as it is stored
+        return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits (I;16), of 32 (I) and in floats from 0 to 1 (F) as grey of 8."""
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})  # of TIFF
+    bits = tags.get(BITS, (16,))[0]
+    if image.mode == "F":
+        shown = (values.clip(0, 1) * 255).round()
+    elif tags.get(SAMPLES, (UNSIGNED,))[0] == UNSIGNED:
+        shown = values.astype(np.int64) % 2**bits >> (bits - 8)  # Pillow's 32 bits have a sign
+    else:
+        shown = values.clip(0) >> (bits - 9)
+    flat = shown.min() == shown.max() and values.min() < values.max()
+    if image.mode == "F" and not 0 <= values.min() <= values.max() <= 1 or bits > 16 and flat:
+        found = f"{bits}-bit values from {values.min():g} to {values.max():g}"
+        raise ValueError(f"{found}: save it with 8 or 16 bits a value")
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        shown = 255 - shown
+    grey = Image.fromarray(shown.astype(np.uint8))
+    key = image.info.get("transparency")  # the value that is transparent
+    if isinstance(key, int):
+        grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    grey.getexif().update(image.getexif())
+    return grey

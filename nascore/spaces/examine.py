@@ -1,0 +1,98 @@
+"""Is it a space? What any object must answer before a search may use it, and what tells two apart."""
+
+import hashlib
+import operator
+from collections.abc import Sequence
+from numbers import Integral
+from random import Random
+
+from nascore.errors import UserError, require, shorten
+from nascore.genotypes import Genotype, to_json
+
+METHODS = ("choices_at", "decode", "size", "sample")
+WALKS = 20  # architectures that are looked at
+LONGEST = 10_000  # decisions of one
+
+
+def name_of(space) -> str:
+    name = getattr(space, "name", None)
+    return name if isinstance(name, str) else type(space).__name__
+
+
+def ask(space, method: str, *arguments):
+    """`space.method(*arguments)`. Raises `UserError`, one line, where the space fails."""
+    try:
+        return getattr(space, method)(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        call = f"{method}({', '.join(map(shorten, arguments))})"
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"space {name_of(space)}: {call} raised {shorten(reason, 200)}") from error
+
+
+def options(space, prefix: Sequence[int]) -> int:
+    """How many options the decision after `prefix` has."""
+    found = ask(space, "choices_at", prefix)
+    try:
+        count = operator.index(found)
+    except TypeError:
+        count = -1
+    field = f"space {name_of(space)}: choices_at({shorten(list(prefix))})"
+    require(count >= 0, field, found, "a whole number from 0 on (0: complete)")
+    return count
+
+
+def decode(space, decisions: Sequence[int]) -> Genotype:
+    """The genotype that `decisions` mean."""
+    genotype = ask(space, "decode", decisions)
+    field = f"space {name_of(space)}: decode({shorten(list(decisions))})"
+    require(isinstance(genotype, Genotype), field, genotype, "a genotype")
+    return genotype
+
+
+def walk(space, random: Random) -> tuple[list[int], list[int]]:
+    """The decisions of an architecture, each one drawn from those that are open, and how many those
+    were."""
+    prefix: list[int] = []
+    counts: list[int] = []
+    while count := options(space, prefix):
+        prefix.append(random.randrange(count))
+        counts.append(count)
+        if len(prefix) > LONGEST:
+            what = f"choices_at is not 0 after {LONGEST:,} decisions"
+            raise UserError(f"space {name_of(space)} has no end: {what}")
+    return prefix, counts
+
+
+def examine(space) -> dict:
+    """Look at a few architectures of `space`; what tells it from others, for config.json: its size, its
+    operations by name, and a digest of what decisions mean. Raises `UserError`, one line, for what is
+    no space."""
+    if not all(callable(getattr(space, method, None)) for method in METHODS):
+        allowed = f"a name, or an object with {', '.join(METHODS)} (and encode, mutate)"
+        raise UserError(f"space: found {shorten(space)}, allowed: {allowed}")
+    size = ask(space, "size")
+    good = isinstance(size, Integral) and size > 0
+    require(good, f"space {name_of(space)}: size()", size, "a whole number from 1 on")
+    random, digest = Random(0), hashlib.blake2b(digest_size=16)
+    for _ in range(WALKS):
+        decisions, counts = walk(space, random)
+        genotype = decode(space, decisions)
+        digest.update(repr((decisions, counts, to_json(genotype))).encode())
+    _look_at(space, ask(space, "sample", Random(0)))
+    primitives = getattr(space, "primitives", None)
+    about = {"name": name_of(space), "size": str(size)}
+    if primitives is not None:
+        about["operations"] = list(map(str, primitives))
+    return about | {"meaning": digest.hexdigest()}
+
+
+def _look_at(space, sample) -> None:
+    """A sample must be decisions of this space."""
+    field = f"space {name_of(space)}: sample()"
+    try:
+        decisions = [operator.index(decision) for decision in sample]
+    except TypeError:
+        require(False, field, sample, "a list of decisions, whole numbers")
+    decode(space, decisions)

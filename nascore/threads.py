@@ -1,0 +1,72 @@
+"""How many threads PyTorch computes with: part of a run, decided by the size of its work and not by
+the machine, since the order of sums, and with it every bit, depends on it.
+
+Threads that wait for work spin: beside another busy process they take the cores from each other, and
+a step of small tensors takes ten to thirty times as long. Small work gains nothing from a second
+thread (the measurements: `notebooks/runs/threads.json`), so it has one.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import torch
+from torch import nn
+
+LARGE = 1_000_000  # numbers in the first map of a minibatch from which a second thread pays
+
+_lock = threading.Lock()
+_depth = 0  # blocks that are open, of all of Python's threads
+_own = 0  # PyTorch's number outside of them
+_local = threading.local()  # the number in the block that a thread is in
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with `count` threads in the block; then the process has its own number back.
+    (PyTorch keeps a number for each of Python's threads, and one that new ones begin with.)"""
+    global _depth, _own
+    with _lock:
+        if _depth == 0:
+            _own = torch.get_num_threads()
+        _depth += 1
+    before = getattr(_local, "count", None)
+    _use(count)
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            _use(before if before is not None else _own)
+            _local.count = before
+
+
+def _use(count: int) -> None:
+    _local.count = count
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
+def one_thread():
+    """For what is always small: a controller, a predictor, a child."""
+    return using_threads(1)
+
+
+def with_its_threads(method: Callable) -> Callable:
+    """A method that computes with as many threads as its object says (`self.threads`)."""
+
+    @wraps(method)
+    def wrapped(self, *arguments, **options):
+        with using_threads(self.threads):
+            return method(self, *arguments, **options)
+
+    return wrapped
+
+
+def fitting(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
+    """How many threads the work on minibatches of `batch_size` images of so many pixels has: one, or
+    two where the map of the network's first convolution, the largest there is, is large."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    convolutions = (m.out_channels for m in modules if isinstance(m, nn.Conv2d))
+    return 2 if batch_size * pixels * next(convolutions, 1) >= LARGE else 1
