@@ -252,7 +252,7 @@ def train(
                 skeleton=skeleton,
                 auxiliary=recipe.auxiliary_weight > 0,
             )
-        network.check(*images.train.shape[2:])
+        network.check(images.train.shape)
         loop = training.Training(network, images, recipe, seed)
         config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
         config |= {"data": images.fingerprint(), "seed": seed}

@@ -17,6 +17,7 @@ from nascore.errors import UserError, one_of, require, whole
 from nascore.files import check_format
 
 MAX_NODES = 100
+MAX_INPUTS = 1_000  # of all nodes of a cell
 MAX_TEXT = 1_000_000
 
 # Names as published; `nets.operations.register` adds a user's own.
@@ -141,6 +142,9 @@ class Cell:
 
     def __post_init__(self):
         _conform(self)
+        inputs = sum(len(node.inputs) for node in self.nodes)
+        allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
+        _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
         for i, node in enumerate(self.nodes):  # a node reads only states that exist already
             _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i - 1)
         _within("concat", self.concat, 0, self.n_inputs + len(self.nodes) - 1, "state")

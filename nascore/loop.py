@@ -31,6 +31,7 @@ from nascore.genotypes import Genotype, to_json
 # Whatever a run writes: a directory that holds one of these belongs to a run, or to its user.
 NAMES = ("checkpoint.pt", "config.json", "history.jsonl", "timing.jsonl")
 NAMES += ("genotype.json", "genotype.svg", "result.json")
+NAMED_ONLY = ("data's name", "space's name")  # what they are, is their content
 LINE_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 
@@ -230,9 +231,8 @@ def _flat(config: dict) -> dict:
         elif key in ("budget", "recipe"):
             flat |= value
         else:
-            named = key == "data"  # whatever its name, data are their content
-            kept = {name: part for name, part in value.items() if not (named and name == "name")}
-            flat |= {f"{key}'s {name}": part for name, part in kept.items()}
+            parts = {f"{key}'s {name}": part for name, part in value.items()}
+            flat |= {name: part for name, part in parts.items() if name not in NAMED_ONLY}
     return flat
 
 

@@ -25,6 +25,10 @@ def finished(search):
     return search
 
 
+def half(genotypes):
+    return [0.5 for _ in genotypes]
+
+
 def incumbents(cls, budget) -> np.ndarray:
     """(seeds, queries): the 200-epoch test accuracy of the best cell by 12-epoch validation."""
     found = np.empty((SEEDS, len(QUERIES)))
@@ -87,7 +91,7 @@ def test_five_hundred_queries_take_less_than_two_seconds(method, tmp_path):
 
 def test_random_search_repeats_nothing_until_it_has_seen_everything():
     space = spaces.get("darts", nodes=1, primitives=("none", "skip_connect", "sep_conv_3x3"))
-    search = finished(RandomSearch(space, lambda genotypes: [0.5], RandomBudget(trials=40), seed=0))
+    search = finished(RandomSearch(space, half, RandomBudget(trials=40), seed=0))
     assert space.size() == 16 and len(set(search.decisions[:16])) == 16
     assert len(search.history) == 40
     everything = finished(RandomSearch(BENCH, TABLE, RandomBudget(trials=5**6), seed=0))
@@ -156,9 +160,9 @@ def test_the_history_has_the_plain_reward_and_the_genotype_as_json():
 
 
 def test_a_child_that_failed_is_a_trial_with_an_error_and_the_search_goes_on():
-    answers = iter([Estimate(0.0, error="it diverged"), 0.7, Estimate(float("nan")), 0.6])
+    answers = [Estimate(0.0, error="it diverged"), 0.7, Estimate(float("nan")), 0.6]
     space = spaces.get("darts")
-    search = finished(RandomSearch(space, lambda genotypes: [next(answers)], RandomBudget(trials=4), seed=0))
+    search = finished(RandomSearch(space, lambda genotypes: answers, RandomBudget(trials=4), seed=0))
     assert [row["reward"] for row in search.history] == [0.0, 0.7, 0.0, 0.6]
     assert search.history[0]["error"] == "it diverged" and search.history[2]["error"] == "the reward was nan"
     assert search.best.reward == 0.7 and search.best.details == {}
@@ -184,7 +188,7 @@ def test_a_space_of_ones_own_works_with_both():
             return [1 - d if i == place else d for i, d in enumerate(decisions)]
 
     for cls, budget in ((RandomSearch, RandomBudget), (RegularizedEvolution, EvolutionBudget)):
-        search = finished(cls(Bits(), lambda genotypes: [0.5], budget(trials=30), seed=0))
+        search = finished(cls(Bits(), half, budget(trials=30), seed=0))
         assert len(search.history) == 30 and all(type(d) is int for one in search.decisions for d in one)
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.nets.blocks import AuxiliaryHead, AuxiliaryPool
 from nascore.nets.convolutional import NETWORKS, Network, drop_path, home
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN
 from nascore.nets.skeletons import reductions
@@ -163,8 +165,29 @@ def test_the_auxiliary_head_speaks_in_training_only(stem, side, small, batch_nor
     assert logits.shape == auxiliary.shape == (2, 5)
     assert network.auxiliary_after == 2 and network.eval()(images(2, 3, side, side)).shape == (2, 5)
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network.auxiliary.modules()) == batch_norms
-    with pytest.raises(UserError, match="auxiliary head: found 4 x 4 at its place, allowed: maps of"):
-        network.train()(images(2, 3, small, small))
+    assert network.train()(images(2, 3, small, small))[1].shape == (2, 5)
+
+
+def test_the_auxiliary_head_pools_as_the_authors_do_and_maps_of_other_sizes_evenly():
+    for kernel, stride in ((2, 3), (2, 2), (4, 3), (6, 3)):
+        pool, head = AuxiliaryPool(kernel, stride), AuxiliaryHead(3, 5, kernel, stride).eval()
+        for side in (1, 2, 4, 7, 8, 10, 14, 16, 20, 22, 33):
+            x = torch.rand(2, 3, side, side)
+            plain = F.avg_pool2d(x, 5, stride) if side >= 5 else None
+            if plain is not None and plain.shape[2] == kernel:
+                assert torch.equal(pool(x), plain)
+            else:
+                assert torch.equal(pool(x), F.adaptive_avg_pool2d(x, kernel))
+            assert head(x).shape == (2, 5)
+
+
+def test_a_network_of_too_many_operations_is_refused_before_it_is_built():
+    node = Node((0, 1), ("skip_connect", "skip_connect"))
+    cell = Cell((node,) * 100, (101,))
+    genotype = CellGenotype(cell, cell)
+    assert Network(genotype, channels=1, cells=20)
+    with pytest.raises(UserError, match="found 51 cells of up to 200 operations, allowed: 10,000 operations in all"):
+        Network(genotype, channels=1, cells=51)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 
 from nascore import loop
 from nascore.errors import UserError
+from nascore.files import FORMAT
 from nascore.loop import Progress, drive, load_checkpoint, memory_errors, save_checkpoint
 
 
@@ -56,7 +57,7 @@ def test_a_finished_run_leaves_its_history_times_and_configuration(tmp_path):
     ]
     assert lines(folder / "history.jsonl") == counter.history
     assert [row["step"] for row in lines(folder / "timing.jsonl")] == list(range(1, 7))
-    assert json.loads((folder / "config.json").read_text()) == {"what": "count"}
+    assert json.loads((folder / "config.json").read_text()) == {"format": FORMAT, "what": "count"}
 
 
 @pytest.mark.parametrize("crash_at", range(1, 7))

@@ -177,17 +177,11 @@ def test_the_search_ends_when_the_last_level_is_evaluated_and_its_progress_count
 @pytest.mark.parametrize("stop_at", [3, 9, 17, 25])
 def test_a_search_stopped_anywhere_goes_on_to_the_same_bits(tmp_path, stop_at):
     def run(**options):
-        return nascore.run("pnas", estimate=count, budget=QUICK, progress=False, seed=3, **options)
+        return nascore.run("pnas", estimate=convolutions, budget=QUICK, progress=False, seed=3, **options)
 
-    def count(genotypes):
-        asked.extend(genotypes)
-        return convolutions(genotypes)
-
-    asked = []
-    whole = run()
-    asked.clear()
-    run(directory=tmp_path, stop=lambda: len(asked) >= stop_at)
-    assert len(asked) < 26
+    whole, steps = run(), iter(range(26))
+    stopped = run(directory=tmp_path, stop=lambda: next(steps) == stop_at)
+    assert len(stopped.history) == stop_at and not stopped.finished
     resumed = run(directory=tmp_path, resume=True)
     assert resumed.history == whole.history and resumed.genotype == whole.genotype and len(whole.history) == 26
 

@@ -215,21 +215,30 @@ def test_relu_comes_before_the_pool():
 
 
 @pytest.mark.parametrize(
-    "stem, side, after, kernel, small, said",
+    "stem, side, after, kernel, others",
     [
-        ("cifar", 32, 2, 4, 8, "found 4 x 4 at its place, allowed: maps of 14 to 16 pixels"),
-        ("imagenet", 224, 4, 4, 320, "found 20 x 20 at its place, allowed: maps of 14 to 16 pixels"),
-        ("imagenet-large", 331, 4, 6, 224, "found 14 x 14 at its place, allowed: maps of 20 to 22 pixels"),
+        ("cifar", 32, 2, 4, (8, 64, 97)),
+        ("imagenet", 224, 4, 4, (64, 320)),
+        ("imagenet-large", 331, 4, 6, (64, 224)),
     ],
 )
-def test_the_auxiliary_head_stands_before_the_second_reduction(stem, side, after, kernel, small, said):
+def test_the_auxiliary_head_stands_before_the_second_reduction(stem, side, after, kernel, others):
     network = nasnet(channels=4, cells=5, classes=5, stem=stem, auxiliary=True, device="meta").train()
     assert network.auxiliary_after == after and network.cells[after + 1].cell is GENOTYPES["nasnet-a"].reduce
     assert network.auxiliary.features[5].kernel_size == (kernel, kernel)
-    logits, auxiliary = network(torch.empty(2, 3, side, side, device="meta"))
-    assert logits.shape == auxiliary.shape == (2, 5)
-    with pytest.raises(UserError, match=f"auxiliary head: {said}"):
-        network(torch.empty(2, 3, small, small, device="meta"))
+    for pixels in (side, *others):  # images of other sizes than the paper's, too
+        logits, auxiliary = network(torch.empty(2, 3, pixels, pixels, device="meta"))
+        assert logits.shape == auxiliary.shape == (2, 5)
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet", "imagenet-large"])
+def test_batch_norm_adds_what_the_authors_code_does(stem):
+    """nasnet_cifar_arg_scope has an epsilon of 1e-5, nasnet_mobile_arg_scope and nasnet_large_arg_scope 1e-3, which
+    PNASNet uses too (tensorflow/models, slim)."""
+    for name, skeleton in (("nasnet-a", "nasnet"), ("pnasnet-5", "pnasnet")):
+        network = Network(GENOTYPES[name], 4, 3, skeleton=skeleton, stem=stem, auxiliary=True)
+        found = {module.eps for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+        assert found == {1e-5 if stem == "cifar" else 1e-3}
 
 
 # --- ScheduledDropPath ---

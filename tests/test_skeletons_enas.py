@@ -9,7 +9,6 @@ from torch import nn
 
 from nascore import spaces
 from nascore.data import load
-from nascore.errors import UserError
 from nascore.estimators import train_children
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
 from nascore.nets.convolutional import Network
@@ -59,10 +58,9 @@ def test_an_enas_cell_puts_out_its_loose_ends_and_halves_without_relu():
 def test_enas_has_an_auxiliary_head_after_the_cell_that_follows_the_second_reduction():
     network = enas(cells=8, auxiliary=True, classes=7).train()
     assert network.auxiliary_after == 6 and network.head[-1].bias is network.auxiliary.classifier.bias is None
-    logits, auxiliary = network(images(2, 3, 32, 32))
-    assert logits.shape == auxiliary.shape == (2, 7)
-    with pytest.raises(UserError, match="auxiliary head: found 2 x 2 at its place, allowed: maps of 8 to 10 pixels"):
-        network(images(2, 3, 8, 8))
+    for side in (32, 8, 64):
+        logits, auxiliary = network(images(2, 3, side, side))
+        assert logits.shape == auxiliary.shape == (2, 7)
     network = enas(cells=5)
     network.drop_path = 0.4
     dropped = []

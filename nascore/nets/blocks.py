@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import genotypes
-from nascore.errors import UserError
 from nascore.nets import operations
 from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
 
@@ -215,12 +214,26 @@ class Macro(nn.Module):
         return states[-1]
 
 
+class AuxiliaryPool(nn.Module):
+    """A 5x5 average pool of `stride` where that brings a map to `side` x `side`, as on the papers' images;
+    from maps of other sizes, the averages of as many even parts."""
+
+    def __init__(self, side: int, stride: int):
+        super().__init__()
+        self.side, self.stride = side, stride
+        self.known = range(5 + stride * (side - 1), 5 + stride * side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.size(2) in self.known and x.size(3) in self.known:
+            return F.avg_pool2d(x, 5, self.stride)
+        return F.adaptive_avg_pool2d(x, self.side)
+
+
 class AuxiliaryHead(nn.Module):
-    """A second classifier on a middle map, which a 5x5 pool of `stride` must bring to `kernel` x
-    `kernel`: features (B, 768), then logits (B, classes). In ENAS's (`same`) the last
-    convolution keeps the map, which is then averaged, the classifier has no bias, and no weight
-    learns: the authors' optimizer is not given them, so that the head passes gradients on as it
-    was drawn."""
+    """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`: features
+    (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which
+    is then averaged, the classifier has no bias, and no weight learns: the authors' optimizer is not
+    given them, so that the head passes gradients on as it was drawn."""
 
     def __init__(
         self,
@@ -232,28 +245,17 @@ class AuxiliaryHead(nn.Module):
         same: bool = False,
     ):
         super().__init__()
-        self.sides = range(5 + stride * (kernel - 1), 5 + stride * kernel)
-        first = [
-            nn.ReLU(),
-            nn.AvgPool2d(5, stride),
-            nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
-        ]
-        last = (
-            SameConv(128, 768, (kernel,) * 2, (1, 1))
-            if same
-            else nn.Conv2d(128, 768, kernel, bias=False)
-        )
+        pool = AuxiliaryPool(kernel, stride)
+        project = nn.Conv2d(channels, 128, 1, bias=False)
+        if same:
+            last = SameConv(128, 768, (kernel, kernel), (1, 1))
+        else:
+            last = nn.Conv2d(128, 768, kernel, bias=False)
+        first = [nn.ReLU(), pool, project, nn.BatchNorm2d(128)]
         second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
         self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(768, classes, bias=not same)
         self.requires_grad_(not same)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        if height not in self.sides or width not in self.sides:
-            sides = f"maps of {self.sides[0]} to {self.sides[-1]} pixels a side"
-            raise UserError(
-                f"auxiliary head: found {height} x {width} at its place, allowed: {sides}"
-            )
         return self.classifier(self.features(x))

@@ -1,6 +1,7 @@
 """From a genotype to a convolutional network: `Network` runs what a skeleton laid out;
 `NETWORKS` names all sizes."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -51,6 +52,7 @@ NETWORKS: dict[str, dict] = {
     "nas-rl-cifar": dict(skeleton="nas-rl", classes=10, input=32),
 }  # fmt: skip
 
+MAX_OPERATIONS = 10_000  # of a network's cells: more take minutes to build
 LIMITS = {"channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1024, "input": 4096}
 
 
@@ -92,6 +94,8 @@ class Network(nn.Module):
         }
         for field, found in sizes.items():
             whole(field, found, 1, LIMITS[field])
+        if isinstance(genotype, CellGenotype):
+            _require_few_operations(genotype, cells)
         layout = SKELETONS[skeleton](
             genotype, channels, cells, classes, in_channels, stem, auxiliary
         )
@@ -102,17 +106,23 @@ class Network(nn.Module):
         self.auxiliary, self.auxiliary_after = layout.auxiliary, layout.auxiliary_after
         self.drops_more_with_depth, self.drop_path = layout.drops_more_with_depth, 0.0
         self.generator: torch.Generator | None = None
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = layout.norm_epsilon
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this network
+        cannot take."""
+        channels, *sides = shape[1:] if len(shape) == 4 else (0,)
+        fits = all(side >= self.smallest and side % self.factor == 0 for side in sides)
+        if channels != self.in_channels or not fits:
+            at_least = f"of at least {self.smallest}"
+            known = f"divisible by {self.factor}" if self.factor > 1 else at_least
+            wanted = f"(batch, {self.in_channels}, height, width) with sides {known}"
+            raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        channels, *sides = images.shape[1:] if images.dim() == 4 else (0,)
-        if channels != self.in_channels or any(
-            side < self.smallest or side % self.factor for side in sides
-        ):
-            sides = (
-                f"divisible by {self.factor}" if self.factor > 1 else f"of at least {self.smallest}"
-            )
-            wanted = f"(batch, {self.in_channels}, height, width) with sides {sides}"
-            raise UserError(f"images: found {tuple(images.shape)}, allowed: {wanted}")
+        self.check(images.shape)
         before = previous = self.stems[0](images)
         for stem in self.stems[1:]:
             before, previous = previous, stem(previous)
@@ -130,6 +140,14 @@ class Network(nn.Module):
             return None
         share = (index + 1) / len(self.cells) if self.drops_more_with_depth else 1
         return partial(drop_path, probability=self.drop_path * share, generator=self.generator)
+
+
+def _require_few_operations(genotype: CellGenotype, cells: int) -> None:
+    of_cells = (genotype.normal, genotype.reduce or genotype.normal)
+    most = max(sum(len(node.ops) for node in cell.nodes) for cell in of_cells)
+    if cells * most > MAX_OPERATIONS:
+        found = f"{cells} cells of up to {most:,} operations"
+        raise UserError(f"network: found {found}, allowed: {MAX_OPERATIONS:,} operations in all")
 
 
 def home(

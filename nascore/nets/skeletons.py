@@ -30,7 +30,7 @@ class Layout:
     """The parts of a network. The image passes the stems, then the cells, each of which reads
     the last two outputs (the only stem's twice), then the head. After a cell in `holds` the next
     one reads, as the output before the last, the same as that cell did. Image sides are at least
-    `smallest` and divisible by `factor`."""
+    `smallest` and divisible by `factor`. Batch norm adds `norm_epsilon` to a variance."""
 
     stems: list[nn.Module]
     cells: list[nn.Module]
@@ -41,6 +41,7 @@ class Layout:
     auxiliary_after: int | None = None
     holds: Collection[int] = ()
     drops_more_with_depth: bool = False
+    norm_epsilon: float = 1e-5
 
 
 def _head(channels: int, classes: int, bias: bool = True) -> list[nn.Module]:
@@ -192,7 +193,15 @@ def _nasnet(
         head = AuxiliaryHead(stack[auxiliary_after].width, classes, 6 if large else 4)
     classifier = nn.Sequential(nn.ReLU(), *_head(previous, classes))
     return Layout(
-        stems, stack, classifier, 1, 1 if stem == "cifar" else 3, head, auxiliary_after, holds, True
+        stems,
+        stack,
+        classifier,
+        smallest=1 if stem == "cifar" else 3,
+        auxiliary=head,
+        auxiliary_after=auxiliary_after,
+        holds=holds,
+        drops_more_with_depth=True,
+        norm_epsilon=1e-5 if stem == "cifar" else 1e-3,  # as the authors' arg scopes have it
     )
 
 

@@ -1,0 +1,126 @@
+"""A space of one's own is looked at before a search begins, and known again by what it means."""
+
+import math
+from random import Random
+
+import pytest
+
+import nascore
+from nascore import spaces
+from nascore.errors import UserError
+from nascore.search import methods_by_name
+from nascore.spaces.examine import examine
+
+BENCH = spaces.get("nasbench201")
+METHODS = [name for name, entry in methods_by_name().items() if not entry.one_shot]
+
+
+def half(genotypes):
+    return [0.5 for _ in genotypes]
+
+
+class Bits:
+    """The cells with two kinds of edges; a test spoils one of its methods."""
+
+    levels = (1, 3, 6)
+
+    def choices_at(self, prefix):
+        return 2 if len(prefix) < 6 else 0
+
+    def decode(self, decisions):
+        return BENCH.decode([3 * d for d in decisions])
+
+    def size(self):
+        return 64
+
+    def sample(self, generator: Random):
+        return [generator.randrange(2) for _ in range(6)]
+
+    def mutate(self, decisions, generator):
+        k = generator.randrange(6)
+        return [d ^ (i == k) for i, d in enumerate(decisions)]
+
+
+def spoiled(method, function):
+    return type("Spoiled", (Bits,), {method: function})()
+
+
+WRONG = [
+    (5, "space: found 5, allowed: a name, or an object with choices_at, decode, size, sample (and encode, mutate)"),
+    ([1, 2], "space: found [1, 2], allowed: a name, or an object with"),
+    (object(), "space: found <object object"),
+    ("nowhere", "unknown space 'nowhere'; allowed: nas-rl, "),
+    (spoiled("choices_at", lambda s, p: -1), "space Spoiled: choices_at([]): found -1, allowed: a whole number from 0"),
+    (spoiled("choices_at", lambda s, p: None), "space Spoiled: choices_at([]): found None, allowed: a whole number"),
+    (spoiled("choices_at", lambda s, p: 2.5), "space Spoiled: choices_at([]): found 2.5, allowed: a whole number"),
+    (spoiled("choices_at", lambda s, p: 2), "space Spoiled has no end: choices_at is not 0 after 10,000 decisions"),
+    (spoiled("choices_at", lambda s, p: p[9]), "choices_at([]) raised 'IndexError: list index out of range'"),
+    (spoiled("decode", lambda s, d: "cell"), "found 'cell', allowed: a genotype"),
+    (spoiled("decode", lambda s, d: None), "found None, allowed: a genotype"),
+    (spoiled("decode", lambda s, d: 1 / 0), "raised 'ZeroDivisionError: division by zero'"),
+    (spoiled("size", lambda s: 0), "space Spoiled: size(): found 0, allowed: a whole number from 1 on"),
+    (spoiled("size", lambda s: math.inf), "space Spoiled: size(): found inf, allowed: a whole number"),
+    (spoiled("size", lambda s: None), "space Spoiled: size(): found None, allowed: a whole number"),
+    (spoiled("sample", lambda s, r: None), "space Spoiled: sample(): found None, allowed: a list of decisions"),
+    (spoiled("sample", lambda s, r: "011010"), "space Spoiled: sample(): found '011010', allowed: a list of decisions"),
+    (spoiled("sample", lambda s, r: [7] * 6), "decision 0 is 21, allowed: 0 to 4"),
+]
+
+
+@pytest.mark.parametrize("space, said", WRONG, ids=[said for _, said in WRONG])
+def test_what_is_no_space_is_refused_before_anything_is_evaluated(space, said):
+    asked = []
+    with pytest.raises(UserError) as caught:
+        nascore.run("random", space=space, estimate=lambda g: asked.append(g), progress=False)
+    assert said in str(caught.value) and "\n" not in str(caught.value) and not asked
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_space_that_goes_wrong_later_is_one_line_in_every_method(method):
+    calls = []
+
+    def decode(self, decisions):
+        calls.append(decisions)
+        return BENCH.decode([3 * d for d in decisions]) if len(calls) < 40 else "cell"
+
+    with pytest.raises(UserError, match="found 'cell', allowed: a genotype"):
+        space = spoiled("decode", decode)
+        nascore.run(method, space=space, estimate=half, trials=60, children=1, progress=False)
+
+
+def test_a_sample_that_cannot_give_what_size_says_ends_the_search_in_one_line():
+    space = spoiled("sample", lambda s, r: [r.randrange(2)] * 6)
+    with pytest.raises(UserError) as caught:
+        nascore.run("random", space=space, estimate=half, trials=10, children=1, progress=False)
+    said = str(caught.value)
+    assert "space Spoiled: sample() gave nothing new in 1,051 draws after 2 different ones, and size() says 64" in said
+    assert len(nascore.run("random", space=Bits(), estimate=half, trials=70, progress=False).history) == 70
+
+
+def test_evolution_wants_a_mutate():
+    space = spoiled("mutate", None)
+    with pytest.raises(UserError, match="evolution: space Spoiled has no method mutate"):
+        nascore.run("evolution", space=space, estimate=half, progress=False)
+    assert nascore.run("random", space=space, estimate=half, trials=3, progress=False).finished
+
+
+# --- what tells two spaces apart ------------------------------------------------------------------------------------
+
+
+def test_a_space_is_known_again_and_every_size_and_operation_counts():
+    sizes = [dict(), dict(nodes=3), dict(primitives=("none", "skip_connect", "sep_conv_3x3", "conv_1x1"))]
+    sizes += [dict(primitives=tuple(reversed(spaces.DARTS_PRIMITIVES)))]
+    found = [examine(spaces.get("darts", **size)) for size in sizes]
+    assert len({repr(one) for one in found}) == 4
+    assert found == [examine(spaces.get("darts", **size)) for size in sizes]
+    assert found[2]["operations"] == ["none", "skip_connect", "sep_conv_3x3", "conv_1x1"]
+    for name in spaces.SPACES:
+        about = examine(spaces.get(name))
+        assert about["name"] == name and about["size"] == str(spaces.get(name).size())
+    assert examine(Bits()) == examine(Bits()) != examine(spoiled("size", lambda s: 64))  # by its name
+
+
+def test_a_space_that_means_something_else_is_another_one_whatever_its_size_and_name():
+    same = type("Bits", (Bits,), {})
+    other = type("Bits", (Bits,), {"decode": lambda self, decisions: BENCH.decode([2 * d for d in decisions])})
+    assert examine(same()) == examine(Bits()) and examine(other()) != examine(Bits())
