@@ -119,6 +119,10 @@ class Step:
     refers_to: list[int]
 
 
+def unchanged(position: int, logits: Tensor) -> Tensor:
+    return logits
+
+
 class Controller(nn.Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every
     weight uniform in (-scale, scale), with biases in the LSTM and in the softmax heads or
@@ -134,7 +138,7 @@ class Controller(nn.Module):
         scale: float = 0.08,
         bias: bool = True,
         more: int = 0,
-        adjust: Callable[[int, Tensor], Tensor] = lambda position, logits: logits,
+        adjust: Callable[[int, Tensor], Tensor] = unchanged,
     ):
         super().__init__()
         self.adjust, self.bias, self.more = adjust, bias, more

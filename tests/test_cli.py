@@ -207,7 +207,10 @@ UNKNOWN = [
     ("train nas-rl-15 --channels 8", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
     ("train nas-rl-15 --skeleton darts", "kind: found 'chain', allowed in the skeleton darts: cell"),
     ("train darts-v2 --data nasbench201", "is a table, not images"),
-    ("train darts-v2 --image-size 30", "images: found (1437, 1, 30, 30), allowed: (batch, 1, height, width) with sides di"),
+    (
+        "train darts-v2 --image-size 30",
+        "images: found (1437, 1, 30, 30), allowed: (batch, 1, height, width) with sid",
+    ),
     ("train darts-v2 --learning-rate -1", "learning_rate: found -1.0, allowed: a number from 0 to 10"),
     ("train darts-v2 --nesterov maybe", "nesterov: found 'maybe', allowed: true or false"),
     ("describe", "required: GENOTYPE"),

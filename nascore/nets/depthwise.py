@@ -3,12 +3,14 @@
 oneDNN computes their input gradients, their weight gradients and small maps by slow kernels. Here
 each has a fast one, equal to the last digits: the input gradient is a forward convolution with the
 flipped kernel, the weight gradient is made three columns at a time, and on a small map only the
-taps that can reach a pixel are read.
+taps that can reach a pixel are read. Where more than a plain call is wanted (`is_plain`), PyTorch's
+own convolution does it, so that these compose as it does.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 
 def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
@@ -19,9 +21,34 @@ def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> 
         weight = weight[:, :, excess:-excess, excess:-excess]
     if weight.size(2) == 1:
         return x[:, :, ::stride, ::stride] * weight.view(-1, 1, 1)
-    if x.device.type == "cpu" and weight.size(2) <= 5:
+    if weight.size(2) <= 5 and x.dtype == weight.dtype in FAST and is_plain(x):
         return Depthwise.apply(x, weight, stride, dilation)
     return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
+
+
+FAST = (torch.float32, torch.float64)
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of `torch.func`,
+    no forward differentiation, no compilation."""
+    return (
+        x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not is_transformed()
+        and not torch.compiler.is_compiling()
+        and forward_ad._current_level < 0
+    )
+
+
+def is_transformed() -> bool:
+    """Inside `torch.func.grad`, `vmap`, `jvp`, ...: what autograd's own functions ask, too."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` (B, C, H, W) with its channels innermost, the format of all maps; `vmap` knows no formats."""
+    return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
 class Depthwise(torch.autograd.Function):

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore.errors import UserError, one_of, shorten
-from nascore.nets.depthwise import depthwise
+from nascore.nets.depthwise import channels_last, depthwise, is_plain
 from nascore.spaces import DARTS_PRIMITIVES
 
 Activation = Callable[[Tensor], Tensor]
@@ -30,10 +30,10 @@ Activation = Callable[[Tensor], Tensor]
 def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, training=True)
-    if y.requires_grad:
+    if y.requires_grad and is_plain(y):
         # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger
         # tensor.
-        y.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        y.register_hook(channels_last)
     return y
 
 
@@ -323,10 +323,8 @@ class Supernet(nn.Module):
         probabilities = [
             F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas
         ]
-        stem = self.stem_norm(self.stem(images.contiguous(memory_format=torch.channels_last)))
-        stem = stem.contiguous(
-            memory_format=torch.channels_last
-        )  # a convolution of one channel loses the format
+        stem = self.stem_norm(self.stem(channels_last(images)))
+        stem = channels_last(stem)  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs
         for cell, kind in zip(self.cells, self.types):
             states = [*states[1:], cell(states, probabilities[kind])]
