@@ -4,12 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from naive_supernet import naive_forward
+from torch import nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+import nascore
+from nascore import genotypes, spaces
 from nascore.errors import UserError
-from nascore.nets.supernet import Supernet, initial_alphas
+from nascore.nets import operations, supernet
+from nascore.nets.supernet import Edges, Supernet, initial_alphas
 from nascore.spaces import DARTS_PRIMITIVES, NASBENCH201_PRIMITIVES
 
 DARTS = dict(primitives=DARTS_PRIMITIVES, nodes=4, n_inputs=2, skeleton="darts")
@@ -165,3 +169,107 @@ def test_a_map_that_cannot_be_halved_is_refused():
     net = Supernet(channels=4, cells=3)
     with pytest.raises(UserError, match="even"):
         net(torch.randn(2, 3, 10, 10), initial_alphas(net))  # 10 -> 5
+
+
+# --- the slow form ----------------------------------------------------------------------------------------------------
+
+FAST_OR_SHARED = [*supernet.FAST, *supernet.POOLS, "skip_connect"]
+
+
+def both_forms(name, stride, monkeypatch, channels=4, edges=3):
+    """`Edges` with one operation, in its fast form and in the slow one with the same weights."""
+    how = dict(channels=channels, edges=edges, stride=stride, norm_pools=False, activation=F.relu)
+    torch.manual_seed(0)
+    fast = Edges((name, "none"), **how).double()
+    monkeypatch.setattr(supernet, "FAST", {})
+    monkeypatch.setattr(supernet, "POOLS", ())
+    monkeypatch.setitem(supernet.REGISTERED, name, operations._CONSTRUCTORS[name])
+    slow = Edges((name, "none"), **how).double()
+    with torch.no_grad():
+        for k, operation in enumerate(slow.plain[name].operations):
+            for theirs, ours in zip(operation.parameters(), fast.parameters(), strict=True):
+                theirs.copy_(ours.view(edges, -1, *ours.shape[1:])[k])
+    return fast, slow
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", FAST_OR_SHARED)
+def test_the_slow_form_of_an_operation_equals_the_fast_one(name, stride, monkeypatch):
+    fast, slow = both_forms(name, stride, monkeypatch)
+    assert name not in fast.plain and list(slow.plain) == [name]
+    results = []
+    for form in (fast, slow):
+        x = torch.randn(2, 4, 8, 8, dtype=torch.double, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        p = torch.rand(3, 2, dtype=torch.double, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        y = form(x, p)
+        weights = torch.linspace(-1, 1, y.numel(), dtype=torch.double).view_as(y)
+        results.append((y, *torch.autograd.grad((y * weights).sum(), (x, p))))
+    close(*results)
+
+
+@pytest.fixture
+def se_conv():
+    """A user's own: a convolution whose channels are weighed by what the whole map holds."""
+
+    class Squeeze(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.excite = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.Sigmoid())
+
+        def forward(self, x):
+            return x * self.excite(x)
+
+    def construct(channels_in, channels_out, stride, affine):
+        convolution = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine), Squeeze(channels_out))
+
+    operations.register("se_conv", construct)
+    yield "se_conv"
+    del operations.REGISTERED["se_conv"], operations._CONSTRUCTORS["se_conv"]
+    genotypes.OPERATIONS.discard("se_conv")
+
+
+TINY = dict(budget="smoke", channels=2, cells=3, epochs=1, batch_size=360, progress=False)
+CHILDREN = dict(budget="smoke", channels=2, cells=3, trials=2, child_epochs=1, batch_size=360, progress=False)
+
+
+def test_a_users_own_operation_serves_every_method(se_conv):
+    for method, space, options in (
+        ("darts", spaces.get("darts", primitives=("none", "skip_connect", se_conv)), TINY | dict(order=1)),
+        ("darts", spaces.get("darts", nodes=2, primitives=(se_conv, "sep_conv_3x3")), TINY | dict(order=2)),
+        ("enas-micro", spaces.get("enas-micro", nodes=2, primitives=(se_conv, "skip_connect")), TINY),
+        ("enas-macro", spaces.get("enas-macro", layers=3, primitives=(se_conv, "max_pool_3x3")), TINY),
+        ("nasnet", spaces.get("nasnet", blocks=2, primitives=(se_conv, "skip_connect")), CHILDREN),
+        ("pnas", spaces.get("pnas", blocks=2, primitives=(se_conv, "skip_connect")), CHILDREN),
+        ("evolution", spaces.get("darts", primitives=("none", "skip_connect", se_conv)), CHILDREN),
+    ):
+        result = nascore.run(method, space=space, **options)
+        assert result.finished and not any("error" in row for row in result.history), (method, result.history)
+        assert set(space.primitives) >= {op for op in ops_of(result.genotype)}
+
+
+def ops_of(genotype):
+    if isinstance(genotype, genotypes.MacroGenotype):
+        return [layer.op for layer in genotype.layers]
+    cells = [cell for cell in (genotype.normal, genotype.reduce) if cell is not None]
+    return [op for cell in cells for node in cell.nodes for op in node.ops]
+
+
+def test_every_published_operation_serves_darts():
+    names = sorted(genotypes.OPERATIONS)
+    net = Supernet(primitives=names, nodes=1, channels=4, cells=3)
+    logits = net(torch.randn(2, 3, 8, 8), initial_alphas(net))
+    assert logits.isfinite().all() and len(list(net.buffers())) == 0  # nothing that a call with other weights changes
+
+
+def test_a_user_may_replace_a_published_operation(monkeypatch):
+    seen = []
+
+    def construct(*sizes):
+        seen.append(sizes)
+        return nn.Conv2d(sizes[0], sizes[1], 1, sizes[2])
+
+    monkeypatch.setitem(operations._CONSTRUCTORS, "sep_conv_3x3", construct)
+    monkeypatch.setitem(operations.REGISTERED, "sep_conv_3x3", construct)
+    net = Supernet(primitives=("sep_conv_3x3", "skip_connect"), nodes=1, channels=4, cells=3)
+    assert len(seen) == 6 and net(torch.randn(2, 3, 8, 8), initial_alphas(net)).isfinite().all()

@@ -194,3 +194,13 @@ def build(
     """The module of an operation; at stride 2 it halves the map."""
     one_of("operation", name, sorted(_CONSTRUCTORS))
     return _CONSTRUCTORS[name](channels_in, channels_out, stride, affine)
+
+
+def on_batch_statistics(module: nn.Module) -> nn.Module:
+    """`module`, whose batch norms from now on always use the batch's own statistics: running averages
+    over paths or weights that differ mean nothing."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.track_running_stats = False
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+    return module

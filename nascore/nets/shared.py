@@ -16,19 +16,21 @@ from nascore import genotypes
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, MacroGenotype
 from nascore.nets.blocks import Reduction, conv_bn, macro_operation
-from nascore.nets.operations import PlainReduce, ReLUConvBN, ResidualBlock, build
+from nascore.nets.operations import (
+    PlainReduce,
+    ReLUConvBN,
+    ResidualBlock,
+    build,
+    on_batch_statistics,
+)
 from nascore.nets.skeletons import macro_reductions, micro_reductions, reductions
 from nascore.spaces import Blocks, CellSpace, Macro, Space
 
 
-def _batch_statistics(network: nn.Module) -> None:
-    """Take the running averages away, and draw the convolutions as ENAS does (He et al.'s
-    normal)."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.track_running_stats = False
-            module.running_mean = module.running_var = module.num_batches_tracked = None
-        elif isinstance(module, nn.Conv2d):
+def _begin(network: nn.Module) -> None:
+    """Batch statistics, and convolutions drawn as ENAS does (He et al.'s normal)."""
+    for module in on_batch_statistics(network).modules():
+        if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
 
 
@@ -115,7 +117,7 @@ class SharedCells(nn.Module):
             self.kinds.append("reduce" if reduces else "normal")
         self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes, bias=not micro)
-        _batch_statistics(self)
+        _begin(self)
 
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
         before = previous = self.stem(images)
@@ -154,7 +156,7 @@ class SharedLayers(nn.Module):
             halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
             self.reductions[str(index)] = nn.ModuleList(halves)
         self.classifier = nn.Linear(channels, classes, bias=False)
-        _batch_statistics(self)
+        _begin(self)
 
     def forward(self, images: Tensor, genotype: MacroGenotype) -> Tensor:
         states = [self.stem(images)]

@@ -15,13 +15,15 @@ stride 2 (by its timing alone about 1 % of a weights step).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import UserError, one_of, shorten
+from nascore.errors import UserError, one_of
 from nascore.nets.depthwise import channels_last, depthwise, is_plain
+from nascore.nets.operations import REGISTERED, build, on_batch_statistics
 from nascore.spaces import DARTS_PRIMITIVES
 
 Activation = Callable[[Tensor], Tensor]
@@ -84,7 +86,7 @@ class DilConv(nn.Module):
     """Depthwise at dilation 2, pointwise. At stride 2 only every other pixel is read: on those
     the dilation is 1."""
 
-    def __init__(self, channels: int, edges: int, size: int, stride: int):
+    def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
         super().__init__()
         self.stride = stride
         self.depthwise, self.pointwise = (
@@ -101,6 +103,10 @@ def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
     """A dense convolution: where all edges read the same channels, it is one convolution with
     more outputs."""
     return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+
+
+def dense(channels: int, edges: int, size: int, stride: int, activation: Activation) -> nn.Conv2d:
+    return conv(channels, edges * channels, size, stride)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -128,6 +134,33 @@ class FactorizedReduce(nn.Module):
         return F.conv2d(two_phases(x), torch.cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
 
 
+# The operations that have a fast form, by name: of all edges that leave a state, (channels, edges, stride,
+# activation) -> module.
+FAST: dict[str, Callable[..., nn.Module]] = {
+    **{f"sep_conv_{k}x{k}": partial(SepConv, size=k) for k in (3, 5, 7)},
+    **{f"dil_conv_{k}x{k}": partial(DilConv, size=k) for k in (3, 5)},
+    **{
+        f"{kind}_{k}x{k}": partial(dense, size=k)
+        for k in (1, 3, 5)
+        for kind in ("nor_conv", "conv")
+    },
+}
+POOLS = ("avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7")
+
+
+class PlainEdges(nn.Module):
+    """The slow form, for an operation that has no other, such as a user's own: a module an edge."""
+
+    def __init__(self, name: str, channels: int, edges: int, stride: int):
+        super().__init__()
+        built = (build(name, channels, channels, stride, affine=False) for _ in range(edges))
+        self.operations = nn.ModuleList(map(on_batch_statistics, built))
+
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        weighted = zip(probabilities, self.operations)
+        return torch.cat([p * operation(x) for p, operation in weighted], 1)
+
+
 class Edges(nn.Module):
     """All operations on all edges that leave one state: returns sum over o of p_o o(x), (B, edges *
     C, H', W').
@@ -150,54 +183,47 @@ class Edges(nn.Module):
         self.channels, self.edges, self.stride = channels, edges, stride
         self.norm_pools, self.activation = norm_pools, activation
         self.primitives = tuple(names)
-        self.shared = [
-            k
-            for k, name in enumerate(names)
-            if "pool" in name or (name == "skip_connect" and stride == 1)
-        ]
-        self.convolutions = nn.ModuleDict()
-        for name in names:
-            if name.startswith("sep_conv"):
-                self.convolutions[name] = SepConv(
-                    channels, edges, int(name[-1]), stride, activation
-                )
-            elif name.startswith("dil_conv"):
-                self.convolutions[name] = DilConv(channels, edges, int(name[-1]), stride)
-            elif name.startswith("nor_conv"):
-                self.convolutions[name] = conv(channels, edges * channels, int(name[-1]), stride)
-            elif name == "skip_connect" and stride == 2:
+        self.shared: list[int] = []
+        self.convolutions, self.plain = nn.ModuleDict(), nn.ModuleDict()
+        how = {"channels": channels, "edges": edges, "stride": stride, "activation": activation}
+        for k, name in enumerate(names):
+            own = name in REGISTERED
+            if not own and (name in POOLS or (name == "skip_connect" and stride == 1)):
+                self.shared.append(k)
+            elif not own and name == "skip_connect":
                 self.convolutions[name] = FactorizedReduce(channels, channels, edges)
-            elif name not in ("none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"):
-                allowed = "none, skip_connect, max_pool_3x3, avg_pool_3x3, sep_conv_KxK, dil_conv_KxK, nor_conv_KxK"
-                raise UserError(f"primitives: found {shorten(name)}, allowed: {allowed}")
+            elif not own and name in FAST:
+                self.convolutions[name] = FAST[name](**how)
+            elif own or name != "none":
+                self.plain[name] = PlainEdges(name, channels, edges, stride)
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         terms = []
         active = self.activation(x)
         repeated = torch.cat([active] * self.edges, 1)
-        scales = (
-            probabilities.t().repeat_interleave(self.channels, 1).unbind()
-        )  # per operation (edges * C,)
+        # Of each operation (edges * C,).
+        scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()
         for name, convolution in self.convolutions.items():
             reads_copies = isinstance(convolution, (SepConv, DilConv))
             y = convolution(repeated if reads_copies else active)
             terms.append(batch_norm(y, scales[self.primitives.index(name)]))
         if self.shared:
             maps = torch.cat([self.simple(self.primitives[k], x) for k in self.shared], 1)
-            mixing = torch.kron(
-                probabilities[:, self.shared],
-                torch.eye(self.channels, dtype=x.dtype, device=x.device),
-            )
+            identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
+            mixing = torch.kron(probabilities[:, self.shared], identity)
             terms.append(F.conv2d(maps, mixing[:, :, None, None]))
+        for name, operation in self.plain.items():
+            terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
         return sum(terms[1:], terms[0])
 
     def simple(self, name: str, x: Tensor) -> Tensor:
         if name == "skip_connect":
             return x
-        if name == "max_pool_3x3":
-            x = F.max_pool2d(x, 3, self.stride, 1)
+        size = int(name[-1])
+        if name.startswith("max_pool"):
+            x = F.max_pool2d(x, size, self.stride, size // 2)
         else:
-            x = F.avg_pool2d(x, 3, self.stride, 1, count_include_pad=False)
+            x = F.avg_pool2d(x, size, self.stride, size // 2, count_include_pad=False)
         return batch_norm(x) if self.norm_pools else x
 
 

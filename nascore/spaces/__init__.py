@@ -56,11 +56,11 @@ def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Bl
     return Blocks("nasnet", "nasnet", primitives, blocks, BOTH, order, "unused")
 
 
-def pnas(blocks: int = 5) -> Blocks:
+def pnas(blocks: int = 5, primitives: Sequence[str] = PNAS_PRIMITIVES) -> Blocks:
     return Blocks(
         "pnas",
         "pnasnet",
-        PNAS_PRIMITIVES,
+        primitives,
         blocks,
         ("normal",),
         ("input", "input", "op", "op"),
@@ -72,9 +72,9 @@ def enas_macro(layers: int = 12, primitives: Sequence[str] = ENAS_MACRO_PRIMITIV
     return Macro(layers, primitives)
 
 
-def enas_micro(nodes: int = 5) -> Blocks:
+def enas_micro(nodes: int = 5, primitives: Sequence[str] = ENAS_PRIMITIVES) -> Blocks:
     order = ("input", "op", "input", "op")
-    return Blocks("enas-micro", "enas", ENAS_PRIMITIVES, nodes, BOTH, order, "loose ends")
+    return Blocks("enas-micro", "enas", primitives, nodes, BOTH, order, "loose ends")
 
 
 @lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
