@@ -139,11 +139,8 @@ class FactorizedReduce(nn.Module):
 FAST: dict[str, Callable[..., nn.Module]] = {
     **{f"sep_conv_{k}x{k}": partial(SepConv, size=k) for k in (3, 5, 7)},
     **{f"dil_conv_{k}x{k}": partial(DilConv, size=k) for k in (3, 5)},
-    **{
-        f"{kind}_{k}x{k}": partial(dense, size=k)
-        for k in (1, 3, 5)
-        for kind in ("nor_conv", "conv")
-    },
+    **{f"conv_{k}x{k}": partial(dense, size=k) for k in (1, 3, 5)},
+    **{f"nor_conv_{k}x{k}": partial(dense, size=k) for k in (1, 3)},
 }
 POOLS = ("avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7")
 
