@@ -102,7 +102,10 @@ class Reduction(nn.Module):
 
 class SameConv(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding, for filters of any size: ceil(side / stride)
-    pixels come out, and an odd padding has its larger part at the bottom and the right. No bias."""
+    pixels come out, and an odd padding has its larger part at the bottom and the right. No bias.
+
+    A filter that is larger than its map is padded for before, not by the convolution: oneDNN's
+    gradients write beyond their memory where the padding is as large as the map."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: tuple[int, int], stride: tuple[int, int]
@@ -110,11 +113,14 @@ class SameConv(nn.Conv2d):
         super().__init__(channels_in, channels_out, kernel, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        sides = zip(x.shape[2:], self.kernel_size, self.stride)
+        sides = list(zip(x.shape[2:], self.kernel_size, self.stride))
         height, width = (
             max(0, (-(-side // stride) - 1) * stride + kernel - side)
             for side, kernel, stride in sides
         )
+        if any(kernel > side for side, kernel, _ in sides):
+            around = (width // 2, width - width // 2, height // 2, height - height // 2)
+            return F.conv2d(F.pad(x, around), self.weight, None, self.stride)
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
         return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
