@@ -43,6 +43,7 @@ class Recipe:
     period: int = knob(
         0, "period", "epochs of the first cosine; 0: one for all", low=0, high=100_000
     )
+    decay_all: bool = knob(True, "decay all", "weight decay of batch norm and biases too")
 
 
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
@@ -50,23 +51,49 @@ RECIPES = {
     # DARTS, appendix A.2.1 and cnn/train.py: 20 cells of width 36 for 600 epochs.
     "darts-cifar": Recipe(36, 20, 600, 96, cutout=16, auxiliary_weight=0.4, drop_path=0.2),
     # NASNet (the authors' cifar_config): 6 @ 768, which is 18 normal and 2 reduction cells of width
-    # 32.
-    "nasnet-cifar": Recipe(32, 20, 600, 32, weight_decay=5e-4, auxiliary_weight=0.4, drop_path=0.4),
+    # 32. Their l2 is of the weights of convolutions and linear layers alone.
+    "nasnet-cifar": Recipe(
+        32, 20, 600, 32, weight_decay=5e-4, decay_all=False, auxiliary_weight=0.4, drop_path=0.4
+    ),
     # A child of NASNet's search: N = 2, momentum, 20 epochs, one period of the cosine. The paper
     # does not state width, batch size, learning rate and decay: these are of the final training.
-    "nasnet-child": Recipe(32, 8, 20, 32, weight_decay=5e-4),
+    "nasnet-child": Recipe(32, 8, 20, 32, weight_decay=5e-4, decay_all=False),
     # A child of NAS-RL's search (section 4.1): Nesterov's momentum, 0.1, 1e-4, 50 epochs. The paper
     # does not state the batch size (here DenseNet's, whose settings it names), the schedule and
     # clipping; a chain has its own sizes.
     "nas-rl-child": Recipe(32, 8, 50, 64, learning_rate=0.1, weight_decay=1e-4, nesterov=True),
     # A child of PNAS's search: N = 2, F = 24, 20 epochs, 0.01 and a cosine. The paper does not
     # state the batch size and the decay: these are NASNet's.
-    "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4),
+    "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4, decay_all=False),
     # ENAS's cells, N = 15, F = 36, and its whole networks (the authors' scripts cifar10_micro_final
     # and _macro_final: their l2 of 2e-4 has no 1/2, their clipping no effect). Theirs drop out
     # before the classifier.
-    "enas-cifar": Recipe(36, 17, 630, 144, 0.05, 1e-4, 0.9, True, 4e-4, 0.0, 0, 0.4, 0.4, 10),
-    "enas-macro-cifar": Recipe(96, 24, 310, 100, 0.05, 1e-3, 0.9, True, 4e-4, 0.0, period=10),
+    "enas-cifar": Recipe(
+        36,
+        17,
+        630,
+        144,
+        learning_rate=0.05,
+        final_learning_rate=1e-4,
+        nesterov=True,
+        weight_decay=4e-4,
+        clip=0.0,
+        auxiliary_weight=0.4,
+        drop_path=0.4,
+        period=10,
+    ),
+    "enas-macro-cifar": Recipe(
+        96,
+        24,
+        310,
+        100,
+        learning_rate=0.05,
+        final_learning_rate=1e-3,
+        nesterov=True,
+        weight_decay=4e-4,
+        clip=0.0,
+        period=10,
+    ),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
     "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
     # A child of a multi-trial search: just enough to rank it.
@@ -96,6 +123,19 @@ def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int
     return cosine(start, end, epoch, period)
 
 
+def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict]:
+    """All parameters with the recipe's weight decay; or, as TensorFlow's regularizers do it, the weights
+    of convolutions and linear layers with it and the vectors (batch norm, biases) without."""
+    if recipe.decay_all:
+        return [{"params": parameters, "weight_decay": recipe.weight_decay}]
+    weights = [p for p in parameters if p.dim() > 1]
+    vectors = [p for p in parameters if p.dim() <= 1]
+    return [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
 class Training:
     """Trains `network` on `images.train`; a step is a minibatch, a row of the history an epoch.
     What it does at a step depends on the seed and the step number alone, so a resumed training
@@ -106,16 +146,14 @@ class Training:
         self.device = images.train.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
-        self.parameters = [
-            p for p in network.parameters() if p.requires_grad
-        ]  # finding them takes a small network long, at every step
-        how = {
-            "momentum": recipe.momentum,
-            "nesterov": recipe.nesterov,
-            "weight_decay": recipe.weight_decay,
-        }
+        # Once: finding them takes a small network long, at every step.
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(
-            self.parameters, lr=recipe.learning_rate, **how, foreach=True
+            parameter_groups(self.parameters, recipe),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            foreach=True,
         )
         self.threads = fitting(network, recipe.batch_size, images.pixels)
         self.steps, self.history = 0, []
@@ -139,7 +177,8 @@ class Training:
         images, labels = self.batches[self.steps]
         rates = (recipe.learning_rate, recipe.final_learning_rate)
         rate = warm_restarts(*rates, epoch, recipe.period or recipe.epochs)
-        self.optimizer.param_groups[0]["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         if not self.network.training:  # as after an evaluation
             self.network.train()
         self.network.drop_path = recipe.drop_path * epoch / recipe.epochs

@@ -1,4 +1,4 @@
-"""Filters that are larger than their maps, which oneDNN's gradients could not do without writing beyond their memory."""
+"""Filters larger than their maps, which oneDNN's gradients could not do without writing beyond their memory."""
 
 import os
 import subprocess

@@ -51,6 +51,7 @@ def test_darts_cifar_is_the_paper_s_to_the_letter():
         "auxiliary_weight": 0.4,
         "drop_path": 0.2,
         "period": 0,
+        "decay_all": True,
     }
 
 
@@ -72,10 +73,12 @@ def test_restarts_end_where_enas_s_epochs_do():
 
 def test_a_training_with_a_period_begins_again():
     noise, rates = images(), []
-    loop = Training(linear(noise), noise, Recipe(1, 1, 7, len(noise.train), 0.4, 0.1, period=2), 0)
+    recipe = Recipe(1, 1, 7, len(noise.train), 0.4, 0.1, period=2, decay_all=False)
+    loop = Training(linear(noise), noise, recipe, 0)
     while not loop.done:
         loop.step()
-        rates.append(loop.optimizer.param_groups[0]["lr"])
+        (rate,) = {group["lr"] for group in loop.optimizer.param_groups}
+        rates.append(rate)
     cosine_of_four = [0.25 + 0.15 * math.cos(math.pi * t / 4) for t in range(4)]
     assert rates == pytest.approx([0.4, 0.25, *cosine_of_four, 0.4])  # 2 epochs, 4 epochs, and the first of 8
 
@@ -89,6 +92,26 @@ def test_children_and_the_final_network_of_nasnet_and_nas_rl_are_trained_as_the_
     assert (child.cells, child.epochs, child.momentum, child.final_learning_rate) == (3 * 2 + 2, 20, 0.9, 0.0)
     assert (chain.epochs, chain.learning_rate, chain.weight_decay) == (50, 0.1, 1e-4)
     assert (chain.nesterov, chain.momentum) == (True, 0.9) and not (final.nesterov or child.nesterov)
+
+
+@pytest.mark.parametrize("name", ["nasnet-cifar", "nasnet-child", "pnas-child"])
+def test_nasnets_recipes_decay_weights_alone(name):
+    """As slim's arg scopes do it: l2 of the weights of convolutions (depthwise ones too) and linear layers."""
+    recipe = dataclasses.replace(RECIPES[name], channels=4, cells=3, batch_size=12, clip=0.0)
+    with seeded(0, "network"):
+        network = Network(GENOTYPES["nasnet-a"], 4, 3, 3, skeleton="nasnet")
+    training = Training(network, images(), recipe, 0)
+    names = [n for n, _ in network.named_parameters()]
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    training.step()
+    rate, decayed = recipe.learning_rate, 0
+    for n, p in zip(names, network.parameters()):
+        decay = 5e-4 if p.dim() > 1 else 0.0  # (of the first step, without momentum)
+        expected = before[n] - rate * (p.grad + decay * before[n])
+        torch.testing.assert_close(p.detach(), expected, rtol=1e-5, atol=1e-7)
+        decayed += decay > 0
+    assert 0 < decayed < len(names)
+    assert all(RECIPES[other].decay_all for other in ("darts-cifar", "enas-cifar", "nas-rl-child", "small", "child"))
 
 
 def test_a_recipe_s_sizes_can_be_replaced_within_bounds():
