@@ -1,7 +1,6 @@
 """Random search and regularized evolution: published means on the table, exact order statistics, what is drawn."""
 
 import gc
-import time
 from random import Random
 
 import numpy as np
@@ -82,10 +81,11 @@ def test_evolution_finds_what_it_is_known_to_find():
 
 
 @pytest.mark.parametrize("method", ["random", "evolution"])
-def test_five_hundred_queries_take_less_than_two_seconds(method, tmp_path):
-    began = time.process_time()
+def test_five_hundred_queries_ask_the_table_five_hundred_times(method, tmp_path, monkeypatch):
+    asked, row = [], Table.row
+    monkeypatch.setattr(Table, "row", lambda table, genotype: (asked.append(genotype), row(table, genotype))[1])
     result = nascore.run(method, data="nasbench201", trials=500, directory=tmp_path, progress=False)
-    assert time.process_time() - began < 2
+    assert len(asked) == 500
     assert len(result.history) == 500 and result.details["cifar10_test_200ep"] > 90
 
 

@@ -228,10 +228,14 @@ def test_every_name_is_a_class_of_torchvision():
 
 
 @pytest.mark.skipif(not ARCHIVE.exists(), reason=f"no {ARCHIVE.name} in ../shared/data: CIFAR-10 as a folder not tried")
-def test_all_of_cifar10_loads_from_a_folder(tmp_path):
+def test_all_of_cifar10_loads_from_a_folder_and_the_second_time_from_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    images = load(tmp_path)
+        archive.extractall(tmp_path / "cifar10", filter="data")
+    images = load(tmp_path / "cifar10")
+    monkeypatch.setattr("nascore.pictures.read", None)
+    again = load(tmp_path / "cifar10")
+    assert again.fingerprint() == images.fingerprint()
     assert images.train.shape == (50_000, 3, 32, 32) and images.test.shape == (10_000, 3, 32, 32)
     assert torch.bincount(images.train_labels).tolist() == [5_000] * 10
     assert torch.bincount(images.test_labels).tolist() == [1_000] * 10

@@ -137,6 +137,12 @@ def test_no_file_names_a_place_on_one_machine():
                 assert not here.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
 
 
+def test_no_test_reads_a_clock():
+    """What a test asserts is true on every machine; seconds are printed, by `notebooks/runs/limits.py`."""
+    for path in (ROOT / "tests").glob("*.py"):
+        assert not {"time", "timeit", "datetime"} & {module.split(".")[0] for module, _ in imports(path)}, path.name
+
+
 def test_nothing_is_left_to_be_done():
     for path in texts():
         if path != Path(__file__):

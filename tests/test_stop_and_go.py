@@ -1,5 +1,8 @@
-"""Processes that are killed, interrupted or run out of disk, and end in the same bits as one that was not."""
+"""Processes that are killed, interrupted or run out of disk, and end in the same bits as one that was not.
 
+When that happens is said in lines of code, bytes of a file and steps, never in seconds: it happens on every machine."""
+
+import itertools
 import json
 import multiprocessing
 import os
@@ -7,18 +10,18 @@ import random
 import resource
 import shlex
 import signal
-import statistics
 import subprocess
 import sys
-import time
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from nascore import cli
+from nascore import cli, loop
 from nascore.loop import load_checkpoint, save_checkpoint
+from nascore.methods import darts
 
 # Children of one warm process, which has everything imported: they start in no time, and are killed for real.
 forks = multiprocessing.get_context("forkserver")
@@ -26,12 +29,21 @@ forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["nascore.search", "nascore.methods.darts", "nascore.show.drawing", "torch._dynamo"])
 
 STEPS, KILLS = 40, 10
+HANGS = 600  # seconds after which a wait is given up, so that what hangs ends: nothing here takes as long
 
 
 def child(target, *arguments):
     process = forks.Process(target=target, args=arguments)
     process.start()
     return process
+
+
+def status(process):
+    process.join(HANGS)
+    return process.exitcode
+
+
+# --- in a child -----------------------------------------------------------------------------------------------------
 
 
 def run_nascore(words, errors=None, limit=None):
@@ -43,10 +55,63 @@ def run_nascore(words, errors=None, limit=None):
     sys.exit(cli.main(words))
 
 
-def wait_for(condition, process, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition() and process.is_alive() and time.monotonic() < end:
-        time.sleep(0.002)
+FILES = (darts.__file__, loop.__file__)  # a search, and what drives it and writes its files
+
+
+def call_at_lines(call):
+    """`call(file, n)` as the n-th line of one of the `FILES` begins; a comprehension is no line."""
+    numbers = Counter()
+
+    def line(frame, event, argument):
+        if event == "line":
+            file = frame.f_code.co_filename
+            numbers[file] += 1
+            call(file, numbers[file])
+        return line
+
+    def function(frame, event, argument):
+        return line if frame.f_code.co_filename in FILES and frame.f_code.co_name.isidentifier() else None
+
+    sys.settrace(function)
+
+
+def run_and_count_lines(words, answer):
+    lines = {}
+    call_at_lines(lines.__setitem__)
+    torch.set_num_threads(1)
+    assert cli.main(words) == 0
+    sys.settrace(None)
+    answer.write_text(json.dumps(lines))
+
+
+def run_until_killed_at_a_line(words, file, line):
+    call_at_lines(lambda *place: place == (file, line) and os.kill(os.getpid(), signal.SIGKILL))
+    run_nascore(words)
+
+
+def die_at_byte(limit):
+    """As soon as a file would grow beyond it, the system kills this process, in the middle of the write."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def run_until_killed_at_a_byte(words, limit):
+    die_at_byte(limit)
+    run_nascore(words)
+
+
+def save_for_ever(path, limit=None, said=None):
+    """Ever larger checkpoints, up to 400 kB and then again; what is on the disk is said."""
+    if limit:
+        die_at_byte(limit)
+    for size in itertools.count(0, 7919):
+        save_checkpoint(path, {"size": size, "data": torch.full((size % 50_000,), size)})
+        if said:
+            said.send(size)
+
+
+# --- the tests ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +135,15 @@ def words(folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(words, tmp_path_factory):
+    """The directory of a search that nobody disturbs; beside it, how many lines of each of the `FILES` it ran."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    process = child(run_nascore, [*words, "--out", str(out)])
-    process.join()
-    assert process.exitcode == 0
+    assert status(child(run_and_count_lines, [*words, "--out", str(out)], out.parent / "lines.json")) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def lines(uninterrupted):
+    return json.loads((uninterrupted.parent / "lines.json").read_text())
 
 
 def tensors(value):
@@ -97,86 +166,101 @@ def assert_same_run(out, whole):
     assert not list(out.glob("*.tmp"))
 
 
-def test_a_search_killed_ten_times_ends_in_the_same_bits(words, uninterrupted, tmp_path):
-    out, dice, survived = tmp_path / "run", random.Random(time.time_ns()), []
+def test_a_search_killed_ten_times_ends_in_the_same_bits(words, uninterrupted, lines, tmp_path):
+    """At any line of a step, at any line of what writes its files, and at any byte of a file, in turn. No run gets
+    further than a tenth, so that ten of them are not the whole search."""
+    out, dice, survived = tmp_path / "run", random.Random(0), []
     checkpoint = out / "checkpoint.pt"
-    paces = [json.loads(line)["seconds"] for line in (uninterrupted / "timing.jsonl").read_text().splitlines()]
-    pace = statistics.median(paces)  # on a fast machine a kill must come sooner
-    for kill in range(KILLS + 1):
-        resume = ["--resume"] if checkpoint.exists() else []
-        before = checkpoint.stat().st_mtime_ns if resume else None
-        process = child(run_nascore, [*words, "--out", str(out), *resume])
-        if kill == KILLS:
-            process.join()
-            break
-        if kill % 2:  # every other one gets some way, so that there is a run to go on with
-            wait_for(lambda before=before: checkpoint.exists() and checkpoint.stat().st_mtime_ns != before, process)
-        time.sleep(dice.uniform(0, pace))
-        assert process.is_alive(), "the search was over before it had been killed ten times"
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+    for kill in range(KILLS):
+        command = [*words, "--out", str(out), *(["--resume"] if checkpoint.exists() else [])]
+        if kill % 3 < 2:
+            file = FILES[kill % 3]
+            line = dice.randrange(1, lines[file] // KILLS)
+            assert status(child(run_until_killed_at_a_line, command, file, line)) == -signal.SIGKILL
+        else:  # not later than in the first checkpoint: all are about as large
+            byte = dice.randrange(1, (uninterrupted / "checkpoint.pt").stat().st_size // 2)
+            assert status(child(run_until_killed_at_a_byte, command, byte)) == -signal.SIGXFSZ
         if checkpoint.exists():
             survived.append(len(load_checkpoint(checkpoint)["loop"]["history"]))  # whole, whenever the kill came
-    assert process.exitcode == 0
-    assert survived == sorted(survived) and survived[-1] <= STEPS
+    assert survived == sorted(survived) and 0 < survived[-1] < STEPS
+    assert status(child(run_nascore, [*words, "--out", str(out), "--resume"])) == 0
     assert_same_run(out, uninterrupted)
 
 
-def save_for_ever(path):
-    size = 0
-    while True:
-        save_checkpoint(path, {"size": size, "data": torch.full((size % 50_000,), size)})
-        size += 7919
+def test_a_checkpoint_is_whole_whatever_byte_its_writer_is_killed_at(tmp_path):
+    path, dice = tmp_path / "checkpoint.pt", random.Random(0)
+    for limit in sorted(dice.randrange(5_000, 150_000) for _ in range(15)):
+        assert status(child(save_for_ever, path, limit)) == -signal.SIGXFSZ
+        state = load_checkpoint(path)
+        assert torch.equal(state["data"], torch.full((state["size"] % 50_000,), state["size"]))
+        (torn,) = tmp_path.glob("*.tmp")
+        assert torn.stat().st_size == limit >= path.stat().st_size
+        torn.unlink()
 
 
 def test_a_checkpoint_is_whole_whenever_its_writer_is_killed(tmp_path):
-    path, dice, sizes = tmp_path / "checkpoint.pt", random.Random(time.time_ns()), set()
+    """From outside, while it saves and saves: the system decides how far it has come by then."""
+    path, dice = tmp_path / "checkpoint.pt", random.Random(0)
     for _ in range(15):
-        process = child(save_for_ever, path)
-        wait_for(lambda: path.exists() and time.sleep(dice.uniform(0, 0.03)) is None, process)
+        heard, said = forks.Pipe(duplex=False)
+        process = child(save_for_ever, path, None, said)
+        said.close()
+        for _ in range(dice.randrange(1, 20)):
+            assert heard.poll(HANGS)
+            size = heard.recv()
         process.kill()
-        process.join()
+        assert status(process) == -signal.SIGKILL
         state = load_checkpoint(path)
         assert torch.equal(state["data"], torch.full((state["size"] % 50_000,), state["size"]))
-        sizes.add(state["size"])
-    assert sizes
+        assert state["size"] >= size  # what was said to be saved is
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(words, tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(words, lines, tmp_path):
     out = tmp_path / "run"
-    process = child(run_nascore, [*words, "--out", str(out)])
-    wait_for(lambda: (out / "history.jsonl").exists() and (out / "history.jsonl").stat().st_size, process)
-    process.kill()
-    process.join()
+    half = (loop.__file__, lines[loop.__file__] // 2)
+    assert status(child(run_until_killed_at_a_line, [*words, "--out", str(out)], *half)) == -signal.SIGKILL
     done = len(load_checkpoint(out / "checkpoint.pt")["loop"]["history"])
-    assert done < STEPS
+    assert 0 < done < STEPS
     for limit in ((out / "checkpoint.pt").stat().st_size // 2, (out / "history.jsonl").stat().st_size // 2 + 1):
         process = child(run_nascore, [*words, "--out", str(out), "--resume"], tmp_path / "errors", limit)
-        process.join()
-        assert process.exitcode == 2
+        assert status(process) == 2
         error = (tmp_path / "errors").read_text()
         assert error.count("\n") == 1
         assert f"cannot write to {out}" in error and "the last checkpoint is whole" in error and "--resume" in error
         assert len(load_checkpoint(out / "checkpoint.pt")["loop"]["history"]) == done
 
 
+# `python -m nascore`, whose fourth step lasts until its user has pressed Ctrl-C and then Enter.
+HELD = """
+import runpy
+from nascore.methods.darts import DARTS
+
+step = DARTS.step
+def held(search):
+    if len(search.history) == 3:
+        print("in the fourth step", flush=True)
+        input()
+    return step(search)
+
+DARTS.step = held
+runpy.run_module("nascore", run_name="__main__")
+"""
+
+
 def test_ctrl_c_says_how_to_resume_and_that_works(tmp_path, capsys):
-    """The installed command, on the embedded data, in a folder whose name a shell would split."""
+    """On the embedded data, in a folder whose name a shell would split."""
     out = tmp_path / "my run"
     text = "search darts --budget smoke --channels 2 --cells 3 --epochs 3 --batch-size 180 --checkpoint-seconds 0"
-    command = [sys.executable, "-m", "nascore", *text.split(), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    history = out / "history.jsonl"
-    end = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < end and not (history.exists() and history.stat().st_size):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    printed, error = process.communicate(timeout=60)
+    command, pipe = [sys.executable, "-c", HELD, *text.split(), "--out", str(out)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout.readline() == "in the fourth step\n"
+        process.send_signal(signal.SIGINT)
+        printed, error = process.communicate("\n", timeout=HANGS)
     assert process.returncode == 130, error
     assert printed == "" and error.count("\n") == 1 and "Traceback" not in error
-    steps = len(history.read_text().splitlines())
-    assert 1 <= steps < 12 and f"stopped after {steps} steps; go on with: nascore search darts" in error
+    history = out / "history.jsonl"
+    assert len(history.read_text().splitlines()) == 4  # the step in hand was finished
+    assert "stopped after 4 steps; go on with: nascore search darts" in error
     again = shlex.split(error.split("go on with: nascore ")[1])
     assert again[-1] == "--resume"
     assert cli.main(again) == 0

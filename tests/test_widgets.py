@@ -4,8 +4,8 @@ import dataclasses
 import signal
 import sys
 import threading
-import time
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -19,7 +19,10 @@ from nascore.show import widgets
 from nascore.show.widgets import SearchPanel, control, curve
 
 CELLS = (GENOTYPES["darts-v1"], GENOTYPES["darts-v2"])
+HANGS = 600  # seconds after which a wait is given up, so that what hangs ends: nothing here takes as long
 running: list[int] = []  # how many slow searches run at the moment, step by step
+reached, go_on = threading.Event(), threading.Event()  # a search has come to its hold; it may leave it
+clock = [0.0]  # seconds, of which a step takes 0.03: for the test that reads it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +32,11 @@ class SlowBudget(Budget):
     rate: float = knob(0.5, "rate", "a number", low=0.0, high=1.0)
     way: str = knob("up", "way", "up or down", choices=("up", "down"))
     fails: int = knob(0, "fails", "the step at which it fails", low=0, high=100)
+    hold: int = knob(0, "hold", "the step that lasts until the test lets it end", low=0, high=100)
 
 
 class SlowSearch:
-    """A one-shot search that does nothing but take 5 ms a step."""
+    """A one-shot search that does nothing, and is as slow as a test wants it: one of its steps can be held."""
 
     alive = 0
 
@@ -50,9 +54,12 @@ class SlowSearch:
     def step(self):
         SlowSearch.alive += 1
         running.append(SlowSearch.alive)
-        time.sleep(0.005)
-        SlowSearch.alive -= 1
         step = len(self.history) + 1
+        clock[0] += 0.03
+        if step == self.budget.hold:
+            reached.set()
+            go_on.wait(HANGS)
+        SlowSearch.alive -= 1
         if step == self.budget.fails:
             raise UserError("the loss became nan\nat step 2")
         if self.budget.fails == 100:
@@ -68,17 +75,16 @@ def slow_method(monkeypatch):
     monkeypatch.setattr(search, "_METHODS", dict(search.methods_by_name()))
     search.method("slow", budget=SlowBudget, one_shot=True)(SlowSearch)
     running.clear()
+    reached.clear()
+    go_on.clear()
+    yield
+    go_on.set()
+    for thread in searches():
+        thread.join(HANGS)
 
 
 def searches():
     return [thread for thread in threading.enumerate() if thread.name == "search slow"]
-
-
-def eventually(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    assert condition()
 
 
 def test_run_without_a_front_end_gives_what_nascore_run_gives():
@@ -93,58 +99,82 @@ def test_run_without_a_front_end_gives_what_nascore_run_gives():
 
 
 def test_clicking_run_and_stop_leaves_the_caller_free():
-    panel = SearchPanel("slow", budget="reduced", way="down")
+    panel = SearchPanel("slow", budget="reduced", way="down", hold=2)
     panel.run_button.click()
     assert panel.run_button.disabled and not panel.stop_button.disabled
-    eventually(lambda: "step" in panel.status.value and "<svg" in panel.curves.value and "<svg" in panel.cell.value)
+    assert reached.wait(HANGS)  # in the second step the first is on show
+    assert panel.status.value.startswith("step 1 of 100000")
+    assert "<svg" in panel.curves.value and "<svg" in panel.cell.value
     assert panel.result is None
     panel.stop_button.click()
-    result = panel.wait(10)
-    assert not result.finished and 0 < len(result.history) < 100_000 and result.details["way"] == "down"
+    go_on.set()
+    result = panel.wait(HANGS)
+    assert not result.finished and len(result.history) == 2 and result.details["way"] == "down"
     assert panel.status.value.startswith("stopped after")
     assert panel.stop_button.disabled and not panel.run_button.disabled
 
 
 def test_a_new_run_waits_for_the_old_one():
-    panel = SearchPanel("slow", budget="reduced")
+    panel = SearchPanel("slow", budget="reduced", hold=4)
     panel.start()
-    eventually(lambda: len(running) > 3)
+    assert reached.wait(HANGS)
     panel.preset.value = "smoke"
     panel.start()
     panel.start()
-    result = panel.wait(10)
+    first, second, third = searches()
+    go_on.set()
+    result = panel.wait(HANGS)
     assert result.finished and len(result.history) == 3
-    assert set(running) == {1}  # never two at once
+    assert running == [1] * (4 + 3)  # never two at once; the second was stopped before it began
     assert not panel.run_button.disabled
-    eventually(lambda: not searches())
+    for thread in (first, second, third):
+        thread.join(HANGS)
+    assert not searches()
 
 
 def test_a_search_does_not_keep_python_alive():
-    panel = SearchPanel("slow", budget="reduced")
+    panel = SearchPanel("slow", budget="reduced", hold=1)
     panel.start()
+    assert reached.wait(HANGS)
     assert [thread.daemon for thread in searches()] == [True]
     panel.stop()
-    panel.wait(10)
+    go_on.set()
+    assert len(panel.wait(HANGS).history) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to threads")
 def test_interrupting_the_kernel_stops_the_search_and_keeps_what_it_found():
-    panel = SearchPanel("slow", budget="reduced")
-    interrupt = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    interrupt.start()
-    result = panel.run()
-    assert result is not None and not result.finished and panel.status.value.startswith("stopped")
+    panel = SearchPanel("slow", budget="reduced", hold=2)
+    panel.start()
+    assert reached.wait(HANGS)
+    wait, pressed = panel._ended.wait, []
+
+    def interrupted(seconds=None):
+        if not pressed:  # the user has waited for long enough
+            pressed.append(True)
+            signal.raise_signal(signal.SIGINT)
+        go_on.set()
+        return wait(HANGS)
+
+    panel._ended.wait = interrupted
+    result = panel.wait()
+    assert pressed and not result.finished and len(result.history) == 2
+    assert panel.status.value.startswith("stopped")
 
 
-def test_the_panel_is_updated_a_few_times_a_second_with_both_curves_and_the_cell(monkeypatch):
+def test_the_panel_is_updated_every_fifth_of_a_second_with_both_curves_and_the_cell(monkeypatch):
+    """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the last."""
+    monkeypatch.setattr(widgets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    clock[0] = 0.0
     panel = SearchPanel("slow", steps=200, fields=())
     seen = {"status": [], "cell": [], "curves": []}
     for name, values in seen.items():
         getattr(panel, name).observe(lambda change, values=values: values.append(change["new"]), "value")
-    began = time.monotonic()
     panel.run()
-    most = (time.monotonic() - began) / widgets.REFRESH + 4
-    assert all(2 <= len(values) <= most for values in seen.values())
+    assert widgets.REFRESH == 0.2
+    shown = [*range(1, 200, 7), 200]
+    assert [int(text.split()[1]) for text in seen["status"][1:-1]] == shown  # between "starting" and "done"
+    assert len(seen["curves"]) == len(seen["cell"]) == len(shown)
     assert "training loss: 0.005" in panel.curves.value and "entropy of alpha" in panel.curves.value
     assert "Normal cell: node 0 adds" in panel.cell.value and panel.cell.value.count("<svg") == 1
 
