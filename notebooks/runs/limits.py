@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import nascore
-from nascore import data, spaces
+from nascore import data, folders, spaces
 from nascore.controllers import Controller
 from nascore.methods.pnas import top_k
 from nascore.nets.convolutional import Network
@@ -82,7 +82,7 @@ def shared_step() -> float:
 
 
 def second_load(folder: Path) -> float:
-    (folder / data.CACHE).unlink(missing_ok=True)
+    folders.cache_of(folder, None).unlink(missing_ok=True)
     began = time.monotonic()
     data.load(folder)
     first = time.monotonic() - began
