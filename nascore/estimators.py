@@ -212,6 +212,12 @@ class TrainChildren:
 
     def check(self, genotype: Genotype) -> None:
         """Raises `UserError` where the network of `genotype` cannot take these images."""
+        try:
+            with torch.device("meta"):
+                network = Network(genotype, **self.train_one.keywords["sizes"])
+        except Exception:  # of this genotype alone, and when it is trained its error
+            return
+        network.check(self.images.train.shape)
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         forms = [canonical(genotype) for genotype in genotypes]

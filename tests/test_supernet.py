@@ -167,7 +167,7 @@ def test_what_it_does_not_know_it_refuses_in_one_line(wrong):
 
 def test_a_map_that_cannot_be_halved_is_refused():
     net = Supernet(channels=4, cells=3)
-    with pytest.raises(UserError, match="even"):
+    with pytest.raises(UserError, match="sides divisible by 4"):
         net(torch.randn(2, 3, 10, 10), initial_alphas(net))  # 10 -> 5
 
 

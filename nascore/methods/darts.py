@@ -208,6 +208,7 @@ class DARTS:
                 skeleton=space.skeleton,
                 cell_types=space.cell_types,
             )
+        self.supernet.check(data.train.shape)
         self.supernet.to(device, memory_format=torch.channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)

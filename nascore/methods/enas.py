@@ -223,9 +223,9 @@ class ENAS:
         )
         sizes = (budget.channels, budget.cells, len(data.classes), data.channels)
         with seeded(seed, "supernet"):
-            self.supernet = shared_network(space, *sizes).to(
-                device, memory_format=torch.channels_last
-            )
+            self.supernet = shared_network(space, *sizes)
+        self.supernet.check(data.train.shape)
+        self.supernet.to(device, memory_format=torch.channels_last)
         self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
         self.weights = list(self.supernet.parameters())
         sgd = dict(

@@ -8,10 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import genotypes
+from nascore.errors import UserError
 from nascore.nets import operations
 from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
 
 Drop = Callable[[Tensor], Tensor] | None
+
+
+def require_images(shape: Sequence[int], channels: int, factor: int, smallest: int = 1) -> None:
+    """Raises `UserError` where images of a `shape` (batch, channels, height, width) have not so many
+    channels, or sides that no reduction can halve."""
+    found, *sides = shape[1:] if len(shape) == 4 else (0,)
+    fits = all(side >= smallest and side % factor == 0 for side in sides)
+    if found != channels or not fits:
+        known = f"divisible by {factor}" if factor > 1 else f"of at least {smallest}"
+        wanted = f"(batch, {channels}, height, width) with sides {known}"
+        raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 
 
 def conv_bn(

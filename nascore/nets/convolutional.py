@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nascore import published
 from nascore.errors import UserError, one_of, whole
 from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype
-from nascore.nets.blocks import Drop
+from nascore.nets.blocks import Drop, require_images
 from nascore.nets.skeletons import SKELETONS
 
 # Networks by name: all sizes at once. `input` is the side of an image; the first one of a skeleton
@@ -113,13 +113,7 @@ class Network(nn.Module):
     def check(self, shape: Sequence[int]) -> None:
         """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this network
         cannot take."""
-        channels, *sides = shape[1:] if len(shape) == 4 else (0,)
-        fits = all(side >= self.smallest and side % self.factor == 0 for side in sides)
-        if channels != self.in_channels or not fits:
-            at_least = f"of at least {self.smallest}"
-            known = f"divisible by {self.factor}" if self.factor > 1 else at_least
-            wanted = f"(batch, {self.in_channels}, height, width) with sides {known}"
-            raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
+        require_images(shape, self.in_channels, self.factor, self.smallest)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         self.check(images.shape)

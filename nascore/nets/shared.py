@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nascore import genotypes
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, MacroGenotype
-from nascore.nets.blocks import Reduction, conv_bn, macro_operation
+from nascore.nets.blocks import Reduction, conv_bn, macro_operation, require_images
 from nascore.nets.operations import (
     PlainReduce,
     ReLUConvBN,
@@ -117,9 +117,16 @@ class SharedCells(nn.Module):
             self.kinds.append("reduce" if reduces else "normal")
         self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes, bias=not micro)
+        self.in_channels, self.factor = in_channels, 1 if micro else 2 ** len(places)
         _begin(self)
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
+        cannot take: ENAS's reduction halves any map, that of NAS-Bench-201 an even one."""
+        require_images(shape, self.in_channels, self.factor)
+
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
+        self.check(images.shape)
         before = previous = self.stem(images)
         for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
             if str(index) in self.halves:
@@ -156,9 +163,16 @@ class SharedLayers(nn.Module):
             halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
             self.reductions[str(index)] = nn.ModuleList(halves)
         self.classifier = nn.Linear(channels, classes, bias=False)
+        self.in_channels = in_channels
         _begin(self)
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that are not of this
+        supernet's channels."""
+        require_images(shape, self.in_channels, 1)
+
     def forward(self, images: Tensor, genotype: MacroGenotype) -> Tensor:
+        self.check(images.shape)
         states = [self.stem(images)]
         for index, layer in enumerate(genotype.layers):
             output = self.layers[index][layer.op](states[-1])

@@ -21,9 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import UserError, one_of
+from nascore.errors import one_of
+from nascore.nets.blocks import require_images
 from nascore.nets.depthwise import channels_last, depthwise, is_plain
 from nascore.nets.operations import REGISTERED, build, on_batch_statistics
+from nascore.nets.skeletons import reductions
 from nascore.spaces import DARTS_PRIMITIVES
 
 Activation = Callable[[Tensor], Tensor]
@@ -55,10 +57,6 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 def two_phases(x: Tensor) -> Tensor:
     """The pixels at (even, even) and at (odd, odd) places as channels: (B, C, H, W) -> (B, 2C,
     H/2, W/2)."""
-    if x.size(2) % 2 or x.size(3) % 2:
-        raise UserError(
-            f"image size: found a map of {x.size(2)}x{x.size(3)} before a reduction, allowed: even sizes"
-        )
     return torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
 
 
@@ -314,8 +312,10 @@ class Supernet(nn.Module):
         self.cells = nn.ModuleList()
         self.types: list[int] = []
         widths, shrunk = [width] * n_inputs, False
+        places = set(reductions(cells))
+        self.reductions = len(places)
         for index in range(cells):
-            reduction = index in (cells // 3, 2 * cells // 3)
+            reduction = index in places
             channels *= 2 if reduction else 1
             if reduction and not darts:
                 cell, width = ResidualBlock(widths[-1], channels, activation), channels
@@ -342,7 +342,13 @@ class Supernet(nn.Module):
         self.last_norm = None if darts else norm(width)
         self.classifier = nn.Linear(width, classes)
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
+        cannot take: every reduction halves the sides."""
+        require_images(shape, self.stem.in_channels, 2**self.reductions)
+
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
+        self.check(images.shape)
         probabilities = [
             F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas
         ]

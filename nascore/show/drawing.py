@@ -18,6 +18,7 @@ from pathlib import Path
 import graphviz
 
 from nascore.errors import UserError
+from nascore.files import write_whole
 from nascore.genotypes import (
     Cell,
     CellGenotype,
@@ -123,7 +124,7 @@ class Drawing:
                     f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot"
                 )
         try:
-            path.write_bytes(data)
+            write_whole(path, lambda file: file.write(data))
         except OSError as error:
             raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
         return path
