@@ -5,8 +5,11 @@ uninterrupted one."""
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
+
+_one_at_a_time = RLock()
 
 
 def seed_of(*place: int | str) -> int:
@@ -23,7 +26,7 @@ def generator(*place: int | str, device: torch.device | str = "cpu") -> torch.Ge
 @contextmanager
 def seeded(*place: int | str) -> Iterator[None]:
     """PyTorch's initialisers know only the global generator: seed it for the block and put it
-    back after."""
-    with torch.random.fork_rng(devices=[]):
+    back after. One of Python's threads at a time: they share it."""
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(*place))
         yield

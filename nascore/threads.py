@@ -65,8 +65,13 @@ def with_its_threads(method: Callable) -> Callable:
 
 
 def fitting(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
-    """How many threads the work on minibatches of `batch_size` images of so many pixels has: one, or
-    two where the map of the network's first convolution, the largest there is, is large."""
+    """How many threads the work on minibatches of `batch_size` images of so many pixels has."""
+    return 2 if size(network, batch_size, pixels) >= LARGE else 1
+
+
+def size(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
+    """Of the work on a minibatch: the numbers in the map of the network's first convolution, which is
+    the largest there is."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     convolutions = (m.out_channels for m in modules if isinstance(m, nn.Conv2d))
-    return 2 if batch_size * pixels * next(convolutions, 1) >= LARGE else 1
+    return batch_size * pixels * next(convolutions, 1)

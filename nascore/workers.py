@@ -29,6 +29,8 @@ for _message in (
 ):
     warnings.filterwarnings("ignore", message=_message, category=UserWarning)
 
+FROM_THE_TERMINAL = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}  # Windows has no SIGHUP
+
 
 def default_number() -> int:
     """A worker for each core, at most 8: each takes half a GB. 1 where processes cannot have
@@ -81,13 +83,14 @@ def unordered(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Workers begun inside do not hear Ctrl-C, not even while they start: their parent says what
-    it means, and a search lets its step finish."""
+    """Workers begun inside do not hear Ctrl-C, nor that the terminal closes, not even while they
+    start: their parent says what it means, and a search lets its step finish."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # it would take the block away while it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    resource_tracker.ensure_running()  # it would take the block of Ctrl-C away while it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, FROM_THE_TERMINAL)
     try:
         yield
     finally:
@@ -98,8 +101,9 @@ def _deaf() -> Iterator[None]:
 
 
 def begin(parent: int) -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker leaves what comes from the terminal to its parent, and ends when that was killed."""
+    for which in FROM_THE_TERMINAL:
+        signal.signal(which, signal.SIG_IGN)
 
     def follow():
         while os.getppid() == parent or os.name != "posix":
