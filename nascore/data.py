@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nascore import folders
-from nascore.errors import UserError, shorten, whole
+from nascore.errors import UserError, require, shorten, whole
 from nascore.loop import memory_errors
 from nascore.seeding import generator
 from nascore.threads import one_thread
@@ -193,6 +193,7 @@ def load(
     line, for what cannot be loaded."""
     if image_size is not None:
         whole("--image-size", image_size, 4, 512)
+    require(flip is None or isinstance(flip, bool), "flip", flip, "true or false")
     if isinstance(name, Images):
         images = _resized(name, image_size)
     elif isinstance(name, str) and name == "digits":

@@ -4,6 +4,7 @@ is allowed."""
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 
 class UserError(ValueError):
@@ -22,9 +23,10 @@ def plain(text) -> str:
 
 
 def say(text) -> None:
-    """One line on standard error, where there is one."""
-    if sys.stderr is not None:
-        print(f"nascore: {plain(text)}", file=sys.stderr)
+    """One line on standard error, where there is one that is read."""
+    with suppress(OSError):
+        if sys.stderr is not None:
+            print(f"nascore: {plain(text)}", file=sys.stderr)
 
 
 def shorten(value, limit: int = 60) -> str:

@@ -270,6 +270,9 @@ def drive(
     `defaults` are of those fields of `config` that a run may be older than.
     """
     number("--checkpoint-seconds", checkpoint_seconds, 0, 1e9)
+    require(stop is None or callable(stop), "stop", stop, "a function")
+    good = isinstance(progress, bool) or callable(progress)
+    require(good, "progress", progress, "true, false or a function")
     directory = directory_named(directory)
     if resume and directory is None:
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
@@ -387,8 +390,9 @@ def _values(step: Progress) -> dict[str, float]:
 def _bar(bar: tqdm) -> Callable[[Progress], None]:
     def report(step: Progress) -> None:
         bar.total = step.total
-        bar.set_postfix(_values(step), refresh=False)
-        bar.update(step.step - bar.n)
+        with suppress(OSError):  # the terminal has closed, and the signal that says so is on its way
+            bar.set_postfix(_values(step), refresh=False)
+            bar.update(step.step - bar.n)
 
     return report
 

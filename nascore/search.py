@@ -23,7 +23,7 @@ from nascore import methods, spaces
 from nascore.answers import name_of
 from nascore.data import Images
 from nascore.data import load as load_images
-from nascore.errors import UserError, look_up, shorten, whole
+from nascore.errors import UserError, look_up, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
 from nascore.files import write_json
 from nascore.genotypes import Genotype, to_json
@@ -177,6 +177,8 @@ def run(
     budget = _budget(entry, budget, fields)
     device = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
+    require(isinstance(resume, bool), "resume", resume, "true or false")
+    require(estimate is None or callable(estimate), "estimate", estimate, "a function")
     directory = directory_named(directory)
     if directory and not resume:
         require_free(directory)

@@ -98,7 +98,7 @@ def test_unknown_methods_and_devices_are_refused():
 @pytest.mark.parametrize("name, batch_size", [("nas-rl", 64), ("nasnet", 32), ("pnas", 32), ("evolution", 128)])
 def test_full_trains_a_child_as_the_paper_does(name, batch_size):
     """Of CIFAR-10's 50,000 images 45,000 are trained on; the smaller presets hold a fifth out."""
-    pixels, labels = torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8), torch.arange(50_000) % 10
+    pixels, labels = torch.zeros(50_000, 1, 4, 4, dtype=torch.uint8), torch.arange(50_000) % 10
     images = Images("blank", pixels, labels, pixels[:10], labels[:10], tuple("0123456789"), (0.5,), (0.25,), 0, False)
     for preset, kept, batch in (("full", 45_000, batch_size), ("reduced", 40_000, 64), ("smoke", 40_000, 64)):
         budget, entry = get(name).budget.preset(preset), get(name)
