@@ -390,7 +390,9 @@ def _values(step: Progress) -> dict[str, float]:
 def _bar(bar: tqdm) -> Callable[[Progress], None]:
     def report(step: Progress) -> None:
         bar.total = step.total
-        with suppress(OSError):  # the terminal has closed, and the signal that says so is on its way
+        with suppress(
+            OSError
+        ):  # the terminal has closed, and the signal that says so is on its way
             bar.set_postfix(_values(step), refresh=False)
             bar.update(step.step - bar.n)
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,9 @@ def _find_modules_in(folder: Path) -> None:
 
 def _send_by_value(module: ModuleType) -> None:
     """Worker processes get the module's functions themselves: they could not import it."""
-    from joblib.externals import cloudpickle
-
-    cloudpickle.register_pickle_by_value(module)
+    for name in (
+        "cloudpickle",
+        "joblib.externals.cloudpickle",
+    ):  # joblib's own, until its release 1.6
+        with suppress(ImportError):
+            importlib.import_module(name).register_pickle_by_value(module)

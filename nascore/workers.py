@@ -29,7 +29,10 @@ for _message in (
 ):
     warnings.filterwarnings("ignore", message=_message, category=UserWarning)
 
-FROM_THE_TERMINAL = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}  # Windows has no SIGHUP
+FROM_THE_TERMINAL = {
+    signal.SIGINT,
+    getattr(signal, "SIGHUP", signal.SIGINT),
+}  # Windows has no SIGHUP
 
 
 def default_number() -> int:

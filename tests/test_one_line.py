@@ -322,7 +322,8 @@ def said(step):
 
 children.progress = said
 space = spaces.get("nasbench201")
-result = nascore.run("random", space=space, estimate=children, budget="smoke", trials=40, children=4, directory=sys.argv[1], progress=False)
+sizes = dict(budget="smoke", trials=40, children=4)
+result = nascore.run("random", space=space, estimate=children, directory=sys.argv[1], progress=False, **sizes)
 assert not result.finished
 """
 

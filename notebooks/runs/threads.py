@@ -1,7 +1,7 @@
-"""What a second thread brings: seconds a step with one thread and with two, in turn, by the size of the work (images in a
-minibatch x pixels x channels of the first convolution). The rule of `nascore.threads` stands on it.
+"""What a second thread brings: seconds a step with one thread and with two, in turn, by the size of the work (images in
+a minibatch x pixels x channels of the first convolution). The rule of `nascore.threads` stands on it.
 
-    python notebooks/runs/threads.py        # 2 cores and nothing else to do, 15 min
+    python notebooks/runs/threads.py        # 2 cores and nothing else to do, 30 min
 """
 
 import json
@@ -93,7 +93,8 @@ def main() -> None:
         rows[-1]["gain"] = round(ratio, 2)
         print(rows[-1], flush=True)
     rows.sort(key=lambda row: row["size"])
-    Path("notebooks/runs/threads.json").write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+    found = {"torch": torch.__version__, "rows": rows}
+    Path("notebooks/runs/threads.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
