@@ -180,8 +180,10 @@ def test_the_readme_s_first_command_installs_and_searches():
 # --- the wheel ------------------------------------------------------------------------------------------------------
 
 
-def test_a_wheel_holds_the_code_and_the_table(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
     pytest.importorskip("setuptools", reason="setuptools is not installed here: no wheel can be built offline")
+    tmp_path = tmp_path_factory.mktemp("wheel")
     for name in ("nascore", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         if source.is_dir():
@@ -192,8 +194,37 @@ def test_a_wheel_holds_the_code_and_the_table(tmp_path):
     ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     (wheel,) = (tmp_path / "out").glob("nascore-*.whl")
+    return wheel
+
+
+def test_a_wheel_holds_the_code_and_the_table(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {info.filename: info.file_size for info in archive.infolist()}
     assert names["nascore/tables/nasbench201.npz"] < 400_000
     assert {path.relative_to(ROOT).as_posix() for path in SOURCES} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "notebooks"))]
+
+
+QUICK = """
+--version
+search random --data nasbench201 --trials 5 --quiet --out run
+search darts --budget smoke --channels 2 --epochs 1 --batch-size 360 --quiet
+describe run
+describe darts-v2
+draw darts-v2 -o cell.svg
+train darts-v2 --recipe child --channels 2 --cells 3 --epochs 1 --batch-size 500 --quiet
+""".split("\n")[1:-1]
+
+
+def test_a_wheel_outside_the_checkout_passes_the_quick_commands(wheel, tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", "site", str(wheel)]
+    ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    where = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    asked = "import nascore; print(nascore.__file__)"
+    for command in (["-c", asked], *(["-m", "nascore", *words.split()] for words in QUICK)):
+        ended = subprocess.run([sys.executable, *command], cwd=tmp_path, env=where, capture_output=True, text=True)
+        assert ended.returncode == 0, (command, ended.stderr)
+        if command[0] == "-c":
+            assert ended.stdout.startswith(str(tmp_path / "site"))
+    assert (tmp_path / "cell.svg").exists() and (tmp_path / "run" / "genotype.svg").exists()

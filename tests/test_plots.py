@@ -158,3 +158,9 @@ def test_style_needs_no_notebook():
     with matplotlib.rc_context():
         plots.style()
         assert matplotlib.rcParams["axes.facecolor"] == "none"
+
+
+def test_a_printed_chart_is_its_words():
+    chart, _ = plots.panels()
+    chart.words = "A curve that rises."
+    assert str(chart) == repr(chart) == f"{chart}" == "A curve that rises."

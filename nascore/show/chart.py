@@ -86,6 +86,8 @@ class Chart(Figure):
     def __repr__(self) -> str:
         return self.words
 
+    __str__ = __repr__  # Figure's own says its size
+
 
 styled = matplotlib.rc_context(
     STYLE

@@ -7,6 +7,9 @@ FOLDER/train/CLASS/*.jpg, test/CLASS/*.jpg is for the last row, by the wall cloc
 """
 
 import argparse
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 from random import Random
@@ -89,6 +92,28 @@ def second_load(folder: Path) -> float:
     return first / least(lambda: data.load(folder), time.monotonic)
 
 
+def process(*words: str) -> float:
+    """CPU seconds of a Python process of its own: the least of three."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def above_torch(words: str) -> float:
+    return process("-m", "nascore", *words.split()) - process("-c", "import torch")
+
+
+COMMANDS = {
+    "search darts --help": 0.5,
+    "describe darts-v2": 1.0,
+    "search evolution --data nasbench201 --trials 300 --quiet": 0.8,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", type=Path)
@@ -103,6 +128,9 @@ def main() -> None:
         ("level 5 of PNAS's full search: 589,824 scores by five LSTMs, the best 256", level_5, "s", "less than 10"),
         ("a step with shared weights, in those of the plain network", shared_step, "times", "less than 1.3"),
     ]
+    for words, goal in COMMANDS.items():
+        said = f"nascore {words.removesuffix(' --quiet')}, above import torch"
+        rows.append((said, lambda words=words: above_torch(words), "s", f"less than {goal}"))
     if folder:
         loads = "a folder's first load, in later ones"
         rows.append((loads, lambda: second_load(folder), "times", "at least 20"))
