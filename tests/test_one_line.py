@@ -4,6 +4,7 @@ Each ends in one plain line, and nothing is lost."""
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -363,3 +364,18 @@ def test_a_terminal_that_closes_leaves_no_worker_and_nothing_in_shared_memory(tm
     assert shared_memory() <= before
     state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
     assert state["loop"]["history"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "search darts --budget smoke",
+        "search random --budget smoke",
+        "search enas-micro --space nasbench201 --budget smoke",
+        "train darts-v2 --recipe darts-cifar",
+    ],
+)
+def test_images_that_no_network_can_take_are_refused_before_anything_is_made(capfd, tmp_path, words):
+    line = line_of(capfd, *words.split(), "--image-size", 30, "--out", tmp_path / "run")
+    assert re.fullmatch(r"images: found \(\d+, 1, 30, 30\), allowed: \(.*\) with sides divisible by 4", line)
+    assert not (tmp_path / "run").exists()

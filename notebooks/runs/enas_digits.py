@@ -7,6 +7,7 @@ alone on the table's rewards (exercise 4), beside random search that looks as of
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ import nascore
 from nascore import data, spaces
 from nascore.estimators import Table
 from nascore.methods.enas import ENAS, MicroBudget
+from nascore.workers import default_number, unordered
 
 OUT = Path("notebooks/runs/enas_digits.json")
 TEXT = dict(tanh_constant=2.5, op_tanh_reduce=1)
@@ -28,12 +30,18 @@ POLICIES = {
 TEST = "cifar10_test_200ep"
 
 
+def over(seeds: int, call, workers: int) -> list:
+    """The answers of `call(seed)`, in the order of the seeds."""
+    return [answer for _, answer in sorted(unordered(call, range(seeds), workers))]
+
+
 def live(seed: int, **bound) -> list[float]:
     found = nascore.run("enas-micro", space="nasbench201", budget="smoke", seed=seed, progress=False, **LIVE, **bound)
     return [round(found.reward, 4), found.details[TEST]]
 
 
-def policy(table: Table, images, seed: int, **constants) -> float:
+def policy(seed: int, images, **constants) -> float:
+    table = Table()
     budget, seen = MicroBudget.preset("smoke", samples=10, **constants), []
     search = ENAS(spaces.get("nasbench201"), images, budget, seed, torch.device("cpu"))
     search.accuracy = lambda genotype, minibatch: seen.append(row := table([genotype])[0]) or row.reward
@@ -51,13 +59,15 @@ def random_search(table: Table, seed: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=4, help="of `live`")
+    parser.add_argument("--workers", type=int, default=default_number(), help="seeds at the same time")
     options = parser.parse_args()
-    table, images = Table(), data.load("digits")
-    result = {"policy": {name: [policy(table, images, s, **how) for s in range(10)] for name, how in POLICIES.items()}}
+    table, images, workers = Table(), data.load("digits"), options.workers
+    policies = {name: partial(policy, images=images, **how) for name, how in POLICIES.items()}
+    result = {"policy": {name: over(10, call, workers) for name, call in policies.items()}}
     result["policy"]["random search"] = [random_search(table, seed) for seed in range(100)]
     OUT.write_text(json.dumps(result))
     bounds = {"text": TEXT, "code": {}}
-    result["live"] = {name: [live(seed, **bound) for seed in range(options.seeds)] for name, bound in bounds.items()}
+    result["live"] = {name: over(options.seeds, partial(live, **bound), workers) for name, bound in bounds.items()}
     OUT.write_text(json.dumps(result))
     print(result["policy"], result["live"], sep="\n")
 

@@ -3,13 +3,16 @@ many queries, in percent. `--signal cifar100` searches and reports on CIFAR-100 
 policies were chosen, so that CIFAR-10 stays unseen. Evolution draws 10 candidates and mutates an edge, each as likely;
 the benchmark's own draws 3 and mutates an edge of a node, each node as likely.
 
-    python notebooks/runs/table_policies.py [--seeds 60] [--queries 1000] [--only NAME ...] [--out FILE]
+    python notebooks/runs/table_policies.py [--seeds 60] [--queries 1000] [--workers N] [--only NAME ...] [--out FILE]
+
+Each worker has every so-manyth seed.
 """
 
 import argparse
 import gc
 import json
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -19,6 +22,7 @@ import torch
 from nascore import search, spaces
 from nascore.estimators import Estimate, Table
 from nascore.trials import MultiTrial, TrialBudget
+from nascore.workers import default_number, unordered
 
 SPACE = spaces.get("nasbench201")
 POINTS = sorted({round(x) for x in np.geomspace(1, 1000, 60)} | {100, 300, 1000})
@@ -123,34 +127,46 @@ STRATEGIES = {
 }
 
 
+def curves_of(seeds: range, name: str, queries: int, signal: str) -> list[list[float]]:
+    """For each of `seeds` the test accuracy of the best cell after so many queries."""
+    estimate, curves = Signal(signal), []
+    points = [p for p in POINTS if p <= queries]
+    gc.disable()  # nothing here is cyclic, and passes over 15,625 cached cells would double the time
+    for seed in seeds:
+        loop, curve = STRATEGIES[name](estimate, queries, seed), []
+        while not loop.done:
+            loop.step()
+            if len(loop.rewards) in points:
+                curve.append(round(loop.best.details["test"], 3))
+        curves.append(curve)
+    gc.enable()
+    return curves
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--signal", default="cifar10", choices=("cifar10", "cifar100"))
+    parser.add_argument("--workers", type=int, default=default_number())
     parser.add_argument("--only", nargs="*", default=list(STRATEGIES))
     parser.add_argument("--out", type=Path, default=Path("notebooks/runs/table_policies.json"))
     options = parser.parse_args()
-    estimate, points = Signal(options.signal), [p for p in POINTS if p <= options.queries]
+    points = [p for p in POINTS if p <= options.queries]
     result = json.loads(options.out.read_text()) if options.out.exists() else {"queries": points, "curves": {}}
-    gc.disable()  # nothing here is cyclic, and passes over 15,625 cached cells would double the time
+    shares = [range(k, options.seeds, options.workers) for k in range(options.workers)]
     for name in options.only:
-        began, curves = time.process_time(), []
-        for seed in range(options.seeds):
-            loop, curve = STRATEGIES[name](estimate, options.queries, seed), []
-            while not loop.done:
-                loop.step()
-                if len(loop.rewards) in points:
-                    curve.append(round(loop.best.details["test"], 3))
-            curves.append(curve)
+        began, curves = time.monotonic(), [[]] * options.seeds
+        call = partial(curves_of, name=name, queries=options.queries, signal=options.signal)
+        for k, answer in unordered(call, shares, options.workers):
+            curves[k :: options.workers] = answer
         result["curves"][name] = curves
         options.out.write_text(json.dumps(result))
         at = [points.index(q) for q in (100, 300, 1000) if q in points]
         values = np.array(curves)[:, at]
-        seconds = (time.process_time() - began) / options.seeds
+        seconds = (time.monotonic() - began) / options.seeds
         spread = " ".join(f"{m:.2f}+-{s:.2f}" for m, s in zip(values.mean(0), values.std(0, ddof=1)))
-        print(f"{name}: {spread} ({options.seeds} seeds, {seconds:.1f} CPU seconds a run)", flush=True)
-        gc.collect()
+        print(f"{name}: {spread} ({options.seeds} seeds, {seconds:.2f} seconds a run)", flush=True)
 
 
 if __name__ == "__main__":
