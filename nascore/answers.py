@@ -6,9 +6,12 @@ never beats one that worked. A number that is no accuracy (percent, a negative) 
 some methods could not take it, and would notice only after hours.
 """
 
+import hashlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -34,14 +37,26 @@ class Estimate:
 
 def name_of(estimate: Callable) -> str:
     """How config.json, and with it --resume, tells estimators apart: by the `name` that one has, or
-    by its type, or function, and module."""
+    by its type, or function, and module; a partial by its arguments too, a lambda by its code."""
     name = getattr(estimate, "name", None)
     if isinstance(name, str):
         return name
     if isinstance(estimate, partial):
-        return name_of(estimate.func)
+        words = [*map(repr, estimate.args), *(f"{k}={v!r}" for k, v in estimate.keywords.items())]
+        arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
+        return (
+            f"{name_of(estimate.func)}({arguments if len(arguments) < 60 else _digest(arguments)})"
+        )
+    code = getattr(estimate, "__code__", None)
+    if code is not None and code.co_name == "<lambda>":
+        content = repr((code.co_code, code.co_consts, code.co_names))
+        return f"{estimate.__module__}.<lambda> {_digest(content)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
@@ -49,14 +64,17 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     that cannot be and for an estimator that fails: what was answered before is kept."""
     who = f"the estimator {name_of(estimate)}"
     try:
-        answers = estimate(genotypes)
+        answers = estimate(list(genotypes))  # its own: it may take from it
     except UserError as error:
         raise StepFailed(str(error)) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise StepFailed(f"{who} raised {shorten(reason, 200)}") from error
     if isinstance(answers, np.ndarray | Tensor):
-        answers = list(answers) if answers.ndim else answers.item()
+        with suppress(
+            RuntimeError, NotImplementedError
+        ):  # a tensor on the device meta has no numbers
+            answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):
         allowed = f"a list of {len(genotypes)} rewards, one an architecture"
         raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
@@ -88,15 +106,18 @@ def _checked(answer, who: str) -> Estimate:
         details = storable(answer.details, "details")
     except RecursionError:
         raise StepFailed(f"{who}: details that hold themselves, allowed: numbers, texts") from None
-    except TypeError as problem:
-        raise StepFailed(f"{who}: {problem}") from None
+    except Exception as problem:  # a tensor that cannot be read, too
+        raise StepFailed(f"{who}: {shorten(str(problem), 200)}") from None
     return Estimate(reward, seconds, details, error and storable(error, "error"))
 
 
 def _number(value, field: str, who: str) -> float:
     if isinstance(value, np.ndarray | np.generic | Tensor):
-        numbers = value.reshape(-1).tolist()
-        value = numbers[0] if len(numbers) == 1 else value
+        with suppress(
+            RuntimeError, NotImplementedError
+        ):  # a tensor on the device meta has no numbers
+            numbers = value.reshape(-1).tolist()
+            value = numbers[0] if len(numbers) == 1 else value
     if isinstance(value, bool) or not isinstance(value, int | float):
         allowed = "a number, or an Estimate"
         raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")

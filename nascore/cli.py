@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nascore import __version__, genotypes, own, published
-from nascore.errors import UserError, plain, require, say, shorten
+from nascore.errors import UserError, plain, require, say, shorten, whole
 from nascore.files import write_json
 from nascore.genotypes import Genotype
 from nascore.knobs import bounds_of
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be read or written, a full disk
-        file = str(error.filename2 or error.filename or "cannot write")[:200]
+        file = str(error.filename2 or error.filename or "cannot read or write")[:200]
         line, status = f"{file}: {error.strerror or error}", 2
     say(line)
     return status
@@ -232,6 +232,7 @@ def train(
     from nascore.seeding import seeded
     from nascore.threads import one_thread
 
+    whole("seed", seed, 0, 2**32 - 1)
     sizes = {name: fields.get(name) for name in ("channels", "cells")}
     recipe = training.recipe_named(recipe, **fields)
     if no_auxiliary:

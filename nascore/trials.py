@@ -10,8 +10,9 @@ import torch
 
 from nascore.answers import Estimate, evaluate
 from nascore.controllers import Controller
-from nascore.errors import UserError
+from nascore.errors import UserError, require, shorten
 from nascore.genotypes import to_json
+from nascore.loop import StepFailed
 from nascore.search import Budget, Progress, Trial, knob
 from nascore.seeding import generator, seeded
 from nascore.spaces.examine import decode
@@ -90,13 +91,30 @@ class MultiTrial:
         if len(self.rewards) == len(self.decisions):
             self.batch_start = len(self.decisions)
             count = min(self.budget.children, self.budget.trials - self.batch_start)
-            self.decisions += [tuple(map(index, decisions)) for decisions in self.propose(count)]
+            self.decisions += self._proposed(count)
         if not self.answers:
             self.answers = self.evaluate(self.decisions[len(self.rewards) :])
         progress = self._record(self.answers.pop(0))
         if len(self.rewards) == len(self.decisions):
             self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
         return progress
+
+    def _proposed(self, count: int) -> list[Decisions]:
+        """What the method proposes. Raises `StepFailed`, one line, where it fails: rows before are kept."""
+        name = f"{type(self).__name__}.propose({count})"
+        try:
+            found = [tuple(map(index, decisions)) for decisions in self.propose(count)]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except UserError as error:
+            raise StepFailed(str(error)) from error
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise StepFailed(f"{name} raised {shorten(reason, 200)}") from error
+        require(
+            found, name, found, "at least one architecture, a list of decisions each", StepFailed
+        )
+        return found
 
     def evaluate(self, decisions: Sequence[Decisions]) -> list[Estimate]:
         """The answers for as many of `decisions` as the estimator takes in a call."""

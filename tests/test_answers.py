@@ -255,9 +255,40 @@ def test_estimators_are_known_by_name_or_by_type_and_module():
         def __call__(self, genotypes):
             return [0.5] * len(genotypes)
 
-    assert name_of(answers) == "test_answers.answers" == name_of(partial(answers, count=1))
+    assert name_of(answers) == "test_answers.answers"
+    assert name_of(partial(answers, count=1)) == "test_answers.answers(count=1)"
+    assert "0x" not in name_of(partial(answers, Mine()))
     assert name_of(Mine()) == f"test_answers.{Mine.__qualname__}"
     mine = Mine()
     mine.name = "a name of mine"
     assert name_of(mine) == "a name of mine"
     assert name_of(mine.__call__) == f"test_answers.{Mine.__qualname__}.__call__"
+
+
+def test_an_estimator_may_take_from_its_list():
+    def greedy(genotypes):
+        found = []
+        while genotypes:
+            genotypes.pop()
+            found.append(0.5)
+        return found
+
+    result = nascore.run("evolution", space="nasbench201", estimate=greedy, budget="smoke", trials=5, progress=False)
+    assert result.finished and result.reward == 0.5
+    with pytest.raises(UserError, match="gave 0 rewards, allowed: 1, one each"):
+        nascore.run("random", estimate=lambda g: g.clear() or [], budget="smoke", trials=2, children=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda g: [torch.tensor(0.5, device="meta")] * len(g),
+        lambda g: torch.ones(len(g), device="meta"),
+        lambda g: torch.tensor(0.5, device="meta"),
+        lambda g: [Estimate(0.5, details={"x": torch.zeros(2, device="meta")})] * len(g),
+    ],
+)
+def test_tensors_that_cannot_be_read_are_one_line(answer):
+    with pytest.raises(UserError, match="^the estimator .*") as caught:
+        nascore.run("random", space="nasbench201", estimate=answer, budget="smoke", trials=2, progress=False)
+    assert str(caught.value).isprintable()

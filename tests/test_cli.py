@@ -179,7 +179,10 @@ UNKNOWN = [
     ("search darts --data cifar-10", "unknown data 'cifar-10'; allowed: digits, cifar10,"),
     ("search darts --data nasbench201", "'nasbench201' is a table"),
     ("search darts --space dart", "unknown space 'dart'; allowed: "),
-    ("search darts --space nasnet", "skeleton: found 'nasnet', allowed: darts, nasbench201"),
+    (
+        "search darts --space nasnet",
+        "darts needs a space with primitives on edges: found 'nasnet', allowed: darts, nasbench201",
+    ),
     ("search random --data nasbench201 --space darts", "space 'darts' was asked for"),
     ("search darts --device gpu", "unknown device 'gpu'; allowed: auto, cpu, cuda"),
     ("search darts --device cpu:x", "unknown device 'cpu:x'; allowed"),

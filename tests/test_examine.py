@@ -8,6 +8,7 @@ import pytest
 import nascore
 from nascore import spaces
 from nascore.errors import UserError
+from nascore.files import read_rows
 from nascore.search import methods_by_name
 from nascore.spaces.examine import examine
 
@@ -63,7 +64,10 @@ WRONG = [
     (spoiled("size", lambda s: None), "space Spoiled: size(): found None, allowed: a whole number"),
     (spoiled("sample", lambda s, r: None), "space Spoiled: sample(): found None, allowed: a list of decisions"),
     (spoiled("sample", lambda s, r: "011010"), "space Spoiled: sample(): found '011010', allowed: a list of decisions"),
-    (spoiled("sample", lambda s, r: [7] * 6), "decision 0 is 21, allowed: 0 to 4"),
+    (
+        spoiled("sample", lambda s, r: [7] * 6),
+        "space Spoiled: sample(): found [7, 7, 7, 7, 7, 7], allowed: a list of decisions",
+    ),
 ]
 
 
@@ -124,3 +128,99 @@ def test_a_space_that_means_something_else_is_another_one_whatever_its_size_and_
     same = type("Bits", (Bits,), {})
     other = type("Bits", (Bits,), {"decode": lambda self, decisions: BENCH.decode([2 * d for d in decisions])})
     assert examine(same()) == examine(Bits()) and examine(other()) != examine(Bits())
+
+
+# --- what goes wrong later ------------------------------------------------------------------------------------------
+
+
+class Late:
+    """The space of the table, whose `sample` or `mutate` answers what it should not after a while."""
+
+    def __init__(self, method, answer):
+        self.space, self.asked = spaces.get("nasbench201"), 0
+        self.method, self.answer = method, answer
+
+    def __getattr__(self, name):
+        return getattr(self.space, name)
+
+    def _maybe(self, method, right):
+        self.asked += method == self.method
+        if method == self.method and self.asked > 4:
+            return self.answer()
+        return right
+
+    def sample(self, random):
+        return self._maybe("sample", self.space.sample(random))
+
+    def mutate(self, decisions, random):
+        return self._maybe("mutate", self.space.mutate(decisions, random))
+
+
+def late_answers():
+    yield lambda: None
+    yield lambda: "abcdef"
+    yield lambda: [-1] * 6
+    yield lambda: [0] * 5
+    yield lambda: [0] * 7
+    yield lambda: [0.5] * 6
+    yield lambda: 1 / 0
+
+
+@pytest.mark.parametrize("method", ["sample", "mutate"])
+@pytest.mark.parametrize("answer", late_answers())
+def test_what_a_space_answers_later_is_checked_and_the_steps_before_are_kept(tmp_path, method, answer):
+    how = dict(
+        budget="smoke", trials=12, children=1, progress=False, checkpoint_seconds=1000, directory=tmp_path / "run"
+    )
+    with pytest.raises(UserError, match=f"^space nasbench201: {method}\\(.*go on with --resume$") as caught:
+        strategy = "evolution" if method == "mutate" else "random"
+        nascore.run(strategy, space=Late(method, answer), estimate=lambda g: [0.5] * len(g), **how)
+    assert str(caught.value).isprintable()
+    assert len(read_rows(tmp_path / "run" / "history.jsonl")) >= 2
+
+
+def test_what_a_method_of_ones_own_proposes_is_checked(tmp_path):
+    from nascore import search
+    from nascore.trials import MultiTrial, TrialBudget
+
+    answers = {"nothing": lambda: [], "texts": lambda: [["a"]], "a failure": lambda: 1 / 0, "None": lambda: None}
+    try:
+        for answer in answers.values():
+
+            @search.method("proposes", budget=TrialBudget)
+            class Proposes(MultiTrial):
+                def propose(self, count, answer=answer):
+                    return answer()
+
+            with pytest.raises(UserError, match="Proposes.propose\\(1\\)"):
+                nascore.run("proposes", data="nasbench201", budget=TrialBudget(trials=3, children=1), progress=False)
+    finally:
+        search._METHODS.pop("proposes", None)
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [
+        (lambda n: None, "space mine: making it raised .*TypeError"),
+        (lambda: 1 / 0, "space mine: making it raised .*ZeroDivisionError"),
+        (int, "space: found 0, allowed: a name, or an object with"),
+        (lambda: 5, "space: found 5, allowed: a name, or an object with"),
+    ],
+)
+def test_a_space_that_cannot_be_made_is_one_line(make, said):
+    spaces.register("mine", make)
+    try:
+        with pytest.raises(UserError, match=said):
+            nascore.run("random", space="mine", estimate=lambda g: [0.5] * len(g), budget="smoke", progress=False)
+        with pytest.raises(UserError, match="no levels"):
+            nascore.run("pnas", space="darts", budget="smoke", progress=False)
+    finally:
+        del spaces.SPACES["mine"]
+
+
+@pytest.mark.parametrize("name", ["enas-macro", "pnas", "nas-rl"])
+def test_darts_says_which_spaces_it_takes(name):
+    with pytest.raises(
+        UserError, match=f"^darts needs a space with primitives on edges: found '{name}', allowed: darts, nasbench201"
+    ):
+        nascore.run("darts", space=name, budget="smoke", progress=False)

@@ -450,3 +450,25 @@ def test_a_folder_without_permission_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(UserError, match=r"train/b: Permission denied$"):
         load(tmp_path)
+
+
+def test_images_in_no_part_are_counted_and_links_upwards_bring_nothing(tmp_path, capsys):
+    folder = tmp_path / "im"
+    folder_of(folder)
+    shutil.copytree(folder / "test", folder / "extra")
+    for k in range(3):
+        shutil.copy(next((folder / "train").rglob("*.png")), folder / f"{k}.png")
+    first = next((folder / "train").iterdir())
+    (first / "up").symlink_to("..")
+    (first / "further").symlink_to(tmp_path)
+    before = len(list((folder / "train").glob("*/*.png")))
+    listing = folders.listing_of(folder)
+    assert len(listing.parts["train"]) == before
+    said = capsys.readouterr().err
+    assert "3 beside train/ and test/" in said and "in extra/" in said and said.count("\n") == 1
+
+
+def test_a_class_may_be_called_by_any_digit(tmp_path):
+    folder_of(tmp_path / "im", classes=("²", "③", "٣"))
+    assert len(folders.listing_of(tmp_path / "im").classes) == 3
+    assert sorted(["10", "²", "9"], key=folders.natural)[:2] == ["9", "10"]

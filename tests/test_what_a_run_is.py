@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ import torch
 from PIL import Image
 
 import nascore
-from nascore import cli, spaces
+from nascore import cli, estimators, spaces
+from nascore.data import load
 from nascore.errors import UserError
+from nascore.estimators import Table, TrainChildren
 from nascore.files import FORMAT, check_format, read_rows
 from nascore.genotypes import GenotypeError, from_json, to_json
 from nascore.loop import load_checkpoint, save_checkpoint
 from nascore.published import GENOTYPES
+from nascore.training import RECIPES
 
 SMALL = dict(budget="smoke", channels=2, cells=3, batch_size=4, epochs=2, progress=False)
 FIXTURES = Path(__file__).parent / "formats"
@@ -248,3 +253,61 @@ def test_the_files_of_every_release_open(folder, tmp_path, capsys):
 
 def test_there_are_files_of_this_release():
     assert (FIXTURES / str(FORMAT)).is_dir() and len(list((FIXTURES / str(FORMAT)).iterdir())) >= 8
+
+
+# --- what an estimator is -------------------------------------------------------------------------------------------
+
+
+class OnAnotherColumn(Table):
+    signal = "cifar100_valid"
+
+
+def constant(genotypes, value):
+    return [value] * len(genotypes)
+
+
+def children(**how):
+    recipe = replace(RECIPES["child"], epochs=1, batch_size=500)
+    return TrainChildren(how.pop("data", load("digits")), replace(recipe, **how), 2, 3, "nasbench201", workers=1)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (Table(), OnAnotherColumn()),
+        (lambda genotypes: [0.1] * len(genotypes), lambda genotypes: [0.9] * len(genotypes)),
+        (partial(constant, value=0.1), partial(constant, value=0.9)),
+        (children(), children(learning_rate=0.01)),
+        (children(), children(data=load("digits", flip=True))),
+    ],
+    ids=["a column", "a lambda", "a partial", "a recipe", "images"],
+)
+def test_what_an_estimator_measures_belongs_to_a_run(tmp_path, first, second):
+    how = dict(space="nasbench201", budget="smoke", trials=3, progress=False, directory=tmp_path / "run")
+    steps = iter(range(9))
+    nascore.run("random", estimate=first, stop=lambda: next(steps) == 1, **how)
+    with pytest.raises(UserError, match="holds another run: its estimator's name is"):
+        nascore.run("random", estimate=second, resume=True, **how)
+    assert nascore.run("random", estimate=first, resume=True, **how).finished
+
+
+def test_how_images_are_normalised_and_cropped_belongs_to_them(tmp_path):
+    images = load("digits")
+    how = dict(budget="smoke", channels=2, epochs=1, batch_size=360, progress=False, directory=tmp_path / "run")
+    steps = iter(range(9))
+    nascore.run("darts", data=images, stop=lambda: next(steps) == 1, **how)
+    for changed in (dict(padding=0), dict(mean=(0.9,)), dict(std=(5.0,))):
+        with pytest.raises(UserError, match=f"its data's {next(iter(changed))} is"):
+            nascore.run("darts", data=replace(images, **changed), resume=True, **how)
+
+
+def test_the_threads_of_children_are_kept_too(tmp_path, monkeypatch):
+    seen, score = [], estimators._score
+    monkeypatch.setattr(
+        estimators, "_score", lambda *a, threads, **k: seen.append(threads) or score(*a, threads=1, **k)
+    )
+    how = dict(budget="smoke", channels=2, trials=2, child_epochs=1, progress=False, directory=tmp_path / "run")
+    steps = iter(range(9))
+    nascore.run("random", threads=2, stop=lambda: next(steps) == 1, **how)
+    nascore.run("random", resume=True, **how)
+    assert seen == [2, 2]

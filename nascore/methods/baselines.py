@@ -83,7 +83,7 @@ class RandomSearch(Baseline):
         # A uniform sample needs size / left draws for a new one; fifty times as many it never needs.
         draws = 1_000 + 50 * self.size // max(left, 1)
         for _ in range(draws):
-            decisions = tuple(self.space.sample(self.generator))
+            decisions = examine.drawn(self.space, "sample", self.generator)
             if left <= 0 or decisions not in self.seen:
                 self.seen.add(decisions)
                 return decisions
@@ -110,7 +110,7 @@ class RegularizedEvolution(Baseline):
     def propose_one(self) -> Decisions:
         born, alive = len(self.rewards), self.budget.population_size
         if born < alive:
-            return tuple(self.space.sample(self.generator))
+            return examine.drawn(self.space, "sample", self.generator)
         candidates = self.generator.choices(range(born - alive, born), k=self.budget.sample_size)
         parent = max(candidates, key=lambda k: (not self.failed[k], self.rewards[k]))
-        return tuple(self.space.mutate(self.decisions[parent], self.generator))
+        return examine.drawn(self.space, "mutate", self.decisions[parent], self.generator)

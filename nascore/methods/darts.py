@@ -23,6 +23,7 @@ from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
+from nascore.spaces import examine
 from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
 
@@ -188,9 +189,13 @@ class DARTS:
     mean over the last epoch."""
 
     def __init__(self, space, data: Images, budget: DARTSBudget, seed: int, device: torch.device):
-        if not hasattr(space, "primitives"):
+        needed = ("primitives", "nodes", "n_inputs", "cell_types", "skeleton")
+        on_edges = all(hasattr(space, name) for name in needed)
+        if not on_edges or space.skeleton not in ("darts", "nasbench201"):
+            allowed = "darts, nasbench201 (with any primitives and nodes)"
+            found = f"found {examine.name_of(space)!r}"
             raise UserError(
-                "darts needs a space with primitives on edges; allowed: darts, nasbench201"
+                f"darts needs a space with primitives on edges: {found}, allowed: {allowed}"
             )
         self.space, self.budget = space, budget
         halves = data.to(device).validation_split(0.5)

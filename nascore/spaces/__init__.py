@@ -102,10 +102,19 @@ def get(name: str, **sizes) -> Space:
     """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown
     name or size."""
     make = look_up(SPACES, name, "space")
-    known = inspect.signature(make).parameters
+    try:
+        known = inspect.signature(make).parameters
+    except ValueError:  # some built-in classes have none
+        known = {}
     for size in sizes:
         if size not in known:
             raise UserError(
                 f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}"
             )
-    return make(**sizes)
+    try:
+        return make(**sizes)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"space {name}: making it raised {shorten(reason, 200)}") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from random import Random
 
-from nascore.errors import UserError, require, shorten
+from nascore.errors import UserError, refuse, require, shorten
 from nascore.genotypes import Genotype, to_json
 
 METHODS = ("choices_at", "decode", "size", "sample")
@@ -80,19 +80,28 @@ def examine(space) -> dict:
         decisions, counts = walk(space, random)
         genotype = decode(space, decisions)
         digest.update(repr((decisions, counts, to_json(genotype))).encode())
-    _look_at(space, ask(space, "sample", Random(0)))
+    decode(space, drawn(space, "sample", Random(0)))
     primitives = getattr(space, "primitives", None)
-    about = {"name": name_of(space), "size": str(size)}
+    about = {
+        "name": name_of(space),
+        "size": str(size) if size < 10**1000 else f"2^{size.bit_length()}",
+    }
     if primitives is not None:
+        field = f"space {name_of(space)}: primitives"
+        require(isinstance(primitives, Sequence), field, primitives, "a list of operations")
         about["operations"] = list(map(str, primitives))
     return about | {"meaning": digest.hexdigest()}
 
 
-def _look_at(space, sample) -> None:
-    """A sample must be decisions of this space."""
-    field = f"space {name_of(space)}: sample()"
+def drawn(space, method: str, *arguments) -> tuple[int, ...]:
+    """The decisions that `space.sample(random)` or `space.mutate(decisions, random)` gives."""
+    found = ask(space, method, *arguments)
+    field, allowed = f"space {name_of(space)}: {method}()", "a list of decisions, to the last"
     try:
-        decisions = [operator.index(decision) for decision in sample]
+        decisions = tuple(map(operator.index, found))
     except TypeError:
-        require(False, field, sample, "a list of decisions, whole numbers")
-    decode(space, decisions)
+        refuse(field, found, f"{allowed}, whole numbers")
+    for k, decision in enumerate(decisions):
+        require(0 <= decision < options(space, decisions[:k]), field, found, allowed)
+    require(options(space, decisions) == 0, field, found, allowed)
+    return decisions

@@ -72,7 +72,7 @@ def trainings():
 
 
 def seconds_a_step(loop, threads: int) -> float:
-    loop.threads = threads
+    loop.threads, loop.steps = threads, 0  # the same steps each time
     began, steps = time.monotonic(), 0
     while time.monotonic() - began < SECONDS or steps < 2:
         loop.step()
