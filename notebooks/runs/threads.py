@@ -13,7 +13,7 @@ import torch
 
 from nascore import data, published, search, spaces
 from nascore.nets.convolutional import Network
-from nascore.threads import size, using_threads
+from nascore.threads import size
 from nascore.training import RECIPES, Training
 
 ROUNDS, SECONDS = 5, 3.0  # of each number of threads
@@ -71,21 +71,28 @@ def trainings():
         yield "train", fields, images, loop, size(network, recipe.batch_size, images.pixels)
 
 
-def seconds_a_step(loop, threads: int) -> float:
-    loop.threads, loop.steps = threads, 0  # the same steps each time
-    began, steps = time.monotonic(), 0
-    while time.monotonic() - began < SECONDS or steps < 2:
+def steps_in(loop, seconds: float) -> int:
+    """How many steps of one thread take so long: at least two."""
+    loop.threads, began, steps = 1, time.monotonic(), 0
+    while time.monotonic() - began < seconds or steps < 2:
         loop.step()
         steps += 1
+    return steps
+
+
+def seconds_a_step(loop, threads: int, steps: int) -> float:
+    """The same steps each time: which architectures they have differs."""
+    loop.threads, loop.steps, began = threads, 0, time.monotonic()
+    for _ in range(steps):
+        loop.step()
     return (time.monotonic() - began) / steps
 
 
 def main() -> None:
     rows = []
     for what, fields, images, loop, numbers in [*searches(), *trainings()]:
-        with using_threads(1):
-            loop.step()
-        pairs = [[seconds_a_step(loop, threads) for threads in (1, 2)] for _ in range(ROUNDS)]
+        steps = steps_in(loop, SECONDS)
+        pairs = [[seconds_a_step(loop, threads, steps) for threads in (1, 2)] for _ in range(ROUNDS)]
         ratio = statistics.median(one / two for one, two in pairs)
         one, two = (round(statistics.median(column), 4) for column in zip(*pairs))
         side = images.train.shape[-1]
