@@ -44,9 +44,8 @@ def name_of(estimate: Callable) -> str:
     if isinstance(estimate, partial):
         words = [*map(repr, estimate.args), *(f"{k}={v!r}" for k, v in estimate.keywords.items())]
         arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
-        return (
-            f"{name_of(estimate.func)}({arguments if len(arguments) < 60 else _digest(arguments)})"
-        )
+        shown = arguments if len(arguments) < 60 else _digest(arguments)
+        return f"{name_of(estimate.func)}({shown})"
     code = getattr(estimate, "__code__", None)
     if code is not None and code.co_name == "<lambda>":
         content = repr((code.co_code, code.co_consts, code.co_names))
@@ -71,9 +70,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         reason = f"{type(error).__name__}: {error}"
         raise StepFailed(f"{who} raised {shorten(reason, 200)}") from error
     if isinstance(answers, np.ndarray | Tensor):
-        with suppress(
-            RuntimeError, NotImplementedError
-        ):  # a tensor on the device meta has no numbers
+        with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):
         allowed = f"a list of {len(genotypes)} rewards, one an architecture"
@@ -113,9 +110,7 @@ def _checked(answer, who: str) -> Estimate:
 
 def _number(value, field: str, who: str) -> float:
     if isinstance(value, np.ndarray | np.generic | Tensor):
-        with suppress(
-            RuntimeError, NotImplementedError
-        ):  # a tensor on the device meta has no numbers
+        with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             numbers = value.reshape(-1).tolist()
             value = numbers[0] if len(numbers) == 1 else value
     if isinstance(value, bool) or not isinstance(value, int | float):

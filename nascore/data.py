@@ -189,9 +189,9 @@ def load(
     flip: bool | None = None,
 ) -> Images:
     """`digits` (inside the package), a torchvision set by name (downloaded once), a folder of images
-    (`folders` says how it is laid out), or `Images`, as they are or `image_size` pixels large. `flip` says whether
-    a mirrored image is one of its class (by default only digits are not). Raises `UserError`, one
-    line, for what cannot be loaded."""
+    (`folders` says how it is laid out), or `Images`, as they are or `image_size` pixels large. `flip`
+    says whether a mirrored image is one of its class (by default only digits are not). Raises
+    `UserError`, one line, for what cannot be loaded."""
     if image_size is not None:
         whole("--image-size", image_size, 4, 512)
     require(flip is None or isinstance(flip, bool), "flip", flip, "true or false")

@@ -16,8 +16,8 @@ class UserError(ValueError):
 
 
 def plain(text) -> str:
-    """`text` on one line that any terminal can show: what is no character (a control sequence in a file's name, a byte
-    that is no UTF-8) is written as Python writes it, `\\x1b`."""
+    """`text` on one line that any terminal can show: what is no character (a control sequence in a
+    file's name, a byte that is no UTF-8) is written as Python writes it, `\\x1b`."""
     line = " ".join(str(text).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
