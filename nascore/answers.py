@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, reason, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
@@ -67,8 +67,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     except UserError as error:
         raise StepFailed(str(error)) from error
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise StepFailed(f"{who} raised {shorten(reason, 200)}") from error
+        raise StepFailed(f"{who} raised {shorten(reason(error), 200)}") from error
     if isinstance(answers, np.ndarray | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
@@ -85,7 +84,7 @@ def _checked(answer, who: str) -> Estimate:
         answer = Estimate(answer)
     error = answer.error
     if isinstance(error, BaseException):
-        error = f"{type(error).__name__}: {error}"
+        error = reason(error)
     if not isinstance(error, str | None):
         raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
     seconds = _number(answer.seconds, "seconds", who)

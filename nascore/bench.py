@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore import spaces
 from nascore.data import Images
-from nascore.errors import UserError, require, whole
+from nascore.errors import UserError, reason, require, whole
 from nascore.methods.darts import DARTS, DARTSBudget
 from nascore.workers import begin
 
@@ -197,8 +197,8 @@ def benchmark(
                     .result()
                 )
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"[:200]
-                raise UserError(f"bench: the {name} does not run: {reason}") from None
+                why = reason(error)[:200]
+                raise UserError(f"bench: the {name} does not run: {why}") from None
 
         # title -> which figure, how often, on how many threads. The peak memory comes first: it is
         # the warm-up.

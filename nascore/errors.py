@@ -29,10 +29,22 @@ def say(text) -> None:
             print(f"nascore: {plain(text)}", file=sys.stderr)
 
 
+def reason(error: BaseException) -> str:
+    """What an exception of the user's code says, `ValueError: 7`, also where its text fails."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:
+        return name
+
+
 def shorten(value, limit: int = 60) -> str:
     """`repr(value)` cut to `limit` characters, so that an error stays on one line whatever was
     found."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

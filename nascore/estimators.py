@@ -21,7 +21,7 @@ import torch
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
 from nascore.data import TENSORS, Images
-from nascore.errors import one_of, require, whole
+from nascore.errors import one_of, reason, require, whole
 from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
@@ -102,8 +102,16 @@ class SharedWeights:
 
     def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
         self.supernet, self.images, self.batch_size = supernet, images, batch_size
-
         self.threads = fitting(supernet, batch_size, images.pixels)
+
+    @property
+    def name(self) -> str:
+        """The weights and the images, as config.json and --resume know them."""
+        content = hashlib.blake2b(repr(self.images.fingerprint()).encode(), digest_size=16)
+        for name, tensor in self.supernet.state_dict().items():
+            content.update(name.encode())
+            content.update(tensor.numpy(force=True).tobytes())
+        return f"shared weights {content.hexdigest()}"
 
     @with_its_threads
     @torch.no_grad()
@@ -337,5 +345,4 @@ def _score(
 
 
 def _failed(error: Exception) -> Estimate:
-    reason = (str(error).splitlines() or [""])[0]
-    return Estimate(0.0, error=f"{type(error).__name__}: {reason}")
+    return Estimate(0.0, error=reason(error).splitlines()[0])

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from nascore.errors import UserError, shorten
+from nascore.errors import UserError, reason, shorten
 
 
 def load(name: str) -> ModuleType:
@@ -17,13 +17,14 @@ def load(name: str) -> ModuleType:
     line that says where the fault is."""
     try:
         module = _from_file(Path(name)) if name.endswith(".py") else _named(name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}, line {where.lineno}"
         if isinstance(error, SyntaxError):
             place = f"{Path(error.filename or name).name}, line {error.lineno}"
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"--import {name}: {shorten(reason, 200)} ({place})") from None
+        raise UserError(f"--import {name}: {shorten(reason(error), 200)} ({place})") from None
     _send_by_value(module)
     return module
 

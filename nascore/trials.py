@@ -10,7 +10,7 @@ import torch
 
 from nascore.answers import Estimate, evaluate
 from nascore.controllers import Controller
-from nascore.errors import UserError, require, shorten
+from nascore.errors import UserError, reason, require, shorten
 from nascore.genotypes import to_json
 from nascore.loop import StepFailed
 from nascore.search import Budget, Progress, Trial, knob
@@ -109,8 +109,7 @@ class MultiTrial:
         except UserError as error:
             raise StepFailed(str(error)) from error
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise StepFailed(f"{name} raised {shorten(reason, 200)}") from error
+            raise StepFailed(f"{name} raised {shorten(reason(error), 200)}") from error
         require(
             found, name, found, "at least one architecture, a list of decisions each", StepFailed
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mute import Mute
 
 import nascore
 from nascore import spaces
@@ -92,6 +93,8 @@ WRONG = [
     (lambda g: [Estimate(0.5, details={"x": [Path("y")]})] * len(g), "details['x'][0] is PosixPath('y'), allowed: num"),
     (lambda g: [Estimate(0.5, details={"x": 2**64})] * len(g), "details['x'] is 18446744073709551616, allowed: num"),
     (lambda g: 1 / 0, "raised 'ZeroDivisionError: division by zero'"),
+    (lambda g: Mute.fail(), "raised 'Mute'"),
+    (lambda g: Mute(), "answered <Mute>, allowed: a list of 4 rewards"),
 ]
 
 

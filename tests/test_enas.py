@@ -349,6 +349,10 @@ def test_shared_weights_are_an_estimator_for_any_multi_trial_search(digits):
     estimate = SharedWeights(search.supernet, search.images, 100)
     found = nascore.run("random", space=space, estimate=estimate, trials=3, progress=False)
     assert found.reward == max(row["reward"] for row in found.history) == estimate([found.genotype])[0]
+    before = estimate.name
+    assert before == SharedWeights(search.supernet, search.images).name  # the same weights, the same rewards
+    search.step()
+    assert estimate.name != before
 
 
 def test_no_image_is_scored_alone(digits):

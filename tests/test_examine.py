@@ -4,6 +4,7 @@ import math
 from random import Random
 
 import pytest
+from mute import Mute
 
 import nascore
 from nascore import spaces
@@ -68,6 +69,22 @@ WRONG = [
         spoiled("sample", lambda s, r: [7] * 6),
         "space Spoiled: sample(): found [7, 7, 7, 7, 7, 7], allowed: a list of decisions",
     ),
+    (spoiled("choices", 5), "space Spoiled: choices: found 5, allowed: a list of whole numbers from 1 on"),
+    (spoiled("choices", [2, 2]), "space Spoiled: choices: found [2, 2], allowed: a list of whole numbers"),
+    (spoiled("choices", [2, 1, 2, 2, 2, 2]), "the most options of each decision"),
+    (spoiled("choices", lambda s: [2] * 6), "space Spoiled: choices: found <bound method"),
+    (spoiled("levels", 5), "space Spoiled: levels: found 5, allowed: a list of whole numbers from 1 on, rising to all 6"),
+    (spoiled("levels", []), "space Spoiled: levels: found [], allowed: "),
+    (spoiled("levels", [3, 1, 6]), "space Spoiled: levels: found [3, 1, 6], allowed: "),
+    (spoiled("levels", [1, 3]), "space Spoiled: levels: found [1, 3], allowed: "),
+    (spoiled("levels", ["one"]), "space Spoiled: levels: found ['one'], allowed: "),
+    (spoiled("levels", lambda s: [1, 3, 6]), "space Spoiled: levels: found <bound method"),
+    (spoiled("token_at", 5), "token_at(0) raised \"TypeError: 'int' object is not callable\""),
+    (spoiled("token_at", lambda s, p: "op"), "token_at(0): found 'op', allowed: a Token(kind, positions before it)"),
+    (spoiled("token_at", lambda s, p: spaces.Token("op", (p,))), "token_at(0): found Token(kind='op', refers_to=(0,))"),
+    (spoiled("token_at", lambda s, p: spaces.Token("op", 0)), "allowed: a Token(kind, positions before it)"),
+    (spoiled("decode", lambda s, d: Mute.fail()), "space Spoiled: decode([1, 1, 0, 1, 1, 1]) raised 'Mute'"),
+    (spoiled("size", lambda s: Mute()), "space Spoiled: size(): found <Mute>, allowed: a whole number from 1 on"),
 ]
 
 
@@ -167,7 +184,7 @@ def late_answers():
 
 
 @pytest.mark.parametrize("method", ["sample", "mutate"])
-@pytest.mark.parametrize("answer", late_answers())
+@pytest.mark.parametrize("answer", list(late_answers()))
 def test_what_a_space_answers_later_is_checked_and_the_steps_before_are_kept(tmp_path, method, answer):
     how = dict(
         budget="smoke", trials=12, children=1, progress=False, checkpoint_seconds=1000, directory=tmp_path / "run"

@@ -21,7 +21,9 @@ def require_images(shape: Sequence[int], channels: int, factor: int, smallest: i
     found, *sides = shape[1:] if len(shape) == 4 else (0,)
     fits = all(side >= smallest and side % factor == 0 for side in sides)
     if found != channels or not fits:
-        known = f"divisible by {factor}" if factor > 1 else f"of at least {smallest}"
+        known = f"of at least {smallest}"
+        if factor > 1:
+            known = f"divisible by {factor}, {2 * factor} or {8 * factor} say"
         wanted = f"(batch, {channels}, height, width) with sides {known}"
         raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 

@@ -17,7 +17,7 @@ import ipywidgets
 import nascore
 from nascore import search
 from nascore.data import TORCHVISION
-from nascore.errors import UserError, look_up
+from nascore.errors import UserError, look_up, reason
 from nascore.knobs import kind_of
 from nascore.search import Progress, Result
 from nascore.show.drawing import GREY, draw
@@ -196,8 +196,8 @@ class SearchPanel(ipywidgets.VBox):
         except (
             Exception
         ) as error:  # in a thread nobody would see it: the panel is where the user looks
-            name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            self.status.value = " ".join(f"{name}{error}".split())[:300]
+            text = str(error) if isinstance(error, UserError) else reason(error)
+            self.status.value = " ".join(text.split())[:300]
         finally:
             if stop is self._stop:  # else a newer search owns the buttons
                 self.run_button.disabled, self.stop_button.disabled = False, True

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from nascore.errors import UserError, look_up, require, shorten
+from nascore.errors import UserError, look_up, reason, require, shorten
 from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
 from nascore.spaces.chains import Chains, Macro
 from nascore.spaces.space import Space, Token
@@ -116,5 +116,5 @@ def get(name: str, **sizes) -> Space:
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"space {name}: making it raised {shorten(reason, 200)}") from error
+        raised = shorten(reason(error), 200)
+        raise UserError(f"space {name}: making it raised {raised}") from error

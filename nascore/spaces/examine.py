@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from numbers import Integral
 from random import Random
 
-from nascore.errors import UserError, refuse, require, shorten
+from nascore.errors import UserError, reason, refuse, require, shorten
 from nascore.genotypes import Genotype, to_json
+from nascore.spaces.space import Token
 
 METHODS = ("choices_at", "decode", "size", "sample")
 WALKS = 20  # architectures that are looked at
@@ -27,8 +28,8 @@ def ask(space, method: str, *arguments):
         raise
     except Exception as error:
         call = f"{method}({', '.join(map(shorten, arguments))})"
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"space {name_of(space)}: {call} raised {shorten(reason, 200)}") from error
+        raised = shorten(reason(error), 200)
+        raise UserError(f"space {name_of(space)}: {call} raised {raised}") from error
 
 
 def options(space, prefix: Sequence[int]) -> int:
@@ -78,6 +79,7 @@ def examine(space) -> dict:
     random, digest = Random(0), hashlib.blake2b(digest_size=16)
     for _ in range(WALKS):
         decisions, counts = walk(space, random)
+        _examine_optional(space, counts)
         genotype = decode(space, decisions)
         digest.update(repr((decisions, counts, to_json(genotype))).encode())
     decode(space, drawn(space, "sample", Random(0)))
@@ -91,6 +93,38 @@ def examine(space) -> dict:
         require(isinstance(primitives, Sequence), field, primitives, "a list of operations")
         about["operations"] = list(map(str, primitives))
     return about | {"meaning": digest.hexdigest()}
+
+
+def _examine_optional(space, counts: Sequence[int]) -> None:
+    """`choices`, `levels` and `token_at`, where a space has them, beside the `counts` of options of
+    an architecture."""
+    of, wholes = f"space {name_of(space)}", "a list of whole numbers from 1 on"
+    if hasattr(space, "choices"):
+        most = _wholes(space.choices)
+        fits = most is not None and len(most) >= len(counts)
+        fits = fits and all(map(operator.le, counts, most))
+        require(fits, f"{of}: choices", space.choices, f"{wholes}, the most options of each decision")
+    if hasattr(space, "levels"):
+        levels = _wholes(space.levels)
+        fits = levels and levels == sorted(set(levels)) and levels[-1] == len(counts)
+        rising = f"{wholes}, rising to all {len(counts)} decisions"
+        require(fits, f"{of}: levels", space.levels, rising)
+    if hasattr(space, "token_at"):
+        for position in range(len(counts)):
+            token, field = ask(space, "token_at", position), f"{of}: token_at({position})"
+            fits = isinstance(token, Token) and isinstance(token.kind, str)
+            earlier = _wholes(token.refers_to, 0) if fits else None
+            fits = earlier is not None and all(at < position for at in earlier)
+            require(fits, field, token, "a Token(kind, positions before it)")
+
+
+def _wholes(found, least: int = 1) -> list[int] | None:
+    """`found` as a list, if it is one of whole numbers from `least` on."""
+    try:
+        numbers = list(map(operator.index, found))
+    except TypeError:
+        return None
+    return numbers if min(numbers, default=least) >= least else None
 
 
 def drawn(space, method: str, *arguments) -> tuple[int, ...]:
