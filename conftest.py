@@ -1,7 +1,8 @@
 """Two test workers share the machine's cores: one thread each, in this process and in what it starts (notebook kernels,
 commands). More threads than cores make PyTorch wait for itself. And nothing fails for being slow: neither an example of
 hypothesis, nor a notebook's kernel that takes long to start or to say what it has printed.
-A shell's background job ignores Ctrl-C, and so does what it starts: here it counts, for the tests that press it."""
+A shell's background job ignores Ctrl-C, nohup's ignores a terminal that closes, and so does what they start: here both
+count, for the tests that do it."""
 
 import atexit
 import os
@@ -16,6 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # Windows has none
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Kernels of two workers would write their history into one database in the home directory.
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="nascore-ipython-")
