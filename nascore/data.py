@@ -95,10 +95,13 @@ class Images:
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
-        mean, std = (
-            torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (self.mean, self.std)
-        )
-        return ((batch.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+        return normalise(batch, self.mean, self.std)
+
+
+def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 (B, C, H, W) -> float, (x / 255 - mean) / std per channel, channels_last."""
+    mean, std = (torch.tensor(v, device=batch.device).view(1, -1, 1, 1) for v in (mean, std))
+    return ((batch.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 class Batches:
@@ -180,6 +183,23 @@ def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
 # --- loading --------------------------------------------------------------------------------------
 
 
+def choose_device(name: str | torch.device) -> torch.device:
+    """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
+    if str(name) == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(str(name))
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
+        )
+    return device
+
+
 @one_thread()
 def load(
     name: "str | Path | Images",
@@ -213,8 +233,7 @@ def _folder(name: str | Path, image_size: int | None) -> Images:
         allowed = "digits, a torchvision set or a folder"
         raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
     if not isinstance(name, str | Path) or not str(name) or not os.path.isdir(name):
-        known = ", ".join(("digits", *TORCHVISION))
-        allowed = f"{known}, or a folder: {folders.LAYOUT}"
+        allowed = f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}"
         raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
     with memory_errors("--image-size"):
         listing, arrays = folders.load(Path(name), image_size)
@@ -270,6 +289,7 @@ TORCHVISION = {
     "svhn": ("SVHN", ({"split": "train"}, {"split": "test"}), False),
     "fashion-mnist": ("FashionMNIST", ({"train": True}, {"train": False}), True),
 }
+NAMES = ("digits", *TORCHVISION)
 
 
 def _torchvision(name: str) -> Images:

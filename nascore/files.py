@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from nascore.errors import UserError, plain, shorten
+from nascore.errors import UserError, plain, require, shorten
 
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
+
+
+def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
+    """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too."""
+    good = isinstance(name, str | os.PathLike) and str(name).strip() and "\0" not in str(name)
+    require(good, option, name, kind)
+    return Path(name)
 
 
 def write_whole(path: Path, write: Callable) -> None:

@@ -118,12 +118,45 @@ def listing_of(folder: Path) -> Listing:
         _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
     parts["train"] = _shuffled(parts["train"], "folder", len(parts["train"]))
+    _say_left_out(folder, left_out)
+    return Listing(folder, classes, parts)
+
+
+def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
         files = "files" if left_out.total() > 1 else "file"
         read = " ".join(pictures.SUFFIXES)
         say(f"{folder}: {left_out.total()} {files} left out: {reasons}; read are {read}")
-    return Listing(folder, classes, parts)
+
+
+def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
+    """The images of the test part of `folder`, whose classes are some of `classes`; and whether those are
+    all that it holds, since it has no parts. Raises `UserError`, one line."""
+    try:
+        places, left_out = _parts(folder), Counter()
+        part = places.get("test", folder)
+        found = _classes(part, left_out)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+    for name in found:
+        require(name in classes, f"class in {part}", name, f"the model's: {', '.join(classes)}")
+    _say_left_out(folder, left_out)
+    files = [File(*file, classes.index(name)) for name in found for file in found[name]]
+    return files, part == folder
+
+
+def images_in(folder: str) -> list[str]:
+    """The images in `folder` and its sub-folders, in natural order. Raises `UserError` for an entry that
+    is none, and where there are none."""
+    left_out: Counter[str] = Counter()
+    try:
+        found = [path for path, _ in _images(folder, left_out, ())]
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+    _say_left_out(Path(folder), left_out)
+    require(found, f"images in {folder}", found, ", ".join(pictures.SUFFIXES))
+    return sorted(found, key=lambda path: (natural(path), path))
 
 
 def _parts(folder: Path) -> dict[str, Path]:

@@ -25,12 +25,12 @@ import torch
 from tqdm.auto import tqdm
 
 from nascore.errors import UserError, number, require, say, shorten, whole
-from nascore.files import FORMAT, check_format, remove_temporaries, write_json, write_whole
+from nascore.files import FORMAT, check_format, named, remove_temporaries, write_json, write_whole
 from nascore.genotypes import Genotype, to_json
 
 # Whatever a run writes: a directory that holds one of these belongs to a run, or to its user.
 NAMES = ("checkpoint.pt", "config.json", "history.jsonl", "timing.jsonl")
-NAMES += ("genotype.json", "genotype.svg", "result.json")
+NAMES += ("genotype.json", "genotype.svg", "result.json", "model.safetensors", "model.json")
 NAMED_ONLY = ("data's name", "space's name")  # what they are, is their content
 LINE_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
@@ -96,9 +96,7 @@ def directory_named(name: str | Path | None) -> Path | None:
     """The directory that a user named. Raises `UserError`, for "" (an unset variable of a shell) too."""
     if name is None:
         return None
-    good = isinstance(name, str | Path) and str(name).strip() and "\0" not in str(name)
-    require(good, "--out", name, "the name of a directory")
-    return Path(name)
+    return named(name, "--out", "the name of a directory")
 
 
 def require_free(directory: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 
 from nascore import methods, spaces
 from nascore.answers import name_of
-from nascore.data import Images
+from nascore.data import Images, choose_device
 from nascore.data import load as load_images
 from nascore.errors import UserError, look_up, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
@@ -123,23 +123,6 @@ def methods_by_name() -> dict[str, Method]:
 
 def get(name: str) -> Method:
     return look_up(methods_by_name(), name, "method")
-
-
-def choose_device(name: str | torch.device) -> torch.device:
-    """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
-    if str(name) == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(str(name))
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
-        )
-    return device
 
 
 def run(
@@ -284,7 +267,7 @@ def _build(
             recipe,
             budget.channels,
             budget.cells,
-            _skeleton(space),
+            skeleton_of(space),
             seed,
             device,
             validation=budget.validation,
@@ -296,7 +279,7 @@ def _build(
     return entry.build(space, estimate, budget, seed)
 
 
-def _skeleton(space) -> str:
+def skeleton_of(space) -> str:
     """How the architectures of a space are stacked: as it says, or as one of them is at home."""
     return getattr(space, "skeleton", None) or home(example(space))["skeleton"]
 

@@ -101,9 +101,11 @@ RECIPES = {
 }
 
 
-def recipe_named(name: str, **changes) -> Recipe:
-    """The recipe `name` with the given fields, where they are not None. Raises `UserError`."""
-    recipe, known = look_up(RECIPES, name, "recipe"), {f.name: f for f in fields(Recipe)}
+def recipe_named(name: str | Recipe, **changes) -> Recipe:
+    """The recipe `name`, or a `Recipe`, with the given fields, where they are not None. Raises
+    `UserError`."""
+    recipe = name if isinstance(name, Recipe) else look_up(RECIPES, name, "recipe")
+    known = {f.name: f for f in fields(Recipe)}
     kept = {key: value for key, value in changes.items() if value is not None}
     for key in kept:
         one_of("field of a recipe", key, known)

@@ -9,17 +9,23 @@ from operator import index
 import torch
 
 from nascore.answers import Estimate, evaluate
+from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
 from nascore.errors import UserError, reason, require, shorten
-from nascore.genotypes import to_json
+from nascore.genotypes import Genotype, to_json
 from nascore.loop import StepFailed
-from nascore.search import Budget, Progress, Trial, knob
+from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
 from nascore.seeding import generator, seeded
 from nascore.spaces.examine import decode
 from nascore.threads import one_thread, with_its_threads
 from nascore.training import RECIPES
 
 Decisions = tuple[int, ...]
+
+
+FULL_SIZE = (
+    "as `nascore describe` counts it in the space's skeleton: nasbench201-cifar, darts-cifar"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,26 @@ class TrialBudget(Budget):
     validation: float = knob(
         0.2, "validation", "share of the training images that rewards use", low=0.02, high=0.9
     )
+    max_parameters: int = knob(
+        0,
+        "most parameters",
+        f"of the network at full size, {FULL_SIZE}; 0: any",
+        low=0,
+        high=10**12,
+    )
+    max_multiply_adds: int = knob(
+        0,
+        "most multiply-adds",
+        f"of the network at full size, {FULL_SIZE}; 0: any",
+        low=0,
+        high=10**15,
+    )
+    objective: str = knob(
+        "accuracy",
+        "objective",
+        "accuracy, or tradeoff: MnasNet's accuracy (cost / T)^-0.07, T the most multiply-adds or parameters",
+        choices=("accuracy", "tradeoff"),
+    )
 
 
 class MultiTrial:
@@ -60,8 +86,12 @@ class MultiTrial:
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
         self.space, self.estimate, self.budget, self.seed = space, estimate, budget, seed
+        self.constraint = _constraint(space, budget)
+        self.infeasible = 0  # proposals that cost too much: they are no trials
+        self.in_a_row = 0  # of them, those since the last one that did not
+        self.rejected: list[Decisions] = []  # of them, those since the last `learn`
         self.decisions: list[Decisions] = []  # of everything proposed; the last may await rewards
-        self.rewards: list[float] = []
+        self.rewards: list[float] = []  # or what the objective makes of them
         self.failed: list[bool] = []  # of those with a reward: whether it stands for an error
         self.answers: list[Estimate] = []  # of the next ones
         self.history: list[dict] = []
@@ -75,7 +105,8 @@ class MultiTrial:
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        """Learn from a batch of rewards in [0, 1]. A method that only looks back at what there is needs
+        """Learn from a batch of rewards in [0, 1], or what the objective makes of them; the batch is empty
+        where all that was proposed cost too much. A method that only looks back at what there is needs
         nothing."""
 
     def metrics(self) -> dict[str, float]:
@@ -91,13 +122,43 @@ class MultiTrial:
         if len(self.rewards) == len(self.decisions):
             self.batch_start = len(self.decisions)
             count = min(self.budget.children, self.budget.trials - self.batch_start)
-            self.decisions += self._proposed(count)
+            self.decisions += self._feasible(count)
+        if len(self.rewards) == len(self.decisions):  # nothing was left to propose
+            return Progress(len(self.rewards), self.total)
         if not self.answers:
             self.answers = self.evaluate(self.decisions[len(self.rewards) :])
         progress = self._record(self.answers.pop(0))
         if len(self.rewards) == len(self.decisions):
             self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
+            self.rejected = []
         return progress
+
+    def _feasible(self, count: int) -> list[Decisions]:
+        """What the method proposes and its budget allows."""
+        while not self.done:
+            found = self._proposed(count)
+            good = [one for one in found if self.admits(one)]
+            if good:
+                return good
+            self.learn([], [])
+            self.rejected = []
+        return []
+
+    def admits(self, decisions: Decisions) -> bool:
+        """Whether the network of `decisions` may cost what it does. Raises `StepFailed`, one line, where a
+        thousand in a row may not."""
+        if not self.constraint:
+            return True
+        if self.constraint.allows(self.constraint.costs(decode(self.space, decisions))):
+            self.in_a_row = 0
+            return True
+        self.rejected.append(decisions)
+        self.infeasible += 1
+        self.in_a_row += 1
+        if self.in_a_row >= IN_A_ROW:
+            found = f"{IN_A_ROW:,} architectures in a row cost more than {self.constraint}"
+            raise StepFailed(f"{found}: allow more")
+        return False
 
     def _proposed(self, count: int) -> list[Decisions]:
         """What the method proposes. Raises `StepFailed`, one line, where it fails: rows before are kept."""
@@ -124,19 +185,34 @@ class MultiTrial:
         at = len(self.rewards)
         genotype = decode(self.space, self.decisions[at])
         error = {"error": answer.error} if answer.error else {}
-        merit = (not answer.error, answer.reward)  # what failed never beats what worked
-        if self.best is None or merit > (not self.failed[self.best_at], self.best.reward):
+        costs, merit = self._priced(genotype, answer.reward)
+        self.rewards.append(merit)
+        self.failed.append(bool(answer.error))
+        if self.best is None or self._merit(at) > self._merit(self.best_at):
             self.best = Trial(genotype, answer.reward, answer.details | error)
             self.best_at = at
-        self.rewards.append(answer.reward)
-        self.failed.append(bool(answer.error))
-        metrics = {"best": self.best.reward, **self.metrics(), "details": answer.details} | error
+        metrics = {"best": self.best.reward, **self.metrics(), **costs, "details": answer.details}
+        metrics |= error
         progress = Progress(len(self.rewards), self.total, genotype, answer.reward, metrics)
         self.history.append(progress.row())
         return progress
 
+    def _merit(self, at: int) -> tuple[bool, float]:
+        """What failed never beats what worked."""
+        return not self.failed[at], self.rewards[at]
+
+    def _priced(self, genotype: Genotype, reward: float) -> tuple[dict, float]:
+        """What a constrained search says of an architecture beside its reward, and what that counts."""
+        if not self.constraint:
+            return {}, reward
+        costs = self.constraint.costs(genotype)
+        merit = self.constraint.objective(reward, costs)
+        return costs | {"objective": merit, "infeasible": self.infeasible}, merit
+
     def state_dict(self) -> dict:
         return {
+            "infeasible": self.infeasible,
+            "rejected": list(self.rejected),
             "decisions": list(self.decisions),
             "history": list(self.history),
             "answers": [asdict(answer) for answer in self.answers],
@@ -146,7 +222,8 @@ class MultiTrial:
 
     def load_state_dict(self, state: dict) -> None:
         self.decisions, self.history = list(state["decisions"]), list(state["history"])
-        self.rewards = [row["reward"] for row in self.history]
+        self.infeasible, self.rejected = state.get("infeasible", 0), list(state.get("rejected", ()))
+        self.rewards = [row.get("objective", row["reward"]) for row in self.history]
         self.failed = ["error" in row for row in self.history]
         self.answers = [Estimate(**answer) for answer in state["answers"]]
         self.batch_start = state["batch_start"]
@@ -161,6 +238,16 @@ class MultiTrial:
             raise UserError(f"step {at + 1}: its decisions mean another architecture now")
         error = {"error": row["error"]} if "error" in row else {}
         return Trial(genotype, row["reward"], row["details"] | error)
+
+
+def _constraint(space, budget: TrialBudget) -> Constraint | None:
+    """None where a budget bounds nothing."""
+    bounds = (budget.max_parameters, budget.max_multiply_adds, budget.objective)
+    if bounds == (0, 0, "accuracy"):
+        return None
+    constraint = Constraint(skeleton_of(space), *bounds)
+    constraint.costs(example(space))  # its architectures must be networks
+    return constraint
 
 
 def moving_average(average: float | None, values: Sequence[float], decay: float) -> float:
@@ -186,7 +273,9 @@ class PolicySearch(MultiTrial):
     @one_thread()
     def propose(self, count: int, length: int | None = None) -> list[Decisions]:
         written = self.controller.sample(
-            count, generator(self.seed, "architectures", len(self.decisions)), length
+            count,
+            generator(self.seed, "architectures", len(self.decisions) + self.infeasible),
+            length,
         )
         self.entropy = written.entropies.sum(1).mean().item()
         return written.lists()
@@ -196,6 +285,8 @@ class PolicySearch(MultiTrial):
 
     @one_thread()
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
+        """What cost too much was worth nothing."""
+        decisions, rewards = [*decisions, *self.rejected], [*rewards, *(0.0 for _ in self.rejected)]
         seen = self.signal(torch.tensor(rewards))
         # Before there is an average, the batch's own mean stands in: Adam would long remember a
         # gradient so large.

@@ -73,7 +73,7 @@ WRONG = [
     (spoiled("choices", [2, 2]), "space Spoiled: choices: found [2, 2], allowed: a list of whole numbers"),
     (spoiled("choices", [2, 1, 2, 2, 2, 2]), "the most options of each decision"),
     (spoiled("choices", lambda s: [2] * 6), "space Spoiled: choices: found <bound method"),
-    (spoiled("levels", 5), "space Spoiled: levels: found 5, allowed: a list of whole numbers from 1 on, rising to all 6"),
+    (spoiled("levels", 5), "space Spoiled: levels: found 5, allowed: a list of whole numbers from 1 on, rising"),
     (spoiled("levels", []), "space Spoiled: levels: found [], allowed: "),
     (spoiled("levels", [3, 1, 6]), "space Spoiled: levels: found [3, 1, 6], allowed: "),
     (spoiled("levels", [1, 3]), "space Spoiled: levels: found [1, 3], allowed: "),

@@ -250,7 +250,8 @@ runpy.run_module("nascore", run_name="__main__")
 def test_ctrl_c_says_how_to_resume_and_that_works(tmp_path, capsys):
     """On the embedded data, in a folder whose name a shell would split."""
     out = tmp_path / "my run"
-    text = "search darts --budget smoke --channels 2 --cells 3 --epochs 3 --batch-size 180 --checkpoint-seconds 0 --quiet"
+    text = "search darts --quiet --budget smoke --channels 2 --cells 3 --epochs 3 --batch-size 180"
+    text += " --checkpoint-seconds 0"
     command, pipe = [sys.executable, "-c", HELD, *text.split(), "--out", str(out)], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout.readline() == "in the fourth step\n"

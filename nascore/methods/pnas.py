@@ -55,19 +55,25 @@ def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
 
 
 def top_k(
-    space, parents: Sequence[Decisions], scores: Tensor, k: int, known=()
+    space,
+    parents: Sequence[Decisions],
+    scores: Tensor,
+    k: int,
+    known=(),
+    admits: Callable[[Decisions], bool] = lambda child: True,
 ) -> list[tuple[Decisions, float]]:
     """The K best distinct children and their scores, best first, from scores (parents, blocks);
-    networks among `known` are left out. Children are built only as they are looked at, from the
-    top, until there are K."""
+    networks among `known` are left out, and those that `admits` says no to. Children are built only
+    as they are looked at, from the top, until there are K."""
     blocks, scores = next_blocks(space, len(parents[0])), scores.flatten()
     known, kept = {canonical(space.decode(a)) for a in known}, {}
     parts = scores.argsort(descending=True, stable=True).split(10_000)
     order = (at for part in parts for at in part.tolist())
     while len(kept) < k and (at := next(order, None)) is not None:
         child = (*parents[at // len(blocks)], *blocks[at % len(blocks)])
-        if (form := canonical(space.decode(child))) not in known:
-            kept.setdefault(form, (child, scores[at].item()))
+        form = canonical(space.decode(child))
+        if form not in known and form not in kept and admits(child):
+            kept[form] = (child, scores[at].item())
     return list(kept.values())
 
 
@@ -158,7 +164,9 @@ class PNAS(MultiTrial):
         super().__init__(space, estimate, budget, seed)
         self.choices = choices(space)
         self.levels = tuple(space.levels[: budget.blocks])  # the lengths that this search climbs
-        self.predicted: list[float | None] = []  # of everything proposed; none at the first level
+        self.predicted: dict[
+            Decisions, float | None
+        ] = {}  # of what was proposed; first level: none
         self.fit_correlation = (
             0.0  # of the predictor that chose the level in hand, on what it was fitted on
         )
@@ -200,7 +208,7 @@ class PNAS(MultiTrial):
 
     def propose(self, count: int) -> list[Decisions]:
         taken, self.queue = self.queue[:count], self.queue[count:]
-        self.predicted += [predicted for _, predicted in taken]
+        self.predicted |= dict(taken)
         return [architecture for architecture, _ in taken]
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
@@ -216,7 +224,9 @@ class PNAS(MultiTrial):
         with memory_errors("--beam"):
             predictor = self.fitted(level)
             scores, k = predictor.score_children(parents), self.share(len(self.rewards), level)
-            self.queue = top_k(self.space, parents, scores, k, known=self.decisions)
+            self.queue = top_k(
+                self.space, parents, scores, k, known=self.decisions, admits=self.admits
+            )
         self.fit_correlation = rank_correlation(
             predictor.predict(self.decisions).tolist(), self.rewards
         )
@@ -227,15 +237,18 @@ class PNAS(MultiTrial):
         have `level` blocks."""
         budget, seed = self.budget, seed_of(self.seed, "level", level)
         how = {"learning_rate": budget.rate(level), "steps": budget.steps, "seed": seed}
-        return fit(make(budget.predictor, self.space, seed), self.decisions, self.rewards, **how)
+        largest = max(1.0, *self.rewards)  # a tradeoff may be more, and the predictor's head is not
+        rewards = [reward / largest for reward in self.rewards]
+        return fit(make(budget.predictor, self.space, seed), self.decisions, rewards, **how)
 
     def metrics(self) -> dict[str, float]:
         """Level, predicted accuracy and the predictor's rank correlation on what it was fitted
         on; from level 2 on."""
         at = len(self.rewards) - 1
         row = {"level": self.levels.index(len(self.decisions[at])) + 1}
-        if self.predicted[at] is not None:
-            row |= {"predicted": self.predicted[at], "fit_correlation": self.fit_correlation}
+        predicted = self.predicted[self.decisions[at]]
+        if predicted is not None:
+            row |= {"predicted": predicted, "fit_correlation": self.fit_correlation}
         return row
 
     def _record(self, answer):
@@ -247,14 +260,15 @@ class PNAS(MultiTrial):
     def state_dict(self) -> dict:
         more = {
             "queue": list(self.queue),
-            "predicted": list(self.predicted),
+            "predicted": [self.predicted[decisions] for decisions in self.decisions],
             "fit_correlation": self.fit_correlation,
         }
         return super().state_dict() | more
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.queue, self.predicted = list(state["queue"]), list(state["predicted"])
+        self.queue = list(state["queue"])
+        self.predicted = dict(zip(self.decisions, state["predicted"]))
         self.fit_correlation, self.total = state["fit_correlation"], self.reachable()
 
 

@@ -54,7 +54,9 @@ class Cell(nn.Module):
     ):
         super().__init__()
         self.cell, self.width = cell, len(cell.concat) * channels
-        widths = [*(widths or [channels] * cell.n_inputs), *[channels] * len(cell.nodes)]
+        self.channels, self.stride = channels, stride
+        self.widths = [channels] * cell.n_inputs if widths is None else list(widths)
+        widths = [*self.widths, *[channels] * len(cell.nodes)]
         self.preprocess = nn.ModuleList(preprocess)
         self.nodes = nn.ModuleList()
         for node in cell.nodes:

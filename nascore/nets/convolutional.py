@@ -99,7 +99,7 @@ class Network(nn.Module):
         layout = SKELETONS[skeleton](
             genotype, channels, cells, classes, in_channels, stem, auxiliary
         )
-        self.genotype, self.in_channels = genotype, in_channels
+        self.genotype, self.skeleton, self.in_channels = genotype, skeleton, in_channels
         self.factor, self.smallest, self.holds = layout.factor, layout.smallest, layout.holds
         self.stems, self.cells = nn.ModuleList(layout.stems), nn.ModuleList(layout.cells)
         self.head = layout.head

@@ -1,8 +1,14 @@
-"""How large a network is: parameters, multiply-adds, depth. Nothing is computed: a minibatch of no
-images goes through the network, and of convolutions and linear layers only the sizes are looked at."""
+"""What a network costs: parameters, multiply-adds, depth, memory. Nothing is computed for that: a
+minibatch of no images goes through the network, and of convolutions and linear layers only the sizes
+are looked at. Its latency is measured, where that is asked for."""
 
+import json
 import math
-from collections.abc import Sequence
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +17,12 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from nascore import genotypes, published
+from nascore import genotypes, published, spaces
 from nascore.errors import whole
-from nascore.genotypes import Genotype
+from nascore.genotypes import CellGenotype, Genotype
+from nascore.loop import memory_errors
 from nascore.nets.convolutional import LIMITS, Network, home
+from nascore.threads import fitting, using_threads
 
 
 def parameters(network: nn.Module) -> int:
@@ -35,20 +43,57 @@ def depth(network: nn.Module, input_shape: Sequence[int]) -> int:
     return _walk(network, input_shape).depth
 
 
+def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
+    """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time, the
+    input's too, in evaluation, without gradients, in float32."""
+    return _walk(network, input_shape).peak
+
+
+def weights_bytes(network: nn.Module) -> int:
+    """The size of `model.safetensors`: weights and running statistics, and the header that names them."""
+    header, at = {}, 0
+    for name, x in sorted(network.state_dict().items(), key=_place_in_file):
+        end = at + x.numel() * x.element_size()
+        kind = "I64" if x.dtype == torch.int64 else "F32"
+        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
+        at = end
+    text = len(json.dumps(header, separators=(",", ":")).encode())
+    return (
+        8 + -(-text // 8) * 8 + at
+    )  # the header's length, the header in whole eights, the numbers
+
+
+def _place_in_file(item: tuple[str, Tensor]) -> tuple[int, str]:
+    """The format puts the widest numbers first."""
+    name, x = item
+    return -x.element_size(), name
+
+
 class _Walk(TorchFunctionMode):
     """Counts while a minibatch of no images passes. Every tensor remembers how many convolutions and
-    linear layers lie on the longest way to it."""
+    linear layers lie on the longest way to it; the memory of an image's maps is taken when they are
+    made, and given back when nothing holds them any more."""
 
     def __init__(self):
         super().__init__()
         self.multiply_adds, self.depth = 0, 0
+        self.held = self.peak = 0  # bytes
+
+    def hold(self, x: Tensor) -> None:
+        size = x.element_size() * math.prod(x.shape[1:])
+        self.held += size
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(x, self.release, size)
+
+    def release(self, size: int) -> None:
+        self.held -= size
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         before = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         depth = max((getattr(x, "depth", 0) for x in before), default=0)
         if function is F.batch_norm:
-            return args[0]
-        if function is F.conv2d:
+            found = torch.empty_like(args[0])
+        elif function is F.conv2d:
             found, depth = self._convolution(*args, **kwargs or {}), depth + 1
         elif function is F.linear:
             found, depth = self._product(*args, **kwargs or {}), depth + 1
@@ -57,6 +102,8 @@ class _Walk(TorchFunctionMode):
         for x in tree_leaves(found):
             if isinstance(x, Tensor):
                 x.depth = depth
+                if not x._is_view() and not any(x is y for y in before):
+                    self.hold(x)
         self.depth = max(self.depth, depth)
         return found
 
@@ -87,21 +134,96 @@ def _walk(network: nn.Module, input_shape: Sequence[int]) -> _Walk:
     training = network.training
     try:
         with _Walk() as walk:
-            functional_call(network.eval(), state, (torch.empty(0, *rest),))
+            images = torch.empty(0, *rest)
+            functional_call(network.eval(), state, (images,))
     finally:
         network.train(training)
     walk.multiply_adds *= count
+    walk.peak *= count
     return walk
 
 
+# --- how long it takes here -----------------------------------------------------------------------
+
+BATCHES = (1, 64)
+WARM_UP, FEWEST, MOST, SECONDS = 3, 10, 200, 3.0  # passes, and how long those of a batch may take
+
+
+@torch.no_grad()
+def measure_latency(
+    network: nn.Module, image: Sequence[int], threads: int | None = None
+) -> list[dict]:
+    """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images of
+    (channels, height, width): the median and the middle half of many passes, after a few that do not
+    count, by `threads` (default: those that a batch of this size is given)."""
+    network = network.eval()
+    rows = []
+    for batch in BATCHES:
+        images = torch.randn(batch, *image).contiguous(memory_format=torch.channels_last)
+        count = threads or fitting(network, batch, math.prod(image[1:]))
+        with using_threads(count):
+            taken = _timed(partial(network, images))
+        low, median, high = statistics.quantiles(taken, n=4)
+        row = {"batch": batch, "threads": count, "passes": len(taken), "median_ms": median}
+        rows.append(row | {"low_ms": low, "high_ms": high})
+    return rows
+
+
+def _timed(call: Callable[[], object]) -> list[float]:
+    """Milliseconds of each call, once the first few have warmed the caches."""
+    for _ in range(WARM_UP):
+        call()
+    taken, began = [], time.perf_counter()
+    while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
+        start = time.perf_counter()
+        call()
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken
+
+
+def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
+    """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`: the
+    first of `NETWORKS` that has it."""
+    if skeleton == "nasbench201":
+        return _costs_of_edges(genotype)
+    found = describe(genotype, skeleton=skeleton)
+    return {name: found[name] for name in ("parameters", "multiply_adds")}
+
+
+def _costs_of_edges(genotype: CellGenotype) -> dict[str, int]:
+    """In NAS-Bench-201's network each edge costs what its operation does, wherever it lies."""
+    bare, of_operation = _edges()
+    ops = [op for node in genotype.normal.nodes for op in node.ops]
+    return {name: bare[name] + sum(of_operation[op][name] for op in ops) for name in bare}
+
+
+@lru_cache(maxsize=1)
+def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """The costs of the network whose edges are all `none`, and what an operation on one edge adds."""
+    space, names = spaces.get("nasbench201"), ("parameters", "multiply_adds")
+    found = []
+    for op in range(len(space.primitives)):
+        about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
+        found.append({name: about[name] for name in names})
+    bare = found[0]  # `none` is the first operation
+    added = [{name: about[name] - bare[name] for name in names} for about in found]
+    return bare, dict(zip(space.primitives, added))
+
+
 def describe(
-    genotype: Genotype | str, network: str | None = None, skeleton: str | None = None, **sizes
+    genotype: Genotype | str,
+    network: str | None = None,
+    skeleton: str | None = None,
+    *,
+    latency: bool = False,
+    **sizes,
 ) -> dict:
     """Sizes of the network of a genotype or a published name, as `nascore describe --json` prints
     them.
 
     `network` (a key of `NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes`
-    (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None override it."""
+    (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None override it.
+    `activation_bytes` is of one image. With `latency` the network is built and run here."""
     sizes = home(genotype, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     if isinstance(genotype, str):
@@ -112,5 +234,10 @@ def describe(
     built.check(shape)
     walk = _walk(built, shape)
     counts = {"parameters": parameters(built), "multiply_adds": walk.multiply_adds}
+    counts |= {"depth": walk.depth, "weights_bytes": weights_bytes(built)}
+    counts |= {"activation_bytes": walk.peak}
     about = {"kind": genotypes.kind(genotype), **sizes, "input": side}
-    return about | counts | {"depth": walk.depth}
+    if latency:
+        with memory_errors("--channels, --cells or --input"):
+            counts["latency"] = measure_latency(Network(genotype, **sizes), shape[1:])
+    return about | counts

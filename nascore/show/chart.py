@@ -3,13 +3,17 @@ shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read
 dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
 import io
+import os
 import re
+from pathlib import Path
 
 import matplotlib
 from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from nascore.errors import one_of
+from nascore.files import named, write_whole
 from nascore.show.drawing import FAMILIES, GREY, accessible
 
 COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [
@@ -80,6 +84,16 @@ class Chart(Figure):
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
+        path = check_suffix(path)
+        kind, content = path.suffix.lower()[1:], io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(content, format=kind, dpi=160, metadata=_UNDATED[kind])
+        data = self.svg.encode() if kind == "svg" else content.getvalue()
+        write_whole(path, lambda file: file.write(data))
+        return path
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.words}
 
@@ -87,6 +101,17 @@ class Chart(Figure):
         return self.words
 
     __str__ = __repr__  # Figure's own says its size
+
+
+_UNDATED = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
+
+
+def check_suffix(path: str | os.PathLike) -> Path:
+    """Raises `UserError` where a figure cannot be written by that name."""
+    path = named(path, "file")
+    known = [f".{kind}" for kind in _UNDATED]
+    one_of(f"a figure's suffix in {path}", path.suffix.lower(), known)
+    return path
 
 
 styled = matplotlib.rc_context(

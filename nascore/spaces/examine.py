@@ -103,7 +103,9 @@ def _examine_optional(space, counts: Sequence[int]) -> None:
         most = _wholes(space.choices)
         fits = most is not None and len(most) >= len(counts)
         fits = fits and all(map(operator.le, counts, most))
-        require(fits, f"{of}: choices", space.choices, f"{wholes}, the most options of each decision")
+        require(
+            fits, f"{of}: choices", space.choices, f"{wholes}, the most options of each decision"
+        )
     if hasattr(space, "levels"):
         levels = _wholes(space.levels)
         fits = levels and levels == sorted(set(levels)) and levels[-1] == len(counts)

@@ -1,0 +1,131 @@
+"""`nascore predict`, `evaluate` and `export`: what a trained model is for."""
+
+import argparse
+import json
+
+from nascore.commands.options import add_device, add_sizes, command
+from nascore.errors import UserError, plain, require, say, whole
+
+MOST_COLUMNS = 20  # classes of a confusion table that a terminal has room for
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="the folder of a model: train --out DIR")
+
+
+# --- predict --------------------------------------------------------------------------------------
+
+
+def add_predict(commands, arguments: list[str]) -> None:
+    parser = command(commands, predict)
+    add_model(parser)
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
+    )
+    text = "how many classes are named, the most probable first (default: 3)"
+    parser.add_argument("--top", type=int, default=3, metavar="N", help=text)
+    add_device(parser)
+    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON list")
+
+
+def predict(folder: str, images: list[str], top: int, device: str, as_json: bool) -> int:
+    """Say what is on images: the class of each and its probability."""
+    from nascore import models
+
+    whole("--top", top, 1, 1_000_000)
+    model = models.load(folder, device)
+    found, status = [], 0
+    for image, answer in models.answers(model, images):
+        if isinstance(answer, UserError):
+            say(answer)
+            status = 2
+            continue
+        best = answer.topk(min(top, len(model.classes)))
+        names = [model.classes[k] for k in best.indices.tolist()]
+        ranked = list(zip(names, best.values.tolist()))
+        if not as_json:
+            shown = ", ".join(f"{plain(name)} {p:.4f}" for name, p in ranked)
+            print(f"{plain(image)}: {shown}", flush=True)
+        name, p = ranked[0]
+        found.append({"image": image, "class": name, "probability": p, "top": ranked})
+    if as_json:
+        print(json.dumps(found))
+    return status
+
+
+# --- evaluate -------------------------------------------------------------------------------------
+
+
+def add_evaluate(commands, arguments: list[str]) -> None:
+    parser = command(commands, evaluate)
+    add_model(parser)
+    text = "images whose classes are known: the test part of a folder or of a set by name"
+    parser.add_argument("--data", required=True, metavar="NAME-OR-FOLDER", help=text)
+    text = "draw the table of what was taken for what: table.svg, .png or .pdf"
+    parser.add_argument("--out", metavar="FILE", help=text)
+    add_device(parser)
+    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
+
+
+def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool) -> None:
+    """Test a model: accuracy, what is taken for what, which classes are mixed up most."""
+    from nascore import models
+    from nascore.show import chart, looks
+
+    if out is not None:
+        chart.check_suffix(out)
+    found = models.evaluate(models.load(folder, device), data)
+    if out is not None:
+        looks.confusion(found).save(out)
+    mixed = found.mixed_up()
+    if as_json:
+        about = {"accuracy": found.accuracy, "images": len(found.labels)}
+        about |= {"classes": list(found.classes), "confusion": found.confusion.tolist()}
+        print(json.dumps(about | {"mixed_up": mixed}))
+        return
+    print(f"accuracy: {found.accuracy:.4f} of {len(found.labels):,} images")
+    if len(found.classes) <= MOST_COLUMNS:
+        _print_table(found)
+    for name, taken_for, times in mixed:
+        print(f"{plain(name)} taken for {plain(taken_for)}: {times}")
+
+
+def _print_table(found) -> None:
+    """A row for every class, a column for what its images were taken for."""
+    names = [plain(name)[:12] for name in found.classes]
+    table = found.confusion.tolist()
+    width = max(len(name) for name in names)
+    widths = [max(len(name), *(len(str(row[k])) for row in table)) for k, name in enumerate(names)]
+    print(" ".join([" " * width, *(name.rjust(w) for name, w in zip(names, widths))]))
+    for name, row in zip(names, table):
+        cells = (str(count).rjust(w) for count, w in zip(row, widths))
+        print(" ".join([name.ljust(width), *cells]))
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def add_export(commands, arguments: list[str]) -> None:
+    parser = command(commands, export)
+    text = "the folder of a model; for python also a genotype, at the sizes of `nascore describe`"
+    parser.add_argument("model", metavar="DIR", help=text)
+    text = "python: one file of plain PyTorch; torch: torch.export's .pt2; onnx"
+    parser.add_argument("--to", required=True, metavar="FORMAT", help=text)
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the file to write")
+    add_sizes(parser, "export", arguments)
+
+
+def export(model: str, to: str, out: str, **sizes) -> None:
+    """Write a model for other programs: ONNX, torch.export, or one file of plain PyTorch."""
+    from nascore import export as exports
+    from nascore import models
+
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    if to == "python" and not models.is_model(model):
+        exports.untrained(model, out, **sizes)
+        return
+    allowed = "none: a model has its own"
+    require(not sizes, f"sizes ({', '.join(sizes)})", list(sizes.values()), allowed)
+    difference = exports.export(model, to, out)
+    if difference is not None:
+        print(f"largest difference of a logit: {difference:.2g}")

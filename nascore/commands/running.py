@@ -1,0 +1,90 @@
+"""`nascore search` and `nascore train`."""
+
+from pathlib import Path
+
+from nascore import genotypes
+from nascore.commands.options import (
+    NETWORK_KINDS,
+    Stopped,
+    add_genotype,
+    add_knobs,
+    add_run_options,
+    command,
+)
+from nascore.errors import UserError, plain
+
+
+def add_search(commands, arguments: list[str]) -> None:
+    parser = command(commands, search)
+    if arguments[:1] != ["search"]:  # only a search needs the methods, and with them PyTorch
+        return
+    from nascore.search import methods_by_name
+
+    known = methods_by_name()
+    methods = parser.add_subparsers(
+        dest="method", required=True, metavar="METHOD", help=", ".join(known)
+    )
+    for name, method in known.items():
+        parser = methods.add_parser(name, allow_abbrev=False)
+        add_run_options(parser, seconds=10.0)
+        text = "smoke, reduced or full (default: reduced)"
+        parser.add_argument("--budget", default="reduced", help=text)
+        text = "search space (default: the method's own)"
+        parser.add_argument("--space", metavar="NAME", help=text)
+        group = parser.add_argument_group(f"fields of {name} (default: the budget's)")
+        full = method.budget.preset("full")
+        add_knobs(group, method.budget, lambda field, full=full: f"; full: {getattr(full, field)}")
+
+
+def search(method: str, directory: str | None, **options) -> None:
+    """Search for an architecture. METHOD --help lists the method's fields."""
+    from nascore.search import run
+
+    result = run(method, directory=directory, **options)
+    if not result.finished:
+        raise Stopped(len(result.history), directory)
+    if all("error" in row for row in result.history):
+        failed, first = len(result.history), result.history[0]["error"]
+        what = f"all {failed} architectures failed, the first with: {first}"
+        raise UserError(f"nothing was found: {what}")
+    if directory:
+        from nascore.show.drawing import draw
+
+        draw(result.genotype).save(Path(directory) / "genotype.svg")
+        where = plain(directory)
+        files = f"{where}/genotype.json, drawn in {where}/genotype.svg"
+        print(f"found in {result.seconds:.1f} s: {files}")
+    else:
+        print(genotypes.to_json(result.genotype))
+    for name, value in result.details.items():
+        if isinstance(value, float):
+            print(f"{plain(name)}: {value:.4f}")
+    print(f"best reward: {result.reward:.4f}")
+
+
+def add_train(commands, arguments: list[str]) -> None:
+    parser = command(commands, train)
+    add_genotype(parser, *NETWORK_KINDS)
+    add_run_options(parser, seconds=30.0)
+    if arguments[:1] != ["train"]:
+        return
+    from nascore.nets.convolutional import SKELETONS
+    from nascore.training import RECIPES, Recipe
+
+    text = f"how it is trained: {', '.join(RECIPES)} (default: small)"
+    parser.add_argument("--recipe", default="small", help=text)
+    text = f"how it is stacked: {', '.join(SKELETONS)} (default: the genotype's home)"
+    parser.add_argument("--skeleton", help=text)
+    parser.add_argument("--no-auxiliary", action="store_true", help="without the auxiliary head")
+    group = parser.add_argument_group("fields of the recipe (default: the recipe's)")
+    add_knobs(group, Recipe, lambda field: "")
+
+
+def train(genotype: str, no_auxiliary: bool, **options) -> None:
+    """Train a genotype's network from scratch and report its test accuracy."""
+    from nascore import models
+
+    trained = models.train(genotype, auxiliary=not no_auxiliary, **options)
+    if not trained.finished:
+        raise Stopped(trained.steps, trained.directory)
+    print(f"test accuracy: {trained.accuracy:.4f}")

@@ -1,0 +1,143 @@
+"""A trained network for other programs: one file of plain PyTorch, torch.export's .pt2, or ONNX.
+
+What goes out reads normalised images (N, channels, height, width), of any number, and gives logits.
+"""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nascore import formats, models, published
+from nascore.errors import UserError, one_of
+from nascore.files import named, write_whole
+from nascore.models import Model
+from nascore.nets import source
+from nascore.nets.convolutional import Network, home
+from nascore.seeding import generator
+
+EXAMPLES = (2, 5)  # images in the minibatch that is traced, and in that which is compared
+
+
+def export(model: Model | str | Path, to: str, file: str | Path) -> float | None:
+    """Write `model`, or the one in a folder, to `file` as `python`, `torch` or `onnx`; the largest
+    difference of its logits from the model's, where a program was there to compute them. Raises
+    `UserError`."""
+    write = {"python": _python, "torch": _torch, "onnx": _onnx}[one_of("format", to, FORMATS)]
+    model = model if isinstance(model, Model) else models.load(model, "cpu")
+    return write(model, named(file, "file"))
+
+
+FORMATS = ("onnx", "torch", "python")
+
+
+def _python(model: Model, file: Path) -> None:
+    view = model.preprocessing
+    constants = {"CLASSES": list(model.classes), "MEAN": list(view.mean), "STD": list(view.std)}
+    title = f"A network of nascore, in its skeleton {model.network.skeleton}, trained"
+    text = source.python(model.network, title, (view.height, view.width), constants)
+    write_whole(file, lambda out: out.write(text.encode()))
+
+
+def untrained(genotype: str, file: str | Path, **sizes) -> None:
+    """Write the network of a genotype (whatever `formats.read` takes) as plain PyTorch, at the sizes that
+    `nets.measure.describe` gives it. Raises `UserError`."""
+    at_home = genotype in published.GENOTYPES
+    value = formats.read(genotype)
+    sizes = home(genotype if at_home else value, sizes.pop("skeleton", None), **sizes)
+    side = sizes.pop("input")
+    with torch.device("meta"):
+        network = Network(value, **sizes)
+    network.check((1, network.in_channels, side, side))
+    title = published.get(genotype).source if at_home else "A network of nascore"
+    text = source.python(network, title, (side, side))
+    write_whole(named(file, "file"), lambda out: out.write(text.encode()))
+
+
+# --- by PyTorch's exporters -----------------------------------------------------------------------
+
+
+def _example(model: Model, count: int) -> Tensor:
+    """Normalised images (count, channels, height, width), drawn at random."""
+    view = model.preprocessing
+    shape = (count, view.channels, view.height, view.width)
+    return torch.randn(shape, generator=generator("export", count))
+
+
+def _torch(model: Model, file: Path) -> float:
+    network = model.network.cpu()
+    free = {"images": {0: torch.export.Dim("batch", min=1)}}
+    with _quietly(), torch.no_grad():
+        program = torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
+    about = {"about.json": json.dumps(model.description())}
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files=about)
+    write_whole(file, lambda out: out.write(content.getbuffer()))
+    content.seek(0)
+    return _difference(model, torch.export.load(content).module())
+
+
+def _onnx(model: Model, file: Path) -> float | None:
+    try:
+        import onnx  # noqa: F401 - what torch.onnx needs
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        need = "pip install 'nascore[export]'"
+        raise UserError(
+            f"onnx: the package {error.name} is not installed; allowed: {need}"
+        ) from None
+    network, free = model.network.cpu(), {"images": {0: torch.export.Dim("batch", min=1)}}
+    with _quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            network,
+            (_example(model, EXAMPLES[0]),),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=free,
+        )
+    proto = program.model_proto
+    for name, value in _metadata(model).items():
+        proto.metadata_props.add(key=name, value=json.dumps(value))
+    content = proto.SerializeToString()
+    write_whole(file, lambda out: out.write(content))
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return _difference(model, lambda images: torch.from_numpy(
+        session.run(None, {"images": images.numpy()})[0]))  # fmt: skip
+
+
+def _metadata(model: Model) -> dict:
+    view = model.preprocessing
+    return {"classes": list(model.classes), "mean": view.mean, "std": view.std}
+
+
+@torch.no_grad()
+def _difference(model: Model, other: Callable[[Tensor], Tensor]) -> float:
+    """The largest between two programs' logits for the same images."""
+    images = _example(model, EXAMPLES[1])
+    return (model.network(images) - other(images)).abs().max().item()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporters say on several lines what they are doing."""
+    silent = io.StringIO()
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(silent), redirect_stderr(silent):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

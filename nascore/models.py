@@ -1,0 +1,462 @@
+"""A trained network as a folder that stands alone: `model.safetensors` holds its weights and running
+statistics, `model.json` all else that an answer needs. Nothing in them can run code.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from torch import Tensor
+
+from nascore import data as sets
+from nascore import folders, formats, genotypes, pictures, published, training
+from nascore.data import Images, choose_device, normalise
+from nascore.errors import UserError, number, require, shorten, whole
+from nascore.files import check_format, write_json, write_whole
+from nascore.genotypes import Genotype
+from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
+from nascore.nets.convolutional import LIMITS, Network, home
+from nascore.nets.measure import parameters
+from nascore.seeding import seeded
+from nascore.threads import fitting, one_thread, using_threads
+from nascore.training import Recipe, Training, recipe_named
+
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+RESIZE = "the shorter side, then the centre"
+PICTURE_MODES = {1: "L", 3: "RGB"}
+SIZES = ("skeleton", "stem", "channels", "cells", "classes", "in_channels")  # of a Network
+MAX_ABOUT = 4_000_000  # characters of model.json
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network reads of a picture: (channels, height, width), its shorter side brought to size and
+    the centre kept, then zero mean and unit variance for each channel."""
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: Images) -> "Preprocessing":
+        channels, height, width = images.train.shape[1:]
+        return cls(channels, height, width, images.mean, images.std)
+
+    def pixels(self, picture: Image.Image) -> Tensor:
+        """uint8 (channels, height, width). Raises `UserError` where no picture has so many channels."""
+        mode, size = PICTURE_MODES.get(self.channels), (self.width, self.height)
+        allowed = "tensors, for a network that reads neither grey nor RGB"
+        require(mode is not None, "images", f"{self.channels} channels", allowed)
+        if picture.size != size:
+            picture = ImageOps.fit(picture, size)
+        array = np.array(picture.convert(mode), dtype=np.uint8)
+        return torch.from_numpy(array).reshape(self.height, self.width, -1).permute(2, 0, 1)
+
+    def batch(self, images: Sequence | Tensor) -> Tensor:
+        """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape. Raises
+        `UserError`, one line, for what is none of these."""
+        if isinstance(images, Tensor):
+            return self._checked(images)
+        with pictures.quietly(), ThreadPoolExecutor() as pool:
+            return torch.stack(list(pool.map(self._one, images)))
+
+    def _one(self, image) -> Tensor:
+        if isinstance(image, Image.Image):
+            return self.pixels(pictures.as_shown(image.copy()))
+        good = isinstance(image, str | os.PathLike)
+        require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
+        return self.pixels(pictures.read(image))
+
+    def _checked(self, images: Tensor) -> Tensor:
+        shape = (self.channels, self.height, self.width)
+        good = images.dtype == torch.uint8 and images.dim() == 4 and images.shape[1:] == shape
+        found = f"{images.dtype} {tuple(images.shape)}"
+        require(good, "images", found, f"torch.uint8 (N, {', '.join(map(str, shape))})")
+        return images
+
+
+class Model:
+    """A trained network that can be asked. `network` is a plain `nn.Module` in evaluation, `classes` are
+    the names of its logits in order, `about` what else its folder says: genotype, recipe, data,
+    accuracy, date."""
+
+    def __init__(
+        self, network: Network, classes: Sequence[str], preprocessing: Preprocessing, about: dict
+    ):
+        self.network, self.classes = network.eval(), tuple(classes)
+        self.preprocessing, self.about = preprocessing, about
+
+    @property
+    def genotype(self) -> Genotype:
+        return self.network.genotype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def predict(self, images, batch_size: int = 100) -> Tensor:
+        """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors (N, C, H,
+        W), each treated as the test images were. Raises `UserError`, one line, for an image that cannot
+        be read."""
+        if isinstance(images, str | os.PathLike | Image.Image):
+            images = [images]
+        require(len(images) > 0, "images", images, "at least one")
+        view, found = self.preprocessing, []
+        threads = fitting(self.network, batch_size, view.height * view.width)
+        with using_threads(threads), torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                batch = view.batch(images[start : start + batch_size]).to(self.device)
+                logits = self.network(normalise(batch, view.mean, view.std))
+                found.append(logits.float().softmax(1).cpu())
+        return torch.cat(found).clone()
+
+    def save(self, folder: str | Path) -> None:
+        """Write `model.safetensors` and `model.json`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self.network.state_dict().items()
+        weights = {name: tensor.cpu().contiguous() for name, tensor in state}
+        content = safetensors.torch.save(weights)
+        write_whole(folder / WEIGHTS, lambda file: file.write(content))
+        write_json(folder / ABOUT, self.description())
+
+    def description(self) -> dict:
+        """All that `model.json` says."""
+        image = dataclasses.asdict(self.preprocessing) | {"resize": RESIZE}
+        genotype = json.loads(genotypes.to_json(self.genotype))
+        what = {"task": "images", "genotype": genotype, "classes": list(self.classes)}
+        return what | {"image": image} | self.about
+
+
+# --- the folder ------------------------------------------------------------------------------------
+
+
+def load(folder: str | Path, device: str | torch.device = "auto") -> Model:
+    """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a damaged
+    one."""
+    good = isinstance(folder, str | os.PathLike) and str(folder)
+    require(good, "model", folder, "the folder that `nascore train --out` has made")
+    folder, device = Path(folder), choose_device(device)
+    about = _read_about(folder / ABOUT)
+    file = folder / ABOUT
+    try:
+        network, classes, preprocessing = _rebuilt(dict(about))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    _load_weights(network, folder / WEIGHTS)
+    network.to(device, memory_format=torch.channels_last)
+    known = ("format", "task", "genotype", "classes", "image")
+    kept = {name: value for name, value in about.items() if name not in known}
+    return Model(network, classes, preprocessing, kept)
+
+
+def is_model(folder: str | Path) -> bool:
+    """Whether there is a model in `folder`, whole or not."""
+    return os.path.exists(os.path.join(folder, ABOUT))
+
+
+def answers(
+    model: Model, names: Sequence[str], batch_size: int = 100
+) -> Iterator[tuple[str, Tensor | UserError]]:
+    """The probabilities for each image among `names`, files and folders of them, in natural order; for
+    one that cannot be read, the `UserError` that says so."""
+    for start in range(0, len(files := list(_files(names))), batch_size):
+        read: dict[str, Tensor | UserError] = {}
+        for file in files[start : start + batch_size]:
+            try:
+                read[file] = (
+                    file if isinstance(file, UserError) else model.preprocessing.batch([file])
+                )
+            except UserError as error:
+                read[file] = error
+        good = {file: pixels for file, pixels in read.items() if isinstance(pixels, Tensor)}
+        if good:
+            read |= dict(zip(good, model.predict(torch.cat(list(good.values())))))
+        yield from read.items()
+
+
+def _files(names: Sequence[str]) -> Iterator[str]:
+    """The images that are meant; a folder's are all in it."""
+    for name in names:
+        if os.path.isdir(name):
+            yield from folders.images_in(name)
+        else:
+            yield name
+
+
+def _read_about(file: Path) -> dict:
+    try:
+        with open(file, encoding="utf-8") as text:
+            about = json.loads(text.read(MAX_ABOUT))
+    except FileNotFoundError:
+        allowed = "a folder that `nascore train --out` has made, with model.json"
+        raise UserError(f"no model in {file.parent}; allowed: {allowed}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{file} cannot be read ({reason})") from None
+    require(isinstance(about, dict), f"{file}", about, "one JSON object")
+    return dict(check_format(about, file))
+
+
+def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
+    """The network, without its weights, the classes and the preprocessing. Raises `UserError`, which
+    names the field."""
+    task = about.get("task")
+    require(task == "images", "task", task, "images")
+    sizes, classes = about.get("network"), about.get("classes")
+    good = isinstance(sizes, dict) and set(sizes) == set(SIZES)
+    require(good, "network", sizes, f"an object with {', '.join(SIZES)}")
+    of_texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    wanted = sizes["classes"]
+    good = of_texts and len(classes) == wanted
+    require(good, "classes", classes, f"a list of {shorten(wanted)} names")
+    preprocessing = _preprocessing(about.get("image"))
+    require(preprocessing.channels == sizes["in_channels"], "image.channels", preprocessing.channels,
+            f"{sizes['in_channels']}, as in network.in_channels")  # fmt: skip
+    genotype = genotypes.from_json(json.dumps(about.get("genotype")))
+    network = Network(genotype, **sizes)
+    network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
+    return network, tuple(classes), preprocessing
+
+
+def _preprocessing(image) -> Preprocessing:
+    names = [field.name for field in dataclasses.fields(Preprocessing)]
+    good = isinstance(image, dict) and set(names) <= set(image)
+    require(good, "image", image, f"an object with {', '.join(names)}")
+    resize = image.get("resize")
+    require(resize == RESIZE, "image.resize", resize, RESIZE)
+    channels = whole("image.channels", image["channels"], 1, LIMITS["in_channels"])
+    sides = [whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width")]
+    statistics = []
+    for name, least in (("mean", -1e6), ("std", 1e-9)):
+        values = image[name]
+        good = isinstance(values, list) and len(values) == channels
+        require(good, f"image.{name}", values, f"a list of {channels} numbers")
+        statistics.append(tuple(number(f"image.{name}", value, least, 1e6) for value in values))
+    return Preprocessing(channels, *sides, *statistics)
+
+
+def _load_weights(network: Network, file: Path) -> None:
+    try:
+        weights = safetensors.torch.load_file(file)
+    except FileNotFoundError:
+        raise UserError(f"no weights at {file}: the model is not whole") from None
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [""])[0][:80]
+        raise UserError(f"{file} is damaged ({reason})") from None
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in wanted | found:
+        allowed = shorten(wanted.get(name, "no such tensor"))
+        require(found.get(name) == wanted.get(name), f"{file}: {name}", found.get(name), allowed)
+    network.load_state_dict(weights)
+
+
+# --- training one ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` made: `accuracy` and `loss` (nats) on the test images. `finished` is False, and there
+    is no accuracy, where it was stopped before its epochs were over."""
+
+    model: Model
+    accuracy: float | None
+    loss: float | None
+    history: list[dict]
+    steps: int
+    seconds: float
+    directory: Path | None
+    finished: bool
+
+
+def train(
+    genotype: str | Path | Genotype,
+    data: str | Path | Images = "digits",
+    *,
+    recipe: str | Recipe = "small",
+    skeleton: str | None = None,
+    auxiliary: bool = True,
+    seed: int = 0,
+    directory: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool | Callable[[Progress], None] = True,
+    stop: Callable[[], bool] | None = None,
+    checkpoint_seconds: float = 30.0,
+    threads: int | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
+    **fields,
+) -> Trained:
+    """Train the network of `genotype` (whatever `formats.read` takes) from scratch and test it.
+
+    `recipe` is a name or a `Recipe`, and `fields` replace some of its; without `auxiliary` its auxiliary
+    head is left out. With a `directory` the training can be stopped and resumed, and the model is saved
+    there. The rest is as in `search.run`. Raises `UserError`.
+    """
+    whole("seed", seed, 0, 2**32 - 1)
+    sizes = {name: fields.get(name) for name in ("channels", "cells")}
+    recipe = recipe_named(recipe, **fields)
+    if not auxiliary:
+        recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
+    at_home = genotype in published.GENOTYPES if isinstance(genotype, str) else False
+    name, genotype = genotype, formats.read(genotype)
+    skeleton = home(name if at_home else genotype, skeleton, **sizes)["skeleton"]
+    out = directory_named(directory)
+    if out and not resume:
+        require_free(out)
+    images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
+    with memory_errors(), one_thread():
+        loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
+        config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
+        config |= {"data": images.fingerprint(), "seed": seed}
+        config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
+        began = time.monotonic()
+        finished = drive(
+            loop,
+            directory=out,
+            config=config,
+            resume=resume,
+            progress=progress,
+            stop=stop,
+            checkpoint_seconds=checkpoint_seconds,
+            threads=threads,
+            defaults=training.DEFAULTS,
+        )
+        seconds = time.monotonic() - began
+        model, loss, accuracy = _model(loop, skeleton), None, None
+        if finished:
+            loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
+            model.about["accuracy"] = accuracy
+    if finished and out:
+        model.save(out)
+        counted = {"parameters": parameters(loop.network)}
+        write_json(out / "result.json", {"test_accuracy": accuracy, "test_loss": loss, **counted})
+    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, finished)
+
+
+def _network(
+    genotype: Genotype, images: Images, recipe: Recipe, skeleton: str, seed: int
+) -> Network:
+    with seeded(seed, "network"):
+        network = Network(
+            genotype,
+            channels=recipe.channels,
+            cells=recipe.cells,
+            classes=len(images.classes),
+            in_channels=images.channels,
+            skeleton=skeleton,
+            auxiliary=recipe.auxiliary_weight > 0,
+        )
+    network.check(images.train.shape)
+    return network
+
+
+def _model(loop: Training, skeleton: str) -> Model:
+    """The network of a training, as it is now, without the auxiliary head, which only learns."""
+    images, recipe = loop.images, loop.recipe
+    sizes = {
+        "skeleton": skeleton,
+        "stem": "cifar",
+        "channels": recipe.channels,
+        "cells": recipe.cells,
+        "classes": len(images.classes),
+        "in_channels": images.channels,
+    }
+    network = Network(loop.network.genotype, **sizes)
+    state = loop.network.state_dict().items()
+    network.load_state_dict({k: x for k, x in state if not k.startswith("auxiliary.")})
+    network.to(loop.device, memory_format=torch.channels_last)
+    about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
+    about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}
+    return Model(network, images.classes, Preprocessing.of(images), about)
+
+
+# --- how good it is --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's answers for images whose class is known: `images` (files, or a tensor), `labels` (N,)
+    and `probabilities` (N, classes)."""
+
+    classes: tuple[str, ...]
+    images: Sequence[str] | Tensor
+    labels: Tensor
+    probabilities: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        """(N,) the most probable class of each image."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def accuracy(self) -> float:
+        return (self.predicted == self.labels).double().mean().item()
+
+    @property
+    def confusion(self) -> Tensor:
+        """(classes, classes): how many images of the class of a row were taken for that of a column."""
+        count = len(self.classes)
+        cells = self.labels * count + self.predicted
+        return cells.bincount(minlength=count**2).view(count, count)
+
+    def mixed_up(self, most: int = 5) -> list[tuple[str, str, int]]:
+        """(class, taken for, how often), the most frequent first."""
+        table = self.confusion.clone()
+        table.fill_diagonal_(0)
+        order = table.flatten().argsort(descending=True, stable=True)[:most].tolist()
+        pairs = [(*divmod(at, len(self.classes)), table.flatten()[at].item()) for at in order]
+        return [(self.classes[i], self.classes[j], times) for i, j, times in pairs if times]
+
+
+def evaluate(
+    model: Model, data: str | Path | Images = "digits", batch_size: int = 100
+) -> Evaluation:
+    """Ask `model` about the test images of `data`, a name, `Images`, or a folder whose classes are the
+    model's: of a folder without a part for tests all images, but for those that the model was trained
+    on. Raises `UserError`."""
+    images, labels = _to_test(model, data)
+    probabilities = model.predict(images, batch_size)
+    return Evaluation(model.classes, images, labels, probabilities)
+
+
+def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
+    view = model.preprocessing
+    is_folder = isinstance(data, str | Path) and os.path.isdir(data)
+    if is_folder and data not in sets.NAMES:
+        files, whole_folder = folders.to_test(Path(data), model.classes)
+        if not whole_folder or not _trained_on(model, data, len(files)):
+            return [file.path for file in files], torch.tensor([file.label for file in files])
+    side = view.height if view.height == view.width else None
+    known = isinstance(data, Images)
+    images = sets.load(data, image_size=None if known else side)
+    for name in images.classes:
+        require(
+            name in model.classes, "class", name, f"those of the model: {', '.join(model.classes)}"
+        )
+    place = torch.tensor([model.classes.index(name) for name in images.classes])
+    return images.test.cpu(), place[images.test_labels.cpu()]
+
+
+def _trained_on(model: Model, folder: str | Path, count: int) -> bool:
+    """Whether `folder` holds the very images that the model was trained and tested on."""
+    before = model.about.get("data")
+    if not isinstance(before, dict) or count != before.get("train", 0) + before.get("test", 0):
+        return False
+    images = sets.load(folder, image_size=model.preprocessing.height)
+    return images.fingerprint()["content"] == before.get("content")

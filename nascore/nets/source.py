@@ -1,0 +1,419 @@
+"""A network as one readable file of plain PyTorch, for those who have no nascore.
+
+The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs. Its
+parameters have the names of ours, so that it reads `model.safetensors`.
+"""
+
+import ast
+import inspect
+import pprint
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import singledispatch
+
+from torch import nn
+
+from nascore.errors import require
+from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, Node
+from nascore.nets import blocks, operations, plain
+from nascore.nets.convolutional import Network
+from nascore.nets.measure import parameters
+
+WIDTH = 100  # columns of the file
+# Where a skeleton means something else by the name of an operation, its function in `nets.plain`
+# begins so.
+VARIANTS = {
+    "nasnet": "nasnet_",
+    "pnasnet": "nasnet_",
+    "enas": "enas_",
+    "enas-macro": "once_",
+    "enas-macro-full": "full_",
+}
+HEAD = '''"""{title}
+
+{about}
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+'''
+LOAD = '''
+def load(folder):
+    """The network with the weights of `model.safetensors` in `folder`, ready to be asked."""
+    from safetensors.torch import load_file
+
+    network = Network()
+    network.load_state_dict(load_file(f"{folder}/model.safetensors"))
+    return network.eval()
+'''
+
+
+def python(
+    network: Network, title: str, image: Sequence[int], constants: Mapping[str, list] | None = None
+) -> str:
+    """The text of a file that defines `network`, for images of (height, width) pixels, and `constants`:
+    CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is not known."""
+    for name in _operations(network.genotype):
+        own = name in operations.REGISTERED
+        require(not own, "operation", name, "one of nascore's: the text of yours is not known")
+    classes = [m for m in network.head.modules() if isinstance(m, nn.Linear)][-1].out_features
+    shape = f"(N, {network.in_channels}, {image[0]}, {image[1]})"
+    about = [f"Images {shape} -> logits (N, {classes}); {parameters(network):,} parameters."]
+    about.append("Network() builds it; load(folder) also reads the weights, model.safetensors.")
+    if constants:
+        about.append("An image in [0, 1] is brought to (image - MEAN) / STD, a number a channel.")
+    head = HEAD.format(title=title, about="\n".join(about))
+    body = [*_bodies(network), _network(network)]
+    functions = _used("\n\n".join(body), VARIANTS.get(network.skeleton, ""))
+    values = (f"{name} = {_value(value)}\n" for name, value in (constants or {}).items())
+    start = "\n".join(filter(None, [head, "".join(values)]))
+    return "\n\n".join([start, *functions, *body, LOAD.lstrip()])
+
+
+def _operations(genotype: Genotype) -> set[str]:
+    if isinstance(genotype, CellGenotype):
+        cells = filter(None, (genotype.normal, genotype.reduce))
+        return {op for cell in cells for node in cell.nodes for op in node.ops}
+    return {layer.op for layer in genotype.layers} if isinstance(genotype, MacroGenotype) else set()
+
+
+def _value(value: list) -> str:
+    return pprint.pformat(value, width=80, compact=True)
+
+
+def _used(body: str, variant: str) -> list[str]:
+    """The definitions in `nets.plain` that `body` needs; what they need themselves stands above them
+    there."""
+    source = inspect.getsource(plain)
+    definitions = {
+        part.name: ast.get_source_segment(source, part)
+        for part in ast.parse(source).body
+        if isinstance(part, ast.FunctionDef | ast.ClassDef)
+    }
+    needed, used = _names(body), []
+    for name, text in reversed(definitions.items()):
+        said = name.removeprefix(variant)
+        if said in needed and (
+            said != name or f"{variant}{name}" not in definitions or not variant
+        ):
+            used.insert(0, text.replace(f"def {name}(", f"def {said}(") + "\n")
+            needed |= _names(text)
+    return used
+
+
+def _names(text: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+
+
+def _lines(line: str, indent: int = 8) -> str:
+    """One statement, over several lines inside its brackets where it is too long."""
+    return textwrap.fill(
+        " ".join(line.split()),
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 4),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _listed(items: Iterable[str], indent: int = 12) -> str:
+    """A line for each item of a list."""
+    return "".join(f"{_lines(f'{item},', indent)}\n" for item in items)
+
+
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _cell_names(genotype: CellGenotype) -> dict[Cell, str]:
+    """The class of each cell; of one cell that is all, `Cell`."""
+    if genotype.reduce in (None, genotype.normal):
+        return {genotype.normal: "Cell"}
+    return {genotype.normal: "NormalCell", genotype.reduce: "ReductionCell"}
+
+
+def _cell(name: str, cell: Cell, raw: bool) -> str:
+    """The class of a cell; `raw`: some of its places leave the width of an input as it is."""
+    inputs = range(cell.n_inputs)
+    widths = [f"w{j}" if raw else "c" for j in inputs]
+    reads = "the two cells before" if cell.n_inputs == 2 else "the cell before"
+    lines = [f"class {name}(nn.Module):"]
+    lines += [f'    """States {_list(inputs)}: {reads}; {_list(cell.concat)} are put out."""', ""]
+    lines += [f"    def __init__(self, fits, c, stride=1{', widths=None' * raw}):"]
+    lines += ["        super().__init__()"]
+    if raw:
+        lines += [f"        {', '.join(widths)}, = widths or [c] * {len(widths)}"]
+    lines += [
+        "        self.preprocess = nn.ModuleList(fits)",
+        "        self.nodes = nn.ModuleList()",
+    ]
+    for node in cell.nodes:
+        ops = ", ".join(_edge(op, j, widths) for op, j in zip(node.ops, node.inputs))
+        lines += [_lines(f"self.nodes.append(nn.ModuleList([{ops}]))")]
+    lines += _projections(cell) + _skips(cell, widths, raw) + ["", *_cell_forward(cell)]
+    return "\n".join(lines) + "\n"
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _edge(op: str, state: int, widths: Sequence[str]) -> str:
+    return f"{op}({widths[state]}, c, stride)" if state < len(widths) else f"{op}(c, c)"
+
+
+def _projections(cell: Cell) -> list[str]:
+    """What brings the nodes that concatenate back to the cell's width."""
+    joined = {i: len(node.ops) for i, node in enumerate(cell.nodes) if node.combine == "concat"}
+    if not joined:
+        return []
+    parts = ", ".join(f'"{i}": relu_conv_bn({n} * c, c)' for i, n in joined.items())
+    return [_lines(f"self.projections = nn.ModuleDict({{{parts}}})")]
+
+
+def _skips(cell: Cell, widths: Sequence[str], raw: bool) -> list[str]:
+    """What brings the inputs that are put out to the cell's width and size."""
+    parts = []
+    for j in sorted(set(cell.concat) & set(range(cell.n_inputs))):
+        width = widths[j]
+        skip = "skip_connect(c, c, stride)"
+        fitted = f" if {width} == c else conv_bn({width}, c, 1, stride, 0)" if raw else ""
+        parts.append(f'"{j}": {skip}{fitted}')
+    return [_lines(f"self.skips = nn.ModuleDict({{{', '.join(parts)}}})")] if parts else []
+
+
+def _cell_forward(cell: Cell) -> Iterator[str]:
+    yield "    def forward(self, before, previous):"
+    for j, read in enumerate(("before", "previous")[-cell.n_inputs :]):
+        yield f"        s{j} = self.preprocess[{j}]({read})"
+    for i, node in enumerate(cell.nodes):
+        yield _lines(f"s{cell.n_inputs + i} = {_combined(i, node)}")
+    inside = range(cell.n_inputs)
+    out = [f'self.skips["{j}"](s{j})' if j in inside else f"s{j}" for j in cell.concat]
+    yield _lines(
+        f"return {out[0]}" if len(out) == 1 else f"return torch.cat([{', '.join(out)}], 1)"
+    )
+
+
+def _combined(i: int, node: Node) -> str:
+    terms = [f"self.nodes[{i}][{k}](s{j})" for k, j in enumerate(node.inputs)]
+    if node.combine == "concat":
+        return f'self.projections["{i}"](torch.cat([{", ".join(terms)}], 1))'
+    total = " + ".join(terms)
+    return f"({total})" if len(total) > WIDTH - 16 else total
+
+
+def _bodies(network: Network) -> Iterator[str]:
+    """The classes of the cells, or of the chain or the macro network, that `Network` is stacked from."""
+    match network.genotype:
+        case ChainGenotype():
+            yield _chain(network.stems[0])
+        case MacroGenotype():
+            yield _macro(network.genotype, network.stems[0])
+        case CellGenotype() as genotype:
+            cells = [cell for cell in network.cells if isinstance(cell, blocks.Cell)]
+            for cell, name in _cell_names(genotype).items():
+                places = [place for place in cells if place.cell == cell]
+                raw = any(set(place.widths) != {place.channels} for place in places)
+                if places:
+                    yield _cell(name, cell, raw)
+
+
+# --- whole networks -------------------------------------------------------------------------------
+
+
+def _chain(chain: blocks.Chain) -> str:
+    """A chain's class: its layers, and which states each one reads."""
+    lines = ["class Chain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    layers = _listed(expression(layer) for layer in chain.layers)
+    lines += [f"        self.layers = nn.ModuleList([\n{layers}        ])", ""]
+    lines += ["    def forward(self, s0):"]
+    for k, inputs in enumerate(chain.inputs):
+        lines += [_lines(f"s{k + 1} = self.layers[{k}]({_joined(inputs)})")]
+    lines += [_lines(f"return {_joined(chain.outputs)}")]
+    return "\n".join(lines) + "\n"
+
+
+def _joined(states: Sequence[int]) -> str:
+    names = ", ".join(f"s{j}" for j in states)
+    return names if len(states) == 1 else f"concatenate({names})"
+
+
+def _macro(genotype: MacroGenotype, macro: blocks.Macro) -> str:
+    """A macro network's class: operation, skips and join of every layer, and where maps are halved."""
+    lines = ["class Macro(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    lines += [f"        self.stem = {expression(macro.stem)}"]
+    operations = _listed(
+        f"nn.Sequential({expression(first)}, {layer.op}({first[1].out_channels}, {first[1].out_channels}))"
+        for layer, (first, _) in zip(genotype.layers, macro.operations)
+    )
+    lines += [f"        self.operations = nn.ModuleList([\n{operations}        ])"]
+    joins = _listed(map(expression, macro.joins))
+    lines += [f"        self.joins = nn.ModuleList([\n{joins}        ])"]
+    lines += ["        self.halvings = nn.ModuleDict()"]
+    for k, halves in macro.halvings.items():
+        one, count = expression(halves[0]), len(halves)
+        lines += [f"        halves = [{one} for _ in range({count})]"]
+        lines += [f'        self.halvings["{k}"] = nn.ModuleList(halves)']
+    lines += ["", "    def forward(self, image):", "        s0 = self.stem(image)"]
+    for k, skips in enumerate(macro.skips):
+        read = ", ".join([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
+        joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
+        lines += [_lines(f"s{k + 1} = {joined}")]
+        if str(k) in macro.halvings:
+            later = sorted({k + 1}.union(*macro.skips[k + 1 :]) & set(range(k + 2)))
+            lines += [f'        s{j} = self.halvings["{k}"][{j}](s{j})' for j in later]
+    return "\n".join([*lines, f"        return s{len(macro.skips)}"]) + "\n"
+
+
+def _network(network: Network) -> str:
+    """The class `Network`: stems, cells, head, as they are stacked."""
+    names = {}
+    if isinstance(network.genotype, CellGenotype):
+        names = _cell_names(network.genotype)
+    lines = ["class Network(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    stems = _listed(expression(stem) for stem in network.stems)
+    lines += [f"        self.stems = nn.ModuleList([\n{stems}        ])"]
+    if len(network.cells):
+        cells = _listed(_placed(cell, names) for cell in network.cells)
+        lines += [f"        self.cells = nn.ModuleList([\n{cells}        ])"]
+    head = _listed(expression(part) for part in network.head)
+    lines += [f"        self.head = nn.Sequential(\n{head}        )"]
+    if network.auxiliary is not None:
+        lines += [_lines(f"self.auxiliary = {expression(network.auxiliary)}")]
+    norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    epsilon = next(norms).eps
+    if epsilon != nn.BatchNorm2d(1).eps:
+        lines += ["        for module in self.modules():"]
+        lines += ["            if isinstance(module, nn.BatchNorm2d):"]
+        lines += [f"                module.eps = {epsilon}"]
+    return "\n".join([*lines, "", *_forward(network)]) + "\n"
+
+
+def _placed(cell: nn.Module, names: dict[Cell, str]) -> str:
+    """A cell at its place in the stack."""
+    if isinstance(cell, blocks.Reduction):
+        block = cell.block
+        convolution = block.first[1]
+        return f"ResidualBlock({convolution.in_channels}, {convolution.out_channels})"
+    fits = ", ".join(expression(fit) for fit in cell.preprocess)
+    stride = [] if cell.stride == 1 else [f"stride={cell.stride}"]
+    raw = [] if set(cell.widths) == {cell.channels} else [f"widths={list(cell.widths)}"]
+    return f"{names[cell.cell]}({', '.join([f'[{fits}]', str(cell.channels), *stride, *raw])})"
+
+
+def _forward(network: Network) -> list[str]:
+    lines = ["    def forward(self, images):"]
+    if not len(network.cells):
+        return [*lines, "        return self.head(self.stems[0](images))"]
+    lines += ["        before = previous = self.stems[0](images)"]
+    if len(network.stems) > 1:
+        lines += ["        for stem in self.stems[1:]:"]
+        lines += ["            before, previous = previous, stem(previous)"]
+    if not network.holds and network.auxiliary is None:
+        lines += ["        for cell in self.cells:"]
+        lines += ["            before, previous = previous, cell(before, previous)"]
+        return [*lines, "        return self.head(previous)"]
+    lines += ["        for k, cell in enumerate(self.cells):"]
+    lines += ["            output = cell(before, previous)"]
+    held = f"before if k in {tuple(network.holds)} else previous" if network.holds else "previous"
+    lines += [f"            before, previous = {held}, output"]
+    if network.auxiliary is None:
+        return [*lines, "        return self.head(previous)"]
+    lines += [f"            if self.training and k == {network.auxiliary_after}:"]
+    lines += ["                auxiliary = self.auxiliary(previous)"]
+    lines += ["        logits = self.head(previous)"]
+    return [*lines, "        return (logits, auxiliary) if self.training else logits"]
+
+
+# --- a module as the expression that makes it -----------------------------------------------------
+
+
+@singledispatch
+def expression(module: nn.Module) -> str:
+    """The Python that builds `module` from PyTorch's modules and the functions of `nets.plain`."""
+    return f"nn.{module!r}"  # ReLU(), Identity(): as PyTorch says them
+
+
+@expression.register
+def _(module: nn.Sequential) -> str:
+    parts = list(module)
+    match [type(part) for part in parts]:
+        case kinds if kinds == [nn.Conv2d, nn.BatchNorm2d]:
+            return f"conv_bn({_widths(parts[0])}, {_sides(parts[0])})"
+        case kinds if kinds == [nn.ReLU, nn.Conv2d, nn.BatchNorm2d]:
+            return f"relu_conv_bn({_widths(parts[1])}{_kernel(parts[1])})"
+        case kinds if kinds == [blocks.SameConv, nn.BatchNorm2d, nn.ReLU]:
+            kernel, stride = parts[0].kernel_size, parts[0].stride
+            strides = "" if stride == (1, 1) else f", {stride}"
+            return f"same_conv_bn_relu({_widths(parts[0])}, {kernel}{strides})"
+    return f"nn.Sequential({', '.join(map(expression, parts))})"
+
+
+@expression.register
+def _(module: nn.Conv2d) -> str:
+    return f"nn.Conv2d({_widths(module)}, {_sides(module)}, bias=False)"
+
+
+@expression.register
+def _(module: nn.BatchNorm2d) -> str:
+    return f"nn.BatchNorm2d({module.num_features})"
+
+
+@expression.register
+def _(module: nn.AdaptiveAvgPool2d) -> str:
+    return f"nn.AdaptiveAvgPool2d({module.output_size})"
+
+
+@expression.register
+def _(module: nn.Flatten) -> str:
+    return "nn.Flatten()"
+
+
+@expression.register
+def _(module: nn.Linear) -> str:
+    bias = "" if module.bias is not None else ", bias=False"
+    return f"nn.Linear({module.in_features}, {module.out_features}{bias})"
+
+
+@expression.register
+def _(module: operations.FactorizedReduce) -> str:
+    relu = ", relu=False" if isinstance(module, operations.PlainReduce) else ""
+    widths = f"{module.even.in_channels}, {module.norm.num_features}"
+    return f"FactorizedReduce({widths}{relu})"
+
+
+@expression.register
+def _(module: blocks.AuxiliaryHead) -> str:
+    _, pool, project, _, _, last, norm, *_ = module.features
+    same = isinstance(last, blocks.SameConv)
+    classes = module.classifier.out_features
+    sizes = f"{project.in_channels}, {classes}, {pool.side}, {pool.stride}"
+    return f"AuxiliaryHead({sizes}, norm={isinstance(norm, nn.BatchNorm2d)}, same={same})"
+
+
+def _widths(convolution: nn.Conv2d) -> str:
+    return f"{convolution.in_channels}, {convolution.out_channels}"
+
+
+def _sides(convolution: nn.Conv2d) -> str:
+    """Kernel, stride and padding, square ones."""
+    sides = (convolution.kernel_size, convolution.stride, convolution.padding)
+    return ", ".join(str(side[0]) for side in sides)
+
+
+def _kernel(convolution: nn.Conv2d) -> str:
+    """What differs from a 1x1 at stride 1; the padding follows."""
+    kernel, stride, dilation = (
+        side[0] for side in (convolution.kernel_size, convolution.stride, convolution.dilation)
+    )
+    said = [f"{kernel}"] if kernel > 1 else []
+    said += [f"stride={stride}"] if stride > 1 else []
+    said += [f"dilation={dilation}"] if dilation > 1 else []
+    return "".join(f", {part}" for part in said)
+
+
+@expression.register
+def _(module: blocks.Chain | blocks.Macro) -> str:
+    return f"{type(module).__name__}()"

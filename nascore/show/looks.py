@@ -1,0 +1,83 @@
+"""A model's answers as pictures: what it takes for what, and images that it is right and wrong about."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from nascore import models, pictures
+from nascore.data import Images
+from nascore.models import Evaluation, Model
+from nascore.show.chart import GREY, SHADES, Chart, styled
+
+MOST_CLASSES = 40  # whose names have room beside a table
+WRITTEN = 15  # classes of a table whose counts are written
+
+
+@styled
+def confusion(found: Evaluation) -> Chart:
+    """The table of what was taken for what: a row a class, a column what its images were taken for, the
+    share of the row as its shade."""
+    table = found.confusion.numpy()
+    count = len(found.classes)
+    shares = table / table.sum(1, keepdims=True).clip(min=1)
+    side = min(9.0, 1.5 + 0.45 * count)
+    chart = Chart(figsize=(side, side), layout="constrained")
+    axes = chart.subplots()
+    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    axes.grid(False)
+    axes.set(xlabel="taken for", ylabel="is", title=f"accuracy {found.accuracy:.2%}")
+    if count <= MOST_CLASSES:
+        axes.set_xticks(range(count), found.classes, rotation=90 if count > 6 else 0)
+        axes.set_yticks(range(count), found.classes)
+    if count <= WRITTEN:
+        for i, j in np.argwhere(table):
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=9)
+    mixed = [f"{a} taken for {b} {n} times" for a, b, n in found.mixed_up(3)]
+    said = "; ".join(mixed) if mixed else "nothing mixed up"
+    chart.words = f"Confusion of {count} classes, accuracy {found.accuracy:.2%}: {said}."
+    return chart
+
+
+@styled
+def examples(found: Evaluation, most: int = 8) -> Chart:
+    """Images that the model is surest about: a row of those where it is right, and one of those where it
+    is wrong, each with its class, and what it was taken for."""
+    sure, predicted = found.probabilities.max(1)
+    right = predicted == found.labels
+    chart = Chart(figsize=(9.0, 3.2), layout="constrained")
+    rows = chart.subplots(2, most, squeeze=False)
+    words = []
+    for axes, wanted, name in zip(rows, (right, ~right), ("right", "wrong")):
+        order = sure.where(wanted, -1.0).argsort(descending=True, stable=True)
+        chosen = order[: min(most, int(wanted.sum()))].tolist()
+        for place, k in zip(axes, chosen):
+            is_class, taken = found.classes[found.labels[k]], found.classes[predicted[k]]
+            title = is_class if wanted is right else f"{is_class}: {taken}?"
+            place.imshow(_shown(found.images[k]), cmap="gray")
+            place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
+        for place in axes:
+            place.axis("off")
+        axes[0].text(-0.1, 0.5, name, color=GREY, rotation=90, va="center", ha="right",
+                     transform=axes[0].transAxes)  # fmt: skip
+        words.append(f"{int(wanted.sum())} {name}")
+    chart.words = f"Images the model is surest about: {', '.join(words)}."
+    return chart
+
+
+def _shown(image: str | Tensor) -> np.ndarray | Image.Image:
+    if isinstance(image, Tensor):
+        pixels = image.permute(1, 2, 0).numpy()
+        return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
+    return pictures.read(image)
+
+
+def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
+    """Test `model`, and in a notebook show what it takes for what and examples of both."""
+    from IPython.display import display
+
+    found = models.evaluate(model, data)
+    display(confusion(found), examples(found))
+    return found
