@@ -1,6 +1,7 @@
 """nascore: five papers on Neural Architecture Search, each complete, fast and readable.
 
-`nascore.run` is the way in; `draw` and `describe` show what it found; `register` makes an operation
+`nascore.run` is the way in; `draw` and `describe` show what it found; `train` makes a model of it,
+`load` reads one, `evaluate` tests it; `register` makes an operation
 of your own usable everywhere, `spaces` holds the search spaces.
 """
 
@@ -9,18 +10,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nascore import spaces
+    from nascore.export import export
+    from nascore.models import evaluate, load, train
     from nascore.nets.measure import describe
     from nascore.nets.operations import register
     from nascore.search import Result, run
     from nascore.show.drawing import draw
 
 __version__ = "0.2.0"
-__all__ = ["Result", "describe", "draw", "register", "run", "spaces"]
+__all__ = [
+    "Result",
+    "describe",
+    "draw",
+    "evaluate",
+    "export",
+    "load",
+    "register",
+    "run",
+    "spaces",
+    "train",
+]
 
 _PLACES = {
     "Result": "nascore.search",
     "describe": "nascore.nets.measure",
     "draw": "nascore.show.drawing",
+    "evaluate": "nascore.models",
+    "load": "nascore.models",
+    "train": "nascore.models",
     "register": "nascore.nets.operations",
     "run": "nascore.search",
 }

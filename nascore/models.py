@@ -113,7 +113,8 @@ class Model:
         be read."""
         if isinstance(images, str | os.PathLike | Image.Image):
             images = [images]
-        require(len(images) > 0, "images", images, "at least one")
+        some = isinstance(images, Sequence | Tensor) and len(images) > 0
+        require(some, "images", images, "a file, a PIL image, or a list or tensor of some")
         view, found = self.preprocessing, []
         threads = fitting(self.network, batch_size, view.height * view.width)
         with using_threads(threads), torch.inference_mode():
@@ -173,28 +174,29 @@ def answers(
 ) -> Iterator[tuple[str, Tensor | UserError]]:
     """The probabilities for each image among `names`, files and folders of them, in natural order; for
     one that cannot be read, the `UserError` that says so."""
-    for start in range(0, len(files := list(_files(names))), batch_size):
-        read: dict[str, Tensor | UserError] = {}
-        for file in files[start : start + batch_size]:
-            try:
-                read[file] = (
-                    file if isinstance(file, UserError) else model.preprocessing.batch([file])
-                )
-            except UserError as error:
-                read[file] = error
-        good = {file: pixels for file, pixels in read.items() if isinstance(pixels, Tensor)}
-        if good:
-            read |= dict(zip(good, model.predict(torch.cat(list(good.values())))))
-        yield from read.items()
+    files = list(_files(names))
+    for start in range(0, len(files), batch_size):
+        read = [(file, _read(model, file)) for file in files[start : start + batch_size]]
+        pixels = [found for _, found in read if isinstance(found, Tensor)]
+        found = iter(model.predict(torch.cat(pixels)) if pixels else ())
+        for file, answer in read:
+            yield file, next(found) if isinstance(answer, Tensor) else answer
 
 
 def _files(names: Sequence[str]) -> Iterator[str]:
-    """The images that are meant; a folder's are all in it."""
+    """The images that are meant: a folder's are all in it."""
     for name in names:
         if os.path.isdir(name):
-            yield from folders.images_in(name)
+            yield from folders.images_in(name) or [name]  # which is then no image
         else:
             yield name
+
+
+def _read(model: Model, file: str) -> Tensor | UserError:
+    try:
+        return model.preprocessing.batch([file])
+    except UserError as error:
+        return error
 
 
 def _read_about(file: Path) -> dict:

@@ -202,7 +202,7 @@ def test_measuring_leaves_the_network_as_it_was():
 def test_describe_takes_sizes_and_gives_them_back():
     found = describe("darts-v1", cells=5, channels=None, classes=7, input=16, in_channels=1)
     keys = "kind skeleton stem channels cells classes auxiliary in_channels input parameters multiply_adds depth"
-    assert list(found) == keys.split()
+    assert list(found) == [*keys.split(), "weights_bytes", "activation_bytes"]
     assert (found["channels"], found["classes"], found["input"], found["in_channels"]) == (36, 7, 16, 1)
     assert describe("darts-v1", network="darts-imagenet", classes=10, cells=1)["classes"] == 10
     assert describe("nasnet-a", skeleton="darts", cells=3)["skeleton"] == "darts"  # concat of a cell input and all

@@ -19,9 +19,10 @@ SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 
 # The house, from the bottom up: a file imports only what stands above it here.
 HOUSE = """errors files knobs own workers threads seeding genotypes published spaces/space spaces/chains spaces/cells
-spaces/examine spaces/counting loop pictures folders data nets/depthwise nets/operations nets/blocks nets/skeletons
-nets/convolutional nets/measure nets/supernet nets/shared training answers estimators controllers predictors search
-trials methods bench show/drawing show/together show/chart show/plots show/widgets cli""".split()
+spaces/examine spaces/counting formats loop pictures folders data nets/depthwise nets/operations nets/blocks
+nets/skeletons nets/convolutional nets/measure nets/plain nets/source nets/supernet nets/shared training models export
+answers estimators constraints controllers predictors search trials methods bench show/drawing show/together show/chart
+show/plots show/looks show/widgets commands/options commands/running commands/showing commands/answering cli""".split()
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------------
@@ -40,7 +41,9 @@ def test_environment_yml_names_what_pyproject_requires():
     assert f"setuptools{packages.pop('setuptools')}" in build
     packages.pop("pip")
     assert packages.pop("graphviz") == ""  # the programs; on PyPI, `graphviz` is the Python package
-    expected = versions(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"])
+    extras = PROJECT["optional-dependencies"]
+    expected = versions(PROJECT["dependencies"] + extras["test"] + extras["export"])
+    assert expected.pop("nascore") == "[export]"  # the tests need it
     renamed = {"torch": "pytorch", "graphviz": "python-graphviz"}
     assert packages == {renamed.get(name, name): version for name, version in expected.items()}
     (pip,) = (p["pip"] for p in conda["dependencies"] if isinstance(p, dict))
@@ -60,7 +63,8 @@ def imports(path):
 
 
 def test_every_package_that_is_imported_is_declared():
-    declared = {name.replace("-", "_") for name in versions(PROJECT["dependencies"])}
+    extras = PROJECT["optional-dependencies"]["export"]
+    declared = {name.replace("-", "_") for name in versions(PROJECT["dependencies"] + extras)}
     declared |= {
         "nascore",
         "sklearn",

@@ -1,4 +1,5 @@
-"""Filters larger than their maps, which oneDNN's gradients could not do without writing beyond their memory."""
+"""What oneDNN's gradients cannot do without writing beyond their memory: filters larger than their maps, and a 1x1
+convolution with a stride whose minibatch two threads share."""
 
 import os
 import subprocess
@@ -10,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from nascore.nets.blocks import SameConv
+from nascore.nets.operations import Skip
 
 CHECKED = Path("/usr/lib/x86_64-linux-gnu/libc_malloc_debug.so.0")  # glibc's: every block of memory has guards
 FILTERS = [((99, 1), 16), ((1, 99), 16), ((33, 1), 16), ((31, 1), 16), ((23, 3), 12), ((15, 1), 8), ((99, 99), 8)]
+CASES = [(one, channels) for one in FILTERS for channels in ((16, 24), (1, 8))]
 CODE = """
 import torch
 from nascore.nets.blocks import SameConv
@@ -27,15 +30,26 @@ for (kernel, side), channels in {cases}:
             del others
 print("whole")
 """
+HALVED = """
+import torch
+from nascore.nets.operations import Skip
+torch.set_num_threads(2)
+for images in (437, 101, 64):
+    skip = Skip(8, 8, 1, 2).to(memory_format=torch.channels_last)
+    for _ in range(5):
+        x = torch.randn(images, 8, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+        y = skip(x)
+        y.backward(torch.randn_like(y))
+print("whole")
+"""
 
 
-def test_the_heap_stays_whole():
+@pytest.mark.parametrize("code", [CODE.replace("{cases}", repr(CASES)), HALVED], ids=["tall", "halved"])
+def test_the_heap_stays_whole(code):
     """In a process of its own: one that lost its heap cannot be trusted to say so."""
-    cases = [(one, channels) for one in FILTERS for channels in ((16, 24), (1, 8))]
     environment = dict(os.environ)
     if CHECKED.exists():
         environment |= {"LD_PRELOAD": str(CHECKED), "MALLOC_CHECK_": "3"}
-    code = CODE.replace("{cases}", repr(cases))
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "whole\n"), ended.stderr
 
@@ -57,3 +71,14 @@ def test_outputs_and_gradients_are_those_of_a_matrix_product(kernel, side, strid
     weights = torch.linspace(-1, 1, found.numel(), dtype=torch.double).view_as(found)
     ours, theirs = (torch.autograd.grad((y * weights).sum(), (x, conv.weight)) for y in (found, expected))
     torch.testing.assert_close(ours, theirs)
+
+
+def test_a_halving_1x1_is_pytorch_s_own():
+    torch.manual_seed(0)
+    skip = Skip(3, 5, 1, 2).double()
+    for height, width in ((8, 8), (7, 5), (1, 1)):
+        x = torch.randn(3, 3, height, width, dtype=torch.double, requires_grad=True)
+        found, expected = skip(x), skip[2](skip[1](skip[0](x)))
+        torch.testing.assert_close(found, expected)
+        ours, theirs = (torch.autograd.grad(y.square().sum(), (x, skip[1].weight)) for y in (found, expected))
+        torch.testing.assert_close(ours, theirs)

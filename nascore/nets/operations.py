@@ -38,6 +38,16 @@ class ReLUConvBN(nn.Sequential):
         )
         super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
+    def forward(self, x: Tensor) -> Tensor:
+        activation, convolution, norm = self
+        if convolution.kernel_size == (1, 1) and convolution.stride != (1, 1):
+            # The pixels that are read, first: oneDNN's gradients of a 1x1 convolution with a stride
+            # write beyond their memory where two threads share a minibatch.
+            height, width = convolution.stride
+            x = x[:, :, ::height, ::width]
+            return norm(F.conv2d(activation(x), convolution.weight))
+        return norm(convolution(activation(x)))
+
 
 class Skip(ReLUConvBN):
     """NASNet's identity where widths or sizes of maps differ, in a class of its own because drop
