@@ -142,6 +142,9 @@ class MultiTrial:
                 return good
             self.learn([], [])
             self.rejected = []
+        if not self.rewards:
+            found = f"all {self.infeasible:,} architectures cost more than {self.constraint}"
+            raise StepFailed(f"{found}: allow more")
         return []
 
     def admits(self, decisions: Decisions) -> bool:

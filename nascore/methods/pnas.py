@@ -212,7 +212,8 @@ class PNAS(MultiTrial):
         return [architecture for architecture, _ in taken]
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        if not self.queue and not super().done and len(self.decisions[-1]) < self.levels[-1]:
+        unspent = self.decisions and not self.queue and not super().done
+        if unspent and len(self.decisions[-1]) < self.levels[-1]:
             self.grow()
 
     def grow(self) -> None:
