@@ -34,7 +34,7 @@ def divided(code):
 
 
 def test_the_table_s_costs_are_those_of_its_networks(all_costs):
-    """Counted edge by edge, against the network that `describe` builds; and the benchmark's own figures for its largest:
+    """Counted edge by edge, against the network that `describe` builds; and the benchmark's figures for its largest:
     1.53 million parameters (all 3x3), and 0.073 for nothing but skips."""
     random = Random(0)
     for _ in range(40):
@@ -90,7 +90,7 @@ def test_a_search_without_bounds_says_nothing_of_costs():
     assert not {"parameters", "multiply_adds", "objective", "infeasible"} & row.keys()
 
 
-# --- what a policy learns -----------------------------------------------------------------------------------------------
+# --- what a policy learns -------------------------------------------------------------------------------------------
 
 
 def test_a_policy_learns_nought_from_what_costs_too_much(monkeypatch):
@@ -123,7 +123,7 @@ def test_a_policy_under_a_bound_comes_to_propose_what_is_allowed():
     assert late < early / 2
 
 
-# --- the objective ------------------------------------------------------------------------------------------------------
+# --- the objective --------------------------------------------------------------------------------------------------
 
 
 def test_the_tradeoff_is_mnasnet_s_formula():
@@ -157,7 +157,7 @@ def test_a_tradeoff_needs_a_target():
         nascore.run("random", objective="tradeoff", **TABLE)
 
 
-# --- bounds that nothing meets ------------------------------------------------------------------------------------------
+# --- bounds that nothing meets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -118,7 +118,7 @@ def test_an_import_of_nothing_is_one_line(capsys, words):
 
 
 def test_what_there_is_can_be_completed():
-    shown = {"run", "Result", "spaces", "register", "draw", "describe"}
+    shown = {"run", "Result", "spaces", "register", "draw", "describe", "train", "load", "evaluate", "export"}
     assert shown <= set(dir(nascore)) and shown == set(nascore.__all__)
     for name in shown:
         assert getattr(nascore, name) is not None

@@ -1,0 +1,60 @@
+"""Accuracy against cost: which architectures no other beats in both, and how much they cover."""
+
+from collections.abc import Mapping, Sequence
+
+from nascore.show.chart import GREY, MARKERS, Chart, panels, styled
+
+Point = tuple[float, float]  # cost, accuracy
+
+
+def points(history: Sequence[Mapping], cost: str = "multiply_adds") -> list[Point]:
+    """(cost, reward) of the rows of a constrained search that did not fail."""
+    return [(row[cost], row["reward"]) for row in history if "error" not in row]
+
+
+def front(found: Sequence[Point]) -> list[Point]:
+    """Those that no other beats, cheapest first: each is more accurate than all that cost no more."""
+    best: list[Point] = []
+    for cost, accuracy in sorted(found, key=lambda point: (point[0], -point[1])):
+        if not best or accuracy > best[-1][1]:
+            best.append((cost, accuracy))
+    return best
+
+
+def hypervolume(found: Sequence[Point], most: float, least: float = 0.0) -> float:
+    """The area that a front dominates, up to the cost `most` and above the accuracy `least`, as a share
+    of all of it that an accuracy of 1 would have."""
+    steps = [
+        (cost, accuracy) for cost, accuracy in front(found) if cost <= most and accuracy > least
+    ]
+    ends = [cost for cost, _ in steps[1:]] + [most]
+    area = sum((end - cost) * (accuracy - least) for (cost, accuracy), end in zip(steps, ends))
+    return area / (most * (1 - least))
+
+
+@styled
+def pareto(
+    histories: Mapping[str, Sequence[Mapping]],
+    cost: str = "multiply_adds",
+    truth: Sequence[Point] = (),
+) -> Chart:
+    """Searches by name, each row a dot at its cost and accuracy and each front a line of steps; `truth`
+    is the front of the whole space, where that is known."""
+    chart, (axes,) = panels(1, 3.4)
+    words = []
+    for (name, history), marker in zip(histories.items(), MARKERS):
+        found = points(history, cost)
+        (line,) = axes.step(*zip(*front(found)), where="post", label=name)
+        axes.plot(*zip(*found), marker, markersize=3, alpha=0.3, color=line.get_color())
+        cheapest, best = front(found)[0], front(found)[-1]
+        words.append(
+            f"{name} from {cheapest[1]:.3f} at {cheapest[0]:.3g} to {best[1]:.3f} at {best[0]:.3g}"
+        )
+    if truth:
+        axes.step(
+            *zip(*front(truth)), where="post", color=GREY, linestyle=":", label="the whole space"
+        )
+    axes.set(xlabel=cost.replace("_", "-"), ylabel="accuracy")
+    axes.legend(fontsize=8)
+    chart.words = f"Accuracy against {cost.replace('_', '-')}: {'; '.join(words)}."
+    return chart
