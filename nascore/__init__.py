@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nascore import spaces
-    from nascore.export import export
+    from nascore.exports import export
     from nascore.models import evaluate, load, train
     from nascore.nets.measure import describe
     from nascore.nets.operations import register
@@ -36,6 +36,7 @@ _PLACES = {
     "describe": "nascore.nets.measure",
     "draw": "nascore.show.drawing",
     "evaluate": "nascore.models",
+    "export": "nascore.exports",
     "load": "nascore.models",
     "train": "nascore.models",
     "register": "nascore.nets.operations",

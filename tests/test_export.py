@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import nascore
-from nascore import cli, data, export, models, published, spaces
+from nascore import cli, data, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
 from nascore.nets import measure, operations, source
@@ -336,4 +336,4 @@ def test_a_traced_network_needs_no_training_data(trained, tmp_path):
     (copy := tmp_path / "copy").mkdir()
     for name in (models.WEIGHTS, models.ABOUT):
         (copy / name).write_bytes((Path(trained.directory) / name).read_bytes())
-    assert export.export(copy, "torch", tmp_path / "m.pt2") < 1e-4
+    assert nascore.export(copy, "torch", tmp_path / "m.pt2") < 1e-4

@@ -117,8 +117,7 @@ def add_export(commands, arguments: list[str]) -> None:
 
 def export(model: str, to: str, out: str, **sizes) -> None:
     """Write a model for other programs: ONNX, torch.export, or one file of plain PyTorch."""
-    from nascore import export as exports
-    from nascore import models
+    from nascore import exports, models
 
     sizes = {name: value for name, value in sizes.items() if value is not None}
     if to == "python" and not models.is_model(model):
