@@ -5,12 +5,13 @@ import contextlib
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nascore import cli, published
+from nascore import cli, formats, published
 from nascore.genotypes import GenotypeError, from_json, to_json
 
 QUIET = dict(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -52,25 +53,32 @@ def mutated(draw):
     return json.dumps(value[""])
 
 
+OTHERS = [entry["text"] for entry in json.loads((Path(__file__).parent / "others.json").read_text())["read"]]
+PIECES = st.sampled_from(
+    "( ) [ ] { } , = : | ~ + - * 0 7 99 'none' range lambda f\" \\ # \n normal enas-micro: {}".split(" ")
+)
+
+
 @st.composite
-def scribbled(draw):
-    """The text of a published genotype, a few of its characters changed."""
-    text = list(draw(st.sampled_from(TEXTS)))
+def scribbled(draw, texts=TEXTS + OTHERS):
+    """The text of a published genotype, ours or another's, a few of its characters changed."""
+    text = list(draw(st.sampled_from(texts)))
     for _ in range(draw(st.integers(1, 4))):
-        text[draw(st.integers(0, len(text) - 1))] = draw(st.text(max_size=3))
+        text[draw(st.integers(0, len(text) - 1))] = draw(st.text(max_size=3) | PIECES)
     return "".join(text)
 
 
 def read(text):
     try:
-        genotype = from_json(text)
+        genotype = formats.parse(text)
     except GenotypeError as error:
         assert str(error).isprintable() and len(str(error)) < 500
         return
     assert from_json(to_json(genotype)) == genotype
 
 
-ANY_TEXT = mutated() | scribbled() | st.text(max_size=200) | JSON.map(json.dumps)
+PIECED = st.lists(PIECES, max_size=12).map(" ".join)
+ANY_TEXT = mutated() | scribbled() | st.text(max_size=200) | JSON.map(json.dumps) | PIECED
 
 
 @settings(max_examples=TEXTS_READ, **QUIET)
@@ -89,9 +97,11 @@ def test_any_text_is_a_genotype_or_one_line_long(text):
 # --- the command line -----------------------------------------------------------------------------------------------
 
 COMMANDS = ["search", "train", "describe", "draw", "bench", "search random", "search darts", "search pnas", "", "help"]
+COMMANDS += ["predict", "evaluate", "export", "convert", "predict .", "export darts-v2"]
 OPTIONS = """--budget --data --space --out --seed --device --threads --image-size --no-flip --resume --quiet --epochs
 --trials --channels --cells --batch-size --learning-rate --recipe --skeleton --stem --network --input --classes --json
---auxiliary --against --batch --rounds --checkpoint-seconds --import -o --no-auxiliary --children --help
+--auxiliary --to --top --latency --max-parameters --objective
+--against --batch --rounds --checkpoint-seconds --import -o --no-auxiliary --children --help
 --version""".split()
 VALUES = """smoke full digits nasbench201 darts enas darts-v2 enas-rnn cifar . .. / /dev/null "" -- - -1 0 1 2 1e9 nan
 inf 1_0 0x1 True None {} [] cell.svg cell.xyz no/such/place \x00 \x1b[31m \ud800 é 𝔘""".split()
