@@ -12,10 +12,12 @@ import graphviz
 import numpy as np
 
 from nascore.genotypes import from_json
-from nascore.show import plots
 from nascore.show.drawing import FONT, GREY, INPUT, NODE, OUTPUT, Drawing, draw, look
 
 FOLDER = Path(__file__).parent
+sys.path.append(str(FOLDER.parent / "notebooks"))
+from course import plots  # noqa: E402
+
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
 IDEA = ("max_pool_3x3", "sep_conv_3x3", "skip_connect")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nascore import spaces
+    from nascore.evaluation import evaluate
     from nascore.exports import export
-    from nascore.models import evaluate, load, train
+    from nascore.from_scratch import train
+    from nascore.models import load
     from nascore.nets.measure import describe
     from nascore.nets.operations import register
     from nascore.search import Result, run
@@ -35,10 +37,10 @@ _PLACES = {
     "Result": "nascore.search",
     "describe": "nascore.nets.measure",
     "draw": "nascore.show.drawing",
-    "evaluate": "nascore.models",
+    "evaluate": "nascore.evaluation",
     "export": "nascore.exports",
     "load": "nascore.models",
-    "train": "nascore.models",
+    "train": "nascore.from_scratch",
     "register": "nascore.nets.operations",
     "run": "nascore.search",
 }

@@ -3,11 +3,9 @@ statistics, `model.json` all else that an answer needs. Nothing in them can run 
 """
 
 import dataclasses
-import datetime
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,13 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nascore import data as sets
-from nascore import folders, formats, genotypes, pictures, published, training
+from nascore import folders, genotypes, pictures
 from nascore.data import Images, choose_device, normalise
 from nascore.errors import UserError, number, require, shorten, whole
 from nascore.files import check_format, write_json, write_whole
 from nascore.genotypes import Genotype
-from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
-from nascore.nets.convolutional import LIMITS, Network, home
-from nascore.nets.measure import parameters
-from nascore.seeding import seeded
-from nascore.threads import fitting, one_thread, using_threads
-from nascore.training import Recipe, Training, recipe_named
+from nascore.nets.convolutional import LIMITS, Network
+from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 RESIZE = "the shorter side, then the centre"
@@ -265,200 +258,3 @@ def _load_weights(network: Network, file: Path) -> None:
         allowed = shorten(wanted.get(name, "no such tensor"))
         require(found.get(name) == wanted.get(name), f"{file}: {name}", found.get(name), allowed)
     network.load_state_dict(weights)
-
-
-# --- training one ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What `train` made: `accuracy` and `loss` (nats) on the test images. `finished` is False, and there
-    is no accuracy, where it was stopped before its epochs were over."""
-
-    model: Model
-    accuracy: float | None
-    loss: float | None
-    history: list[dict]
-    steps: int
-    seconds: float
-    directory: Path | None
-    finished: bool
-
-
-def train(
-    genotype: str | Path | Genotype,
-    data: str | Path | Images = "digits",
-    *,
-    recipe: str | Recipe = "small",
-    skeleton: str | None = None,
-    auxiliary: bool = True,
-    seed: int = 0,
-    directory: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool | Callable[[Progress], None] = True,
-    stop: Callable[[], bool] | None = None,
-    checkpoint_seconds: float = 30.0,
-    threads: int | None = None,
-    image_size: int | None = None,
-    flip: bool | None = None,
-    **fields,
-) -> Trained:
-    """Train the network of `genotype` (whatever `formats.read` takes) from scratch and test it.
-
-    `recipe` is a name or a `Recipe`, and `fields` replace some of its; without `auxiliary` its auxiliary
-    head is left out. With a `directory` the training can be stopped and resumed, and the model is saved
-    there. The rest is as in `search.run`. Raises `UserError`.
-    """
-    whole("seed", seed, 0, 2**32 - 1)
-    sizes = {name: fields.get(name) for name in ("channels", "cells")}
-    recipe = recipe_named(recipe, **fields)
-    if not auxiliary:
-        recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
-    at_home = genotype in published.GENOTYPES if isinstance(genotype, str) else False
-    name, genotype = genotype, formats.read(genotype)
-    skeleton = home(name if at_home else genotype, skeleton, **sizes)["skeleton"]
-    out = directory_named(directory)
-    if out and not resume:
-        require_free(out)
-    images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
-    with memory_errors(), one_thread():
-        loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
-        config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
-        config |= {"data": images.fingerprint(), "seed": seed}
-        config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
-        began = time.monotonic()
-        finished = drive(
-            loop,
-            directory=out,
-            config=config,
-            resume=resume,
-            progress=progress,
-            stop=stop,
-            checkpoint_seconds=checkpoint_seconds,
-            threads=threads,
-            defaults=training.DEFAULTS,
-        )
-        seconds = time.monotonic() - began
-        model, loss, accuracy = _model(loop, skeleton), None, None
-        if finished:
-            loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
-            model.about["accuracy"] = accuracy
-    if finished and out:
-        model.save(out)
-        counted = {"parameters": parameters(loop.network)}
-        write_json(out / "result.json", {"test_accuracy": accuracy, "test_loss": loss, **counted})
-    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, finished)
-
-
-def _network(
-    genotype: Genotype, images: Images, recipe: Recipe, skeleton: str, seed: int
-) -> Network:
-    with seeded(seed, "network"):
-        network = Network(
-            genotype,
-            channels=recipe.channels,
-            cells=recipe.cells,
-            classes=len(images.classes),
-            in_channels=images.channels,
-            skeleton=skeleton,
-            auxiliary=recipe.auxiliary_weight > 0,
-        )
-    network.check(images.train.shape)
-    return network
-
-
-def _model(loop: Training, skeleton: str) -> Model:
-    """The network of a training, as it is now, without the auxiliary head, which only learns."""
-    images, recipe = loop.images, loop.recipe
-    sizes = {
-        "skeleton": skeleton,
-        "stem": "cifar",
-        "channels": recipe.channels,
-        "cells": recipe.cells,
-        "classes": len(images.classes),
-        "in_channels": images.channels,
-    }
-    network = Network(loop.network.genotype, **sizes)
-    state = loop.network.state_dict().items()
-    network.load_state_dict({k: x for k, x in state if not k.startswith("auxiliary.")})
-    network.to(loop.device, memory_format=torch.channels_last)
-    about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
-    about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}
-    return Model(network, images.classes, Preprocessing.of(images), about)
-
-
-# --- how good it is --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's answers for images whose class is known: `images` (files, or a tensor), `labels` (N,)
-    and `probabilities` (N, classes)."""
-
-    classes: tuple[str, ...]
-    images: Sequence[str] | Tensor
-    labels: Tensor
-    probabilities: Tensor
-
-    @property
-    def predicted(self) -> Tensor:
-        """(N,) the most probable class of each image."""
-        return self.probabilities.argmax(1)
-
-    @property
-    def accuracy(self) -> float:
-        return (self.predicted == self.labels).double().mean().item()
-
-    @property
-    def confusion(self) -> Tensor:
-        """(classes, classes): how many images of the class of a row were taken for that of a column."""
-        count = len(self.classes)
-        cells = self.labels * count + self.predicted
-        return cells.bincount(minlength=count**2).view(count, count)
-
-    def mixed_up(self, most: int = 5) -> list[tuple[str, str, int]]:
-        """(class, taken for, how often), the most frequent first."""
-        table = self.confusion.clone()
-        table.fill_diagonal_(0)
-        order = table.flatten().argsort(descending=True, stable=True)[:most].tolist()
-        pairs = [(*divmod(at, len(self.classes)), table.flatten()[at].item()) for at in order]
-        return [(self.classes[i], self.classes[j], times) for i, j, times in pairs if times]
-
-
-def evaluate(
-    model: Model, data: str | Path | Images = "digits", batch_size: int = 100
-) -> Evaluation:
-    """Ask `model` about the test images of `data`, a name, `Images`, or a folder whose classes are the
-    model's: of a folder without a part for tests all images, but for those that the model was trained
-    on. Raises `UserError`."""
-    images, labels = _to_test(model, data)
-    probabilities = model.predict(images, batch_size)
-    return Evaluation(model.classes, images, labels, probabilities)
-
-
-def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
-    view = model.preprocessing
-    is_folder = isinstance(data, str | Path) and os.path.isdir(data)
-    if is_folder and data not in sets.NAMES:
-        files, whole_folder = folders.to_test(Path(data), model.classes)
-        if not whole_folder or not _trained_on(model, data, len(files)):
-            return [file.path for file in files], torch.tensor([file.label for file in files])
-    side = view.height if view.height == view.width else None
-    known = isinstance(data, Images)
-    images = sets.load(data, image_size=None if known else side)
-    for name in images.classes:
-        require(
-            name in model.classes, "class", name, f"those of the model: {', '.join(model.classes)}"
-        )
-    place = torch.tensor([model.classes.index(name) for name in images.classes])
-    return images.test.cpu(), place[images.test_labels.cpu()]
-
-
-def _trained_on(model: Model, folder: str | Path, count: int) -> bool:
-    """Whether `folder` holds the very images that the model was trained and tested on."""
-    before = model.about.get("data")
-    if not isinstance(before, dict) or count != before.get("train", 0) + before.get("test", 0):
-        return False
-    images = sets.load(folder, image_size=model.preprocessing.height)
-    return images.fingerprint()["content"] == before.get("content")

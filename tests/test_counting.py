@@ -4,12 +4,12 @@ from random import Random
 
 import pytest
 
+from course import counting
+from course.counting import enumerate_unique, smallest, swap_reduced, unique_cells
 from nascore import spaces
 from nascore.genotypes import canonical
 from nascore.published import GENOTYPES
-from nascore.spaces import counting
 from nascore.spaces.cells import Blocks
-from nascore.spaces.counting import enumerate_unique, smallest, swap_reduced, unique_cells
 
 RAW = [256, 147_456, 150_994_944, 241_591_910_400, 556_627_761_561_600]
 SWAPPED = [136, 40_800, 21_542_400, 17_664_768_000, 20_773_767_168_000]

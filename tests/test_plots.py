@@ -6,7 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from nascore.show import plots
+from course import plots
+from nascore.show import curves
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 CELL = {"nodes": [{"inputs": [0, 1], "ops": ["skip_connect", "sep_conv_3x3"]}], "concat": [2]}
@@ -77,8 +78,8 @@ def test_curves_that_a_method_does_not_have_are_left_out():
 
 
 def test_the_running_mean_of_a_constant_is_the_constant():
-    assert np.allclose(plots._smooth(np.full(100, 3.0)), 3.0)
-    assert np.allclose(plots._smooth(np.arange(5.0)), np.arange(5.0))  # a short run is shown as it is
+    assert np.allclose(curves._smooth(np.full(100, 3.0)), 3.0)
+    assert np.allclose(curves._smooth(np.arange(5.0)), np.arange(5.0))  # a short run is shown as it is
 
 
 def test_a_search_with_a_controller_is_told_by_its_best_baseline_entropy_and_depth():

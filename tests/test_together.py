@@ -4,8 +4,8 @@ import re
 from random import Random
 
 import nascore
+from course.together import draw_beam, draw_subgraphs
 from nascore import spaces
-from nascore.show.together import draw_beam, draw_subgraphs
 
 SPACE = spaces.get("nasbench201")
 

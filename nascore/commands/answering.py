@@ -69,12 +69,12 @@ def add_evaluate(commands, arguments: list[str]) -> None:
 
 def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool) -> None:
     """Test a model: accuracy, what is taken for what, which classes are mixed up most."""
-    from nascore import models
+    from nascore import evaluation, models
     from nascore.show import chart, looks
 
     if out is not None:
         chart.check_suffix(out)
-    found = models.evaluate(models.load(folder, device), data)
+    found = evaluation.evaluate(models.load(folder, device), data)
     if out is not None:
         looks.confusion(found).save(out)
     mixed = found.mixed_up()

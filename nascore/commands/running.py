@@ -82,9 +82,9 @@ def add_train(commands, arguments: list[str]) -> None:
 
 def train(genotype: str, no_auxiliary: bool, **options) -> None:
     """Train a genotype's network from scratch and report its test accuracy."""
-    from nascore import models
+    from nascore import from_scratch
 
-    trained = models.train(genotype, auxiliary=not no_auxiliary, **options)
+    trained = from_scratch.train(genotype, auxiliary=not no_auxiliary, **options)
     if not trained.finished:
         raise Stopped(trained.steps, trained.directory)
     print(f"test accuracy: {trained.accuracy:.4f}")

@@ -6,9 +6,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from nascore import models, pictures
+from nascore import evaluation, pictures
 from nascore.data import Images
-from nascore.models import Evaluation, Model
+from nascore.evaluation import Evaluation
+from nascore.models import Model
 from nascore.show.chart import GREY, SHADES, Chart, styled
 
 MOST_CLASSES = 40  # whose names have room beside a table
@@ -78,6 +79,6 @@ def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
     """Test `model`, and in a notebook show what it takes for what and examples of both."""
     from IPython.display import display
 
-    found = models.evaluate(model, data)
+    found = evaluation.evaluate(model, data)
     display(confusion(found), examples(found))
     return found

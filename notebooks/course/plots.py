@@ -1,108 +1,13 @@
-"""The course's figures: each function takes plain data and returns a `Chart`."""
+"""The notebooks' figures: each function takes plain data and returns a `Chart`."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, panels, style, styled  # noqa: F401 (style)
+from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, panels, style, styled  # noqa: F401
+from nascore.show.curves import CELLS, policy_curves, search_curves, skip_connections  # noqa: F401
 from nascore.show.drawing import look
-
-CELLS = {"normal": "normal", "reduce": "reduction"}
-
-
-def _steps(history: Sequence[Mapping], name: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = [(row["step"], row[name]) for row in history if row.get(name) is not None]
-    return np.array([step for step, _ in rows]), np.array([value for _, value in rows], dtype=float)
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """The running mean over a twentieth of the run: single minibatches are noisy."""
-    window = min(len(values), 1 + len(values) // 20)
-    counts = np.minimum(np.arange(1, len(values) + 1), window)
-    return np.convolve(values, np.ones(window))[: len(values)] / counts
-
-
-def skip_connections(genotype: Mapping) -> dict[str, int]:
-    """How many operations of each cell of a history row's genotype are skip connections."""
-    cells = {name: genotype[name] for name in ("normal", "reduce") if genotype.get(name)}
-    return {
-        name: sum(node["ops"].count("skip_connect") for node in cell["nodes"])
-        for name, cell in cells.items()
-    }
-
-
-def _curves(
-    axes, title: str, history: Sequence[Mapping], names: Mapping[str, str], smooth=True, **line
-) -> list[str]:
-    """One panel of a search: those columns of its history that exist, named for the legend.
-    Returns their words."""
-    words = []
-    for name, label in names.items():
-        steps, values = _steps(history, name)
-        if len(values):
-            values = _smooth(values) if smooth else values
-            axes.plot(steps, values, label=label, **line)
-            words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
-    axes.set(title=title, xlabel="step")
-    if len(axes.lines) > 1:
-        axes.legend(fontsize=8)
-    return words
-
-
-@styled
-def search_curves(history: Sequence[Mapping]) -> Chart:
-    """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip
-    connections."""
-    chart, (loss, accuracy, entropy, skips) = panels(4, 2.6)
-    words = _curves(loss, "loss", history, {"loss": "training", "valid_loss": "validation"})
-    words += _curves(accuracy, "accuracy", history, {"reward": "validation"})
-    names = {"entropy_normal": "normal cell", "entropy_reduce": "reduction cell"}
-    words += _curves(entropy, "entropy of $\\alpha$ (nats)", history, names)
-    names = {f"skip connections in the {cell} cell": f"{cell} cell" for cell in CELLS.values()}
-    counts = [skip_connections(row["genotype"]) for row in history]
-    rows = [
-        {"step": row["step"], **dict(zip(names, count.values()))}
-        for row, count in zip(history, counts)
-    ]
-    words += _curves(skips, "skip connections", rows, names, smooth=False, drawstyle="steps-post")
-    skips.set_ylim(bottom=-0.2)
-    skips.yaxis.get_major_locator().set_params(integer=True)
-    chart.words = f"Search curves over {len(history)} steps: {'; '.join(words)}."
-    return chart
-
-
-@styled
-def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
-    """A multi-trial search from its history, a row a child: each reward a dot, the best so far
-    and the baseline lines, all as the controller is shown them, to the `power`; beside it the
-    entropy of the policy and the depth of the children, where they have them. The worst
-    twentieth of the rewards may lie below the picture."""
-    rows = [row | {name: row[name] ** power for name in ("reward", "best")} for row in history]
-    rows = [row | {"baseline": row.get("baseline") or None} for row in rows]  # 0 until there is one
-    if "layers" in rows[0]["genotype"]:
-        rows = [row | {"layers": len(row["genotype"]["layers"])} for row in rows]
-    beside = {"entropy": "entropy of the policy (nats)", "layers": "layers of a child"}
-    beside = {name: title for name, title in beside.items() if name in rows[-1]}
-    chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
-    steps, values = _steps(rows, "reward")
-    dots = dict(markersize=3, alpha=0.35, color=GREY, rasterized=len(values) > 100)
-    rewards.plot(steps, values, ".", label="a child", **dots)
-    title = "reward" + f" to the power {power:g}" * (power != 1)
-    words = _curves(
-        rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False
-    )
-    low, high = np.percentile(values, 5), values.max()
-    margin = 0.1 * (high - low) + 1e-6
-    rewards.set_ylim(low - margin, high + margin)
-    for axes, (name, title) in zip(others, beside.items()):
-        words += _curves(axes, title, rows, {name: title}, smooth=False)
-    for axes in (rewards, *others):
-        axes.set_xlabel("architectures evaluated")
-    chart.words = (
-        f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
-    )
-    return chart
 
 
 @styled
@@ -113,17 +18,12 @@ def decision_probabilities(
     probabilities, the index of the one chosen): a panel of bars each, to its own scale. A set of
     options has several indices, or none."""
     columns = min(5, len(steps))
-    most = [
-        max(len(options) for _, options, *_ in steps[k : k + columns])
-        for k in range(0, len(steps), columns)
-    ]
+    most = [max(len(options) for _, options, *_ in steps[k : k + columns]) for k in range(0, len(steps), columns)]
     heights = [0.4 + 0.2 * options for options in most]  # inches
     chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
     every, words = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights), []
     for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
-        bars = axes.barh(
-            range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0]
-        )
+        bars = axes.barh(range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0])
         labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
         for i in chosen:
@@ -139,9 +39,7 @@ def decision_probabilities(
         axes.xaxis.set_visible(False)
         axes.spines[:].set_visible(False)
         axes.set_visible(k < len(steps))
-    chart.words = (
-        f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
-    )
+    chart.words = f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
     return chart
 
 
@@ -154,9 +52,7 @@ def ppo_clip(epsilon: float = 0.2) -> Chart:
     ratio = np.array([0, 1 - epsilon, 1, 1 + epsilon, 2])
     for axes, sign, flat in zip(both, (1, -1), (slice(3, None), slice(0, 2))):
         value = np.minimum(ratio * sign, ratio.clip(1 - epsilon, 1 + epsilon) * sign)
-        axes.plot(
-            ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped"
-        )
+        axes.plot(ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped")
         axes.plot(ratio, value, color=COLOURS[0], linestyle="-", label="the smaller of the two")
         axes.plot(
             ratio[flat],
@@ -220,18 +116,14 @@ def strengths(history: Sequence[Mapping]) -> Chart:
         axes.set(title=f"{CELLS[cell]} cell", xlabel="step", ylim=(0, 1))
         axes.margins(x=0)
         order = np.argsort(-values[:, -1])
-        words.append(
-            f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order)
-        )
+        words.append(f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order))
     every[0].set_ylabel("mean softmax($\\alpha$)")
     chart.words = f"Mean strength of each operation, at the end: {'; '.join(words)}."
     return chart
 
 
 @styled
-def heat_map(
-    values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2
-) -> Chart:
+def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
     """A matrix (rows, columns) as shades, each field with its number; `label` says what the
     numbers are."""
     values = np.asarray(values, dtype=float)
@@ -245,27 +137,17 @@ def heat_map(
     axes.set_xticks(range(len(columns)), columns, rotation=20 if max(map(len, columns)) > 9 else 0)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title(label)
-    best = [
-        f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}"
-        for row, line in zip(rows, values)
-    ]
+    best = [f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}" for row, line in zip(rows, values)]
     chart.words = f"{label}; the largest of each row is {', '.join(best)}."
     return chart
 
 
-def operation_worth(
-    decisions, accuracies, operations: Sequence[str], edges: Sequence[str]
-) -> Chart:
+def operation_worth(decisions, accuracies, operations: Sequence[str], edges: Sequence[str]) -> Chart:
     """Mean accuracy (percent) of all architectures that have an operation on an edge.
     `decisions` is (N, edges)."""
     decisions, accuracies = np.asarray(decisions), np.asarray(accuracies, dtype=float)
-    means = [
-        [accuracies[decisions[:, e] == k].mean() for k in range(len(operations))]
-        for e in range(len(edges))
-    ]
-    return heat_map(
-        means, edges, operations, "mean accuracy (%) with this operation on this edge", 1
-    )
+    means = [[accuracies[decisions[:, e] == k].mean() for k in range(len(operations))] for e in range(len(edges))]
+    return heat_map(means, edges, operations, "mean accuracy (%) with this operation on this edge", 1)
 
 
 @styled
@@ -275,17 +157,13 @@ def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 6
     chart, (axes,) = panels(1, 2.8)
     axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
     for k, (name, value) in enumerate(marks.items(), 1):
-        axes.axvline(
-            value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}"
-        )
+        axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
     if marks:
         axes.legend(loc="upper left")
     axes.set(xlabel=label, ylabel="architectures")
     low, median, high = np.percentile(values, (5, 50, 95))
     named = "".join(f"; {name} {value:.2f}" for name, value in marks.items())
-    spread = (
-        f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
-    )
+    spread = f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
     chart.words = f"Histogram of {len(values):,} values, {label}: {spread}{named}."
     return chart
 
@@ -307,24 +185,16 @@ def anytime(
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = (
-            np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1
-        )  # no more fit a logarithmic axis
+        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
         low, high = np.percentile(runs, (5, 95), axis=0)
         (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
         if bands is None or name in bands:
-            axes.fill_between(
-                asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0
-            )
+            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
             tops.append(high.max())
-        lows.append(
-            runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)]
-        )  # the first ten are luck
+        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
         tops.append(runs.mean(0).max())
         lines[runs[:, -1].mean(), -k] = line
-        words.append(
-            f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})"
-        )
+        words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
     if best is not None:
         dotted = dict(color=GREY, linestyle=":", linewidth=1.2)
         lines[best, 1] = axes.axhline(best, label=f"best there is: {best:.2f}", **dotted)
@@ -332,9 +202,7 @@ def anytime(
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
-    axes.legend(
-        handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right"
-    )  # as the lines end
+    axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
     chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
@@ -348,10 +216,7 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
         list(groups),
         [np.asarray(list(group), dtype=float) for group in groups.values()],
     )
-    lines = {
-        part: dict(color=GREY, linewidth=1.2)
-        for part in ("boxprops", "medianprops", "whiskerprops", "capprops")
-    }
+    lines = {part: dict(color=GREY, linewidth=1.2) for part in ("boxprops", "medianprops", "whiskerprops", "capprops")}
     axes.boxplot(values, orientation="horizontal", widths=0.55, showfliers=False, **lines)
     jitter = np.random.default_rng(0)
     words = []
@@ -359,9 +224,7 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
         heights = k + 1 + jitter.uniform(-0.16, 0.16, len(group))
         axes.plot(group, heights, linestyle="", marker=MARKERS[k % 6], alpha=0.75, markersize=5)
         spread = group.std(ddof=1) if len(group) > 1 else 0.0
-        words.append(
-            f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs"
-        )
+        words.append(f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs")
     axes.set_yticks(range(1, len(names) + 1), names)
     axes.invert_yaxis()
     axes.set(xlabel=label)
@@ -375,9 +238,7 @@ def scatter(x, y, xlabel: str, ylabel: str, marks: Mapping[str, int] = {}) -> Ch
     index."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(
-        x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000
-    )  # thousands of circles would be megabytes
+    axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(
             x[i],
@@ -390,7 +251,5 @@ def scatter(x, y, xlabel: str, ylabel: str, marks: Mapping[str, int] = {}) -> Ch
         axes.legend(loc="lower right")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     rank = spearmanr(x, y).statistic
-    chart.words = (
-        f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
-    )
+    chart.words = f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
     return chart

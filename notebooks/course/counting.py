@@ -75,10 +75,7 @@ def enumerate_unique(blocks: int, ops: int = 8) -> set[Blocks]:
     as `unique_cells`, by going through the `swap_reduced` lists. Two blocks of eight operations
     take under a second."""
     pairs = [product(range(INPUTS + b), range(ops)) for b in range(blocks)]
-    return {
-        smallest(cell)
-        for cell in product(*(list(combinations_with_replacement(p, 2)) for p in pairs))
-    }
+    return {smallest(cell) for cell in product(*(list(combinations_with_replacement(p, 2)) for p in pairs))}
 
 
 def smallest(cell: Blocks) -> Blocks:
@@ -92,7 +89,5 @@ def smallest(cell: Blocks) -> Blocks:
                 break
             place[INPUTS + block] = INPUTS + new
         else:
-            lists.append(
-                tuple(tuple(sorted((place[j], op) for j, op in cell[block])) for block in order)
-            )
+            lists.append(tuple(tuple(sorted((place[j], op) for j, op in cell[block])) for block in order))
     return min(lists)

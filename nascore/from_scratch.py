@@ -1,0 +1,143 @@
+"""Train the network of a genotype from scratch: what `nascore train` does."""
+
+import dataclasses
+import datetime
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nascore import data as sets
+from nascore import formats, genotypes, published, training
+from nascore.data import Images, choose_device
+from nascore.errors import whole
+from nascore.files import write_json
+from nascore.genotypes import Genotype
+from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
+from nascore.models import Model, Preprocessing
+from nascore.nets.convolutional import Network, home
+from nascore.nets.measure import parameters
+from nascore.seeding import seeded
+from nascore.threads import one_thread
+from nascore.training import Recipe, Training, recipe_named
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` made: `accuracy` and `loss` (nats) on the test images. `finished` is False, and there
+    is no accuracy, where it was stopped before its epochs were over."""
+
+    model: Model
+    accuracy: float | None
+    loss: float | None
+    history: list[dict]
+    steps: int
+    seconds: float
+    directory: Path | None
+    finished: bool
+
+
+def train(
+    genotype: str | Path | Genotype,
+    data: str | Path | Images = "digits",
+    *,
+    recipe: str | Recipe = "small",
+    skeleton: str | None = None,
+    auxiliary: bool = True,
+    seed: int = 0,
+    directory: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool | Callable[[Progress], None] = True,
+    stop: Callable[[], bool] | None = None,
+    checkpoint_seconds: float = 30.0,
+    threads: int | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
+    **fields,
+) -> Trained:
+    """Train the network of `genotype` (whatever `formats.read` takes) from scratch and test it.
+
+    `recipe` is a name or a `Recipe`, and `fields` replace some of its; without `auxiliary` its auxiliary
+    head is left out. With a `directory` the training can be stopped and resumed, and the model is saved
+    there. The rest is as in `search.run`. Raises `UserError`.
+    """
+    whole("seed", seed, 0, 2**32 - 1)
+    sizes = {name: fields.get(name) for name in ("channels", "cells")}
+    recipe = recipe_named(recipe, **fields)
+    if not auxiliary:
+        recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
+    at_home = genotype in published.GENOTYPES if isinstance(genotype, str) else False
+    name, genotype = genotype, formats.read(genotype)
+    skeleton = home(name if at_home else genotype, skeleton, **sizes)["skeleton"]
+    out = directory_named(directory)
+    if out and not resume:
+        require_free(out)
+    images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
+    with memory_errors(), one_thread():
+        loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
+        config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
+        config |= {"data": images.fingerprint(), "seed": seed}
+        config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
+        began = time.monotonic()
+        finished = drive(
+            loop,
+            directory=out,
+            config=config,
+            resume=resume,
+            progress=progress,
+            stop=stop,
+            checkpoint_seconds=checkpoint_seconds,
+            threads=threads,
+            defaults=training.DEFAULTS,
+        )
+        seconds = time.monotonic() - began
+        model, loss, accuracy = _model(loop, skeleton), None, None
+        if finished:
+            loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
+            model.about["accuracy"] = accuracy
+    if finished and out:
+        model.save(out)
+        counted = {"parameters": parameters(loop.network)}
+        write_json(out / "result.json", {"test_accuracy": accuracy, "test_loss": loss, **counted})
+    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, finished)
+
+
+def _network(
+    genotype: Genotype, images: Images, recipe: Recipe, skeleton: str, seed: int
+) -> Network:
+    with seeded(seed, "network"):
+        network = Network(
+            genotype,
+            channels=recipe.channels,
+            cells=recipe.cells,
+            classes=len(images.classes),
+            in_channels=images.channels,
+            skeleton=skeleton,
+            auxiliary=recipe.auxiliary_weight > 0,
+        )
+    network.check(images.train.shape)
+    return network
+
+
+def _model(loop: Training, skeleton: str) -> Model:
+    """The network of a training, as it is now, without the auxiliary head, which only learns."""
+    images, recipe = loop.images, loop.recipe
+    sizes = {
+        "skeleton": skeleton,
+        "stem": "cifar",
+        "channels": recipe.channels,
+        "cells": recipe.cells,
+        "classes": len(images.classes),
+        "in_channels": images.channels,
+    }
+    network = Network(loop.network.genotype, **sizes)
+    state = loop.network.state_dict().items()
+    network.load_state_dict({k: x for k, x in state if not k.startswith("auxiliary.")})
+    network.to(loop.device, memory_format=torch.channels_last)
+    about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
+    about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}
+    return Model(network, images.classes, Preprocessing.of(images), about)
