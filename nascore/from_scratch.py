@@ -134,9 +134,11 @@ def _model(loop: Training, skeleton: str) -> Model:
         "classes": len(images.classes),
         "in_channels": images.channels,
     }
-    network = Network(loop.network.genotype, **sizes)
+    with torch.device("meta"):  # nothing is drawn: the weights are there
+        network = Network(loop.network.genotype, **sizes)
     state = loop.network.state_dict().items()
-    network.load_state_dict({k: x for k, x in state if not k.startswith("auxiliary.")})
+    kept = {name: x for name, x in state if not name.startswith("auxiliary.")}
+    network.load_state_dict(kept, assign=True)
     network.to(loop.device, memory_format=torch.channels_last)
     about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
     about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}

@@ -5,7 +5,7 @@ statistics, `model.json` all else that an answer needs. Nothing in them can run 
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nascore import folders, genotypes, pictures
 from nascore.data import Images, choose_device, normalise
-from nascore.errors import UserError, number, require, shorten, whole
+from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_json, write_whole
 from nascore.genotypes import Genotype
 from nascore.nets.convolutional import LIMITS, Network
@@ -222,7 +222,8 @@ def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
     require(preprocessing.channels == sizes["in_channels"], "image.channels", preprocessing.channels,
             f"{sizes['in_channels']}, as in network.in_channels")  # fmt: skip
     genotype = genotypes.from_json(json.dumps(about.get("genotype")))
-    network = Network(genotype, **sizes)
+    with torch.device("meta"):  # nothing is drawn: the weights come
+        network = Network(genotype, **sizes)
     network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
     return network, tuple(classes), preprocessing
 
@@ -252,9 +253,14 @@ def _load_weights(network: Network, file: Path) -> None:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [""])[0][:80]
         raise UserError(f"{file} is damaged ({reason})") from None
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted, found = (_kinds(state) for state in (network.state_dict(), weights))
     for name in wanted | found:
-        allowed = shorten(wanted.get(name, "no such tensor"))
-        require(found.get(name) == wanted.get(name), f"{file}: {name}", found.get(name), allowed)
-    network.load_state_dict(weights)
+        allowed = wanted.get(name, "no such tensor")
+        known = found.get(name, "nothing")
+        require(known == allowed, f"{file}: {plain(name)[:100]}", known, allowed)
+    network.load_state_dict(weights, assign=True)
+
+
+def _kinds(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The type and shape of each tensor, as an error says them."""
+    return {name: f"{tensor.dtype} {list(tensor.shape)}" for name, tensor in state.items()}

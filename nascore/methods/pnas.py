@@ -2,9 +2,9 @@
 Yuille, Huang, Murphy; ECCV 2018; arXiv 1712.00559v3.
 
 In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, the networks of
-3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1), and how well the surrogates rank (5.1). It grows the
-architectures of any space with `levels`, lengths at which a list of decisions is one; below, a
-block is what is decided between two levels.
+3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1), and
+how well the surrogates rank (5.1). It grows the architectures of any space with `levels`, lengths
+at which a list of decisions is one; below, a block is what is decided between two levels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
