@@ -3,6 +3,7 @@
 What goes out reads normalised images (N, channels, height, width), of any number, and gives logits.
 """
 
+import copy
 import io
 import json
 import logging
@@ -71,7 +72,7 @@ def _example(model: Model, count: int) -> Tensor:
 
 
 def _torch(model: Model, file: Path) -> float:
-    network = model.network.cpu()
+    network = copy.deepcopy(model.network).cpu()
     free = {"images": {0: torch.export.Dim("batch", min=1)}}
     with _quietly(), torch.no_grad():
         program = torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
@@ -92,7 +93,7 @@ def _onnx(model: Model, file: Path) -> float | None:
         raise UserError(
             f"onnx: the package {error.name} is not installed; allowed: {need}"
         ) from None
-    network, free = model.network.cpu(), {"images": {0: torch.export.Dim("batch", min=1)}}
+    network, free = copy.deepcopy(model.network).cpu(), {"images": {0: torch.export.Dim("batch", min=1)}}
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
             network,
@@ -126,7 +127,8 @@ def _metadata(model: Model) -> dict:
 def _difference(model: Model, other: Callable[[Tensor], Tensor]) -> float:
     """The largest between two programs' logits for the same images."""
     images = _example(model, EXAMPLES[1])
-    return (model.network(images) - other(images)).abs().max().item()
+    ours = model.network(images.to(model.device)).cpu()
+    return (ours - other(images)).abs().max().item()
 
 
 @contextmanager
