@@ -93,7 +93,10 @@ def _onnx(model: Model, file: Path) -> float | None:
         raise UserError(
             f"onnx: the package {error.name} is not installed; allowed: {need}"
         ) from None
-    network, free = copy.deepcopy(model.network).cpu(), {"images": {0: torch.export.Dim("batch", min=1)}}
+    network, free = (
+        copy.deepcopy(model.network).cpu(),
+        {"images": {0: torch.export.Dim("batch", min=1)}},
+    )
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
             network,

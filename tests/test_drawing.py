@@ -250,11 +250,24 @@ def test_without_pygraphviz_and_dot_one_line_says_what_to_install(monkeypatch, t
 def test_without_pygraphviz_the_program_dot_is_asked(monkeypatch, tmp_path):
     without_pygraphviz(monkeypatch)
     dot = tmp_path / "dot"
-    dot.write_text("""#!/bin/sh\necho "<svg width='2000pt' height='100pt'><g>$*</g></svg>" | tr "'" '"'\n""")
+    dot.write_text(
+        """#!/bin/sh\ncat > /dev/null\necho "<svg width='2000pt' height='100pt'><g>$*</g></svg>" | tr "'" '"'\n"""
+    )
     dot.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     svg = draw(DARTS).svg
     assert "-Tsvg" in svg and 'width="940" height="47"' in svg  # as wide as a notebook, not wider
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for dot is a shell script")
+@pytest.mark.parametrize("script", ["exit 3", "cat > /dev/null; exit 3"])
+def test_a_dot_that_fails_is_one_line(monkeypatch, tmp_path, script):
+    without_pygraphviz(monkeypatch)
+    (tmp_path / "dot").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(UserError, match="Graphviz's program dot failed"):
+        draw(DARTS).save(tmp_path / "cell.svg")
 
 
 def test_nothing_but_a_genotype_and_nothing_endless_is_drawn():

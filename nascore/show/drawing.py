@@ -410,5 +410,8 @@ def _render(source: str, format: str) -> bytes:
             raise UserError(
                 "drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot"
             ) from None
-        except graphviz.CalledProcessError as error:
+        except (
+            graphviz.CalledProcessError,
+            BrokenPipeError,
+        ) as error:  # it did not read to the end
             raise UserError(f"Graphviz's program dot failed: {error}") from None
