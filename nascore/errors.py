@@ -80,7 +80,8 @@ def whole(field: str, found, low: int, high: int, error: type[UserError] = UserE
 
 def number(field: str, found, low: float, high: float, error: type[UserError] = UserError) -> float:
     """`found` as a float, which must be a finite number from `low` to `high`."""
-    good = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    good = isinstance(found, int | float) and not isinstance(found, bool)
+    good = good and abs(found) < math.inf  # which a whole number of 400 digits is, too
     require(
         good and low <= found <= high, field, found, f"a number from {low:g} to {high:g}", error
     )

@@ -82,7 +82,8 @@ def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | T
 def _trained_on(model: Model, folder: str | Path, count: int) -> bool:
     """Whether `folder` holds the very images that the model was trained and tested on."""
     before = model.about.get("data")
-    if not isinstance(before, dict) or count != before.get("train", 0) + before.get("test", 0):
+    counts = [before.get(part) for part in ("train", "test")] if isinstance(before, dict) else []
+    if not all(isinstance(n, int) for n in counts) or count != sum(counts):
         return False
     images = sets.load(folder, image_size=model.preprocessing.height)
     return images.fingerprint()["content"] == before.get("content")

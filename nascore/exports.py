@@ -78,10 +78,13 @@ def _torch(model: Model, file: Path) -> float:
         program = torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
     about = {"about.json": json.dumps(model.description())}
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files=about)
+    with _quietly():
+        torch.export.save(program, content, extra_files=about)
     write_whole(file, lambda out: out.write(content.getbuffer()))
     content.seek(0)
-    return _difference(model, torch.export.load(content).module())
+    with _quietly():
+        loaded = torch.export.load(content).module()
+    return _difference(model, loaded)
 
 
 def _onnx(model: Model, file: Path) -> float | None:

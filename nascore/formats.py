@@ -22,6 +22,7 @@ from math import isqrt
 
 from nascore import genotypes, published, spaces
 from nascore.errors import UserError, one_of, require, shorten, whole
+from nascore.files import check_format
 from nascore.genotypes import (
     MAX_INPUTS,
     MAX_NODES,
@@ -54,7 +55,7 @@ def read(name: str | os.PathLike | Genotype) -> Genotype:
     name = os.fspath(name)
     if name in published.GENOTYPES:
         return published.GENOTYPES[name]
-    if looks_written(name):
+    if looks_written(name) and not os.path.exists(name):
         return parse(name)
     file = _file_in(name)
     try:
@@ -106,6 +107,11 @@ def _inner(text: str) -> str:
     except (ValueError, RecursionError):  # said by whoever reads the genotype
         return text
     inner = data.get("genotype") if isinstance(data, dict) else None
+    if isinstance(inner, dict):
+        try:
+            check_format(data, "the file")
+        except UserError as error:
+            raise GenotypeError(str(error)) from None
     return json.dumps(inner) if isinstance(inner, dict) and "kind" not in data else text
 
 
@@ -346,7 +352,10 @@ def _literal(node: ast.expr, field: str):
             limits = [whole(field, _literal(p, field), 0, MAX_INPUTS, GenotypeError) for p in parts]
             require(limits[2:] != [0], field, "a range by steps of 0", "1 or more", GenotypeError)
             return list(range(*limits))
-    found = ast.unparse(node)[:60]
+    try:
+        found = ast.unparse(node)[:60]
+    except RecursionError:
+        found = "a long expression"
     allowed = "texts, whole numbers, lists, tuples, range(2, 6)"
     raise GenotypeError(f"{_place(node)}: {field}: found {found}, allowed: {allowed}")
 

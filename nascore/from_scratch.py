@@ -134,11 +134,11 @@ def _model(loop: Training, skeleton: str) -> Model:
         "classes": len(images.classes),
         "in_channels": images.channels,
     }
-    with torch.device("meta"):  # nothing is drawn: the weights are there
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
         network = Network(loop.network.genotype, **sizes)
     state = loop.network.state_dict().items()
     kept = {name: x for name, x in state if not name.startswith("auxiliary.")}
-    network.load_state_dict(kept, assign=True)
+    network.load_state_dict(kept)
     network.to(loop.device, memory_format=torch.channels_last)
     about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
     about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}

@@ -193,6 +193,7 @@ def _read(model: Model, file: str) -> Tensor | UserError:
 
 
 def _read_about(file: Path) -> dict:
+    _require_regular(file)
     try:
         with open(file, encoding="utf-8") as text:
             about = json.loads(text.read(MAX_ABOUT))
@@ -222,7 +223,7 @@ def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
     require(preprocessing.channels == sizes["in_channels"], "image.channels", preprocessing.channels,
             f"{sizes['in_channels']}, as in network.in_channels")  # fmt: skip
     genotype = genotypes.from_json(json.dumps(about.get("genotype")))
-    with torch.device("meta"):  # nothing is drawn: the weights come
+    with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
         network = Network(genotype, **sizes)
     network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
     return network, tuple(classes), preprocessing
@@ -245,7 +246,14 @@ def _preprocessing(image) -> Preprocessing:
     return Preprocessing(channels, *sides, *statistics)
 
 
+def _require_regular(file: Path) -> None:
+    """A pipe would be waited for."""
+    good = not file.exists() or file.is_file()
+    require(good, str(file), "no regular file", "the file of a model")
+
+
 def _load_weights(network: Network, file: Path) -> None:
+    _require_regular(file)
     try:
         weights = safetensors.torch.load_file(file)
     except FileNotFoundError:
@@ -258,7 +266,7 @@ def _load_weights(network: Network, file: Path) -> None:
         allowed = wanted.get(name, "no such tensor")
         known = found.get(name, "nothing")
         require(known == allowed, f"{file}: {plain(name)[:100]}", known, allowed)
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict(weights)
 
 
 def _kinds(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -75,19 +75,19 @@ def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool
     if out is not None:
         chart.check_suffix(out)
     found = evaluation.evaluate(models.load(folder, device), data)
-    if out is not None:
-        looks.confusion(found).save(out)
     mixed = found.mixed_up()
     if as_json:
         about = {"accuracy": found.accuracy, "images": len(found.labels)}
         about |= {"classes": list(found.classes), "confusion": found.confusion.tolist()}
         print(json.dumps(about | {"mixed_up": mixed}))
-        return
-    print(f"accuracy: {found.accuracy:.4f} of {len(found.labels):,} images")
-    if len(found.classes) <= MOST_COLUMNS:
-        _print_table(found)
-    for name, taken_for, times in mixed:
-        print(f"{plain(name)} taken for {plain(taken_for)}: {times}")
+    else:
+        print(f"accuracy: {found.accuracy:.4f} of {len(found.labels):,} images")
+        if len(found.classes) <= MOST_COLUMNS:
+            _print_table(found)
+        for name, taken_for, times in mixed:
+            print(f"{plain(name)} taken for {plain(taken_for)}: {times}")
+    if out is not None:  # at last: a folder that is not there loses nothing
+        looks.confusion(found).save(out)
 
 
 def _print_table(found) -> None:

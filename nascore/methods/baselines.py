@@ -91,9 +91,12 @@ class RandomSearch(Baseline):
         name = examine.name_of(self.space)
         raise UserError(f"space {name}: sample() gave {found}, and size() says {self.size:,}")
 
+    def state_dict(self) -> dict:
+        return super().state_dict() | {"seen": sorted(self.seen)}
+
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.seen = set(self.decisions)
+        self.seen = set(state.get("seen", self.decisions))
 
 
 @search.method("evolution", budget=EvolutionBudget)

@@ -184,10 +184,16 @@ def _timed(call: Callable[[], object]) -> list[float]:
 def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
     """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`: the
     first of `NETWORKS` that has it."""
-    if skeleton == "nasbench201":
+    if skeleton == "nasbench201" and _is_of_edges(genotype):
         return _costs_of_edges(genotype)
     found = describe(genotype, skeleton=skeleton)
     return {name: found[name] for name in ("parameters", "multiply_adds")}
+
+
+def _is_of_edges(genotype: Genotype) -> bool:
+    known = set(spaces.NASBENCH201_PRIMITIVES)
+    nodes = genotype.normal.nodes if isinstance(genotype, CellGenotype) else ()
+    return bool(nodes) and all(n.combine == "add" and known.issuperset(n.ops) for n in nodes)
 
 
 def _costs_of_edges(genotype: CellGenotype) -> dict[str, int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nascore import evaluation, pictures
 from nascore.data import Images
+from nascore.errors import plain
 from nascore.evaluation import Evaluation
 from nascore.models import Model
 from nascore.show.chart import GREY, SHADES, Chart, styled
@@ -30,8 +31,9 @@ def confusion(found: Evaluation) -> Chart:
     axes.grid(False)
     axes.set(xlabel="taken for", ylabel="is", title=f"accuracy {found.accuracy:.2%}")
     if count <= MOST_CLASSES:
-        axes.set_xticks(range(count), found.classes, rotation=90 if count > 6 else 0)
-        axes.set_yticks(range(count), found.classes)
+        names = list(map(_label, found.classes))
+        axes.set_xticks(range(count), names, rotation=90 if count > 6 else 0)
+        axes.set_yticks(range(count), names)
     if count <= WRITTEN:
         for i, j in np.argwhere(table):
             colour = "white" if shares[i, j] > 0.5 else "black"
@@ -55,7 +57,7 @@ def examples(found: Evaluation, most: int = 8) -> Chart:
         order = sure.where(wanted, -1.0).argsort(descending=True, stable=True)
         chosen = order[: min(most, int(wanted.sum()))].tolist()
         for place, k in zip(axes, chosen):
-            is_class, taken = found.classes[found.labels[k]], found.classes[predicted[k]]
+            is_class, taken = (_label(found.classes[of[k]]) for of in (found.labels, predicted))
             title = is_class if wanted is right else f"{is_class}: {taken}?"
             place.imshow(_shown(found.images[k]), cmap="gray")
             place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
@@ -66,6 +68,11 @@ def examples(found: Evaluation, most: int = 8) -> Chart:
         words.append(f"{int(wanted.sum())} {name}")
     chart.words = f"Images the model is surest about: {', '.join(words)}."
     return chart
+
+
+def _label(name: str) -> str:
+    """A class's name as matplotlib writes it: no formula between two dollars."""
+    return plain(name).replace("$", r"\$")
 
 
 def _shown(image: str | Tensor) -> np.ndarray | Image.Image:
