@@ -74,7 +74,7 @@ def build(row: dict, images, seed: int) -> nn.Module:
 
 def candidates(images, searches: int, count: int) -> dict[str, Callable[[], dict]]:
     """What each network is, by its name; searches run only when they are asked."""
-    drawn, made = random.Random(0), {}
+    drawn, made = random.Random("random cells"), {}  # not the ones that a search begins with
     for k in range(count):
         made[f"random cell {k}"] = partial(dict, genotype=SPACE.decode(SPACE.sample(drawn)))
     for width in WIDTHS:
