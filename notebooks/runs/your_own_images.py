@@ -80,7 +80,7 @@ def candidates(images, searches: int, count: int) -> dict[str, Callable[[], dict
     for width in WIDTHS:
         made[f"resnet {width}"] = partial(dict, width=width)
     for method, seed in product(SEARCHES, range(searches)):
-        made[f"{method}, seed {seed}"] = partial(search, method, images, seed)
+        made[f"{method} search, seed {seed}"] = partial(search, method, images, seed)
     budget = enas.MicroBudget.preset("reduced", **SEARCHES["enas-micro"])
     untrained = enas.ENAS(SPACE, images, budget, 0, torch.device("cpu"))
     for k, decisions in enumerate(untrained.sample(count, "untrained").lists()):
