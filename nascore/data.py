@@ -12,9 +12,10 @@ import numpy as np
 import platformdirs
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from nascore import folders
+from nascore import folders, pictures
 from nascore.errors import UserError, require, shorten, whole
 from nascore.loop import memory_errors
 from nascore.seeding import generator
@@ -245,14 +246,21 @@ def _folder(name: str | Path, image_size: int | None) -> Images:
 
 
 def _resized(images: Images, side: int | None) -> Images:
-    if side is None or side == images.train.shape[2]:
+    if side is None or images.train.shape[2:] == (side, side):
         return images
-    from torchvision.transforms.functional import resize
-
     with memory_errors("--image-size"):
         parts = {"train": images.train, "valid": images.valid, "test": images.test}
-        parts = {k: x if x is None else resize(x, [side, side]) for k, x in parts.items()}
+        parts = {k: x if x is None else _fitted(x, side) for k, x in parts.items()}
     return replace(images, **parts, padding=side // 8)
+
+
+def _fitted(batch: Tensor, side: int) -> Tensor:
+    """Each channel as a grey picture, since a user's own images may have any number of them."""
+    fitted = torch.empty(*batch.shape[:2], side, side, dtype=torch.uint8)
+    planes = batch.flatten(0, 1).numpy(force=True)
+    for plane, place in zip(planes, fitted.flatten(0, 1).numpy()):
+        place[:] = pictures.fit(Image.fromarray(plane), side, side)
+    return fitted
 
 
 def _images(

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nascore import pictures
 from nascore.errors import UserError, require, say
@@ -299,8 +299,10 @@ def _pictures(folder: Path, paths: Sequence[str], side: int | None) -> np.ndarra
 
     def read(path: str) -> tuple[tuple[int, int], Image.Image]:
         image = pictures.read(path)
-        fits = side is None and taken_as_it_is(*image.size)
-        return image.size, image if fits else _fit(image, side or SIDE)  # photographs fit in memory
+        size = image.size
+        if side is not None or not taken_as_it_is(*size):  # photographs fit in memory
+            image = pictures.fit(image, side or SIDE, side or SIDE)
+        return size, image
 
     with pictures.quietly(), ThreadPoolExecutor() as pool:  # decoding releases Python's lock
         sizes, images = zip(*pool.map(read, paths))
@@ -312,12 +314,8 @@ def _pictures(folder: Path, paths: Sequence[str], side: int | None) -> np.ndarra
         which = "images of one size, square, a multiple of 4 and at most 256 are taken as they are"
         other = "--image-size chooses another"
         say(f"{folder} has images of {found} pixels: all are {how}; {which}, {other}")
-        images = [_fit(image, SIDE) for image in images]
+        images = [pictures.fit(image, SIDE, SIDE) for image in images]
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
-
-
-def _fit(image: Image.Image, side: int) -> Image.Image:
-    return image if image.size == (side, side) else ImageOps.fit(image, (side, side))
 
 
 def taken_as_it_is(width: int, height: int) -> bool:

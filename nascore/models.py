@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -26,7 +26,8 @@ from nascore.nets.convolutional import LIMITS, Network
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
-RESIZE = "the shorter side, then the centre"
+RESIZE = "the shorter side, then the centre, bicubic"
+RESIZES = (RESIZE, "the shorter side, then the centre")  # which did not name its filter at first
 PICTURE_MODES = {1: "L", 3: "RGB"}
 SIZES = ("skeleton", "stem", "channels", "cells", "classes", "in_channels")  # of a Network
 MAX_ABOUT = 4_000_000  # characters of model.json
@@ -50,11 +51,10 @@ class Preprocessing:
 
     def pixels(self, picture: Image.Image) -> Tensor:
         """uint8 (channels, height, width). Raises `UserError` where no picture has so many channels."""
-        mode, size = PICTURE_MODES.get(self.channels), (self.width, self.height)
+        mode = PICTURE_MODES.get(self.channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode is not None, "images", f"{self.channels} channels", allowed)
-        if picture.size != size:
-            picture = ImageOps.fit(picture, size)
+        picture = pictures.fit(picture, self.width, self.height)
         array = np.array(picture.convert(mode), dtype=np.uint8)
         return torch.from_numpy(array).reshape(self.height, self.width, -1).permute(2, 0, 1)
 
@@ -234,7 +234,7 @@ def _preprocessing(image) -> Preprocessing:
     good = isinstance(image, dict) and set(names) <= set(image)
     require(good, "image", image, f"an object with {', '.join(names)}")
     resize = image.get("resize")
-    require(resize == RESIZE, "image.resize", resize, RESIZE)
+    require(resize in RESIZES, "image.resize", resize, RESIZE)
     channels = whole("image.channels", image["channels"], 1, LIMITS["in_channels"])
     sides = [whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width")]
     statistics = []

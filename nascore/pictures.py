@@ -14,14 +14,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from nascore.errors import UserError, shorten
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "GIF",
-    "TIFF",
-)  # of GIF, TIFF and the others the first frame
+# Of those that may hold several pictures, the first is read.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jpe", ".jfif")
 MOST_PIXELS = 64_000_000
 PAPER = (255, 255, 255)  # what is seen through a transparent picture
@@ -78,6 +72,13 @@ def as_shown(image: Image.Image) -> Image.Image:
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
     return image.convert("RGB")
+
+
+def fit(image: Image.Image, width: int, height: int) -> Image.Image:
+    """`image` at that size, for training and for answers alike: the shorter side, then the centre."""
+    if image.size == (width, height):
+        return image
+    return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
 
 def _bring_key_to_eight_bits(image: Image.Image) -> None:

@@ -3,12 +3,15 @@
 import shutil
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.functional as TF
+from PIL import Image
 from torch.testing import assert_close
 
 from nascore import data
@@ -139,6 +142,21 @@ def test_a_batch_depends_on_seed_place_and_step_alone():
     torch.manual_seed(1)  # the global generator neither matters nor moves
     before = torch.get_rng_state()
     assert torch.equal(one[0][0], ahead[0][0]) and torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_channels_are_made_larger_or_smaller_and_squared(channels):
+    images = noise(count=3, size=6, channels=channels)
+    wide = replace(images, train=F.pad(images.train, (4, 4)), valid=images.train, valid_labels=images.train_labels)
+    other = load(wide, image_size=6)
+    assert torch.equal(other.train, images.train) and torch.equal(other.valid, images.train)  # the centre
+    for side in (4, 13):
+        other = load(wide, image_size=side)
+        assert other.train.shape == other.valid.shape == (3, channels, side, side) and other.padding == side // 8
+        for k, planes in enumerate(other.test):
+            for c, plane in enumerate(planes):
+                alone = Image.fromarray(images.test[k, c].numpy())
+                assert (plane.numpy() == np.asarray(alone.resize((side, side), Image.Resampling.BICUBIC))).all()
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------

@@ -179,6 +179,12 @@ def test_a_spoiled_folder_is_one_line(folder, capsys, name):
     assert said in line(capsys, "predict", folder, "x.png")
 
 
+def test_the_folder_names_the_filter_and_one_from_before_it_did_is_read(folder):
+    assert "bicubic" in json.loads((folder / "model.json").read_text())["image"]["resize"]
+    spoil(folder, image__resize="the shorter side, then the centre")
+    nascore.load(folder)
+
+
 def test_damaged_weights_are_one_line(folder, capsys):
     file = folder / "model.safetensors"
     good = file.read_bytes()
@@ -213,6 +219,23 @@ def test_predict_treats_a_file_as_the_training_images(tmp_path, capsys):
     assert set(map(str, files)) == set(order)
     torch.testing.assert_close(found.model.predict(Image.open(order[0])), one_by_one[:1])
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("side", [5, 8, 12, 20])
+def test_a_set_by_name_and_its_files_are_brought_to_a_size_alike(digits, tmp_path, side):
+    files = [tmp_path / f"{k}.png" for k in range(40)]
+    for file, scan in zip(files, digits.test):
+        Image.fromarray(scan[0].numpy()).save(file)
+    images = data.load("digits", image_size=side)
+    assert torch.equal(models.Preprocessing.of(images).batch(files), images.test[:40])
+
+
+@pytest.mark.parametrize("size, side", [((40, 24), 12), ((9, 31), None), ((16, 16), 7), ((16, 16), None)])
+def test_a_folder_and_its_files_are_brought_to_a_size_alike(tmp_path, size, side):
+    folder = draw_images(tmp_path / "images", size=size, count=3)
+    images = data.load(folder, image_size=side)
+    order = [file.path for file in folders.listing_of(folder).parts["test"]]
+    assert torch.equal(models.Preprocessing.of(images).batch(order), images.test)
 
 
 @pytest.mark.parametrize("wrong", [5, None, [], [5], torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
