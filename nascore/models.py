@@ -67,9 +67,7 @@ class Preprocessing:
             return torch.stack(list(pool.map(self._one, images)))
 
     def _one(self, image) -> Tensor:
-        if isinstance(image, Image.Image):
-            return self.pixels(pictures.as_shown(image.copy()))
-        good = isinstance(image, str | os.PathLike)
+        good = isinstance(image, str | os.PathLike | Image.Image)
         require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
         return self.pixels(pictures.read(image))
 

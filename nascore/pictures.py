@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -18,6 +19,7 @@ from nascore.errors import UserError, shorten
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jpe", ".jfif")
 MOST_PIXELS = 64_000_000
+DECODING = Lock()  # a PIL image is decoded when it is first looked at, whichever thread does that
 PAPER = (255, 255, 255)  # what is seen through a transparent picture
 # TIFF's tags and values that say what a number means.
 BITS = ExifTags.Base.BitsPerSample
@@ -27,20 +29,22 @@ UNSIGNED = 1
 WHITE_IS_ZERO = 0
 
 
-def read(path: str | Path) -> Image.Image:
-    """The picture in `path`, 8-bit RGB. Raises `UserError`, one line, for what is none."""
+def read(image: str | Path | Image.Image) -> Image.Image:
+    """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for what is
+    none."""
+    name = image
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if isinstance(image, Image.Image):
+            name = getattr(image, "filename", "") or "the PIL image"
+            with DECODING:
+                return as_shown(image)
+        if not stat.S_ISREG(os.stat(image).st_mode):
             raise OSError("no regular file")
-        with Image.open(path, formats=FORMATS) as file:
-            width, height = file.size
-            if width * height > MOST_PIXELS:
-                millions = MOST_PIXELS // 1_000_000
-                raise ValueError(f"{width} x {height} pixels, allowed: {millions} million")
+        with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
     except Exception as error:  # a decoder that is fed rubbish may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise unreadable(path, reason.replace(repr(str(path)), "it")) from None
+        raise unreadable(name, reason.replace(repr(str(name)), "it")) from None
 
 
 def unreadable(path: str | Path, reason: str) -> UserError:
@@ -59,6 +63,10 @@ def quietly() -> Iterator[None]:
 
 def as_shown(image: Image.Image) -> Image.Image:
     """`image` upright, in 8-bit RGB, on white paper where it is transparent."""
+    width, height = image.size
+    if not 0 < width * height <= MOST_PIXELS:
+        millions = MOST_PIXELS // 1_000_000
+        raise ValueError(f"{width} x {height} pixels, allowed: 1 to {millions} million")
     _bring_key_to_eight_bits(image)
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -109,9 +117,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         shown = values.astype(np.int64) % 2**bits >> (bits - 8)  # Pillow's 32 bits have a sign
     else:
         shown = values.clip(0) >> (bits - 9)
-    flat = shown.min() == shown.max() and values.min() < values.max()
-    if image.mode == "F" and not 0 <= values.min() <= values.max() <= 1 or bits > 16 and flat:
-        found = f"{bits}-bit values from {values.min():g} to {values.max():g}"
+    low, high = values.min(), values.max()
+    flat = shown.min() == shown.max() and low < high
+    beyond = bits == 16 and not -(2**15) <= low <= high < 2**16  # of a picture that is in no file
+    if image.mode == "F" and not 0 <= low <= high <= 1 or bits > 16 and flat or beyond:
+        found = f"{bits}-bit values from {low:g} to {high:g}"
         raise ValueError(f"{found}: save it with 8 or 16 bits a value")
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         shown = 255 - shown

@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,68 @@ def test_the_cases_are_what_they_should_be(tmp_path):
     assert shown(train / "a" / "deep.png")[0, :, 0].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
     drawing = shown(train / "b" / "drawing.png")
     assert (drawing[2:6, 3:5] == 0).all() and drawing[0, 0].tolist() == [255] * 3 and drawing.min() < drawing.max()
+
+
+def picture_files(folder):
+    for suffix, modes in FILES.items():
+        for mode in modes:
+            yield saved(MODES[mode](), folder / f"{mode.replace(';', '')}.{suffix}")
+    sixteen = RAMP.astype("<u2") << 8
+    deep = {"white.tif": tiff(sixteen, 16, photometric=0), "sign.tif": tiff(sixteen >> 1, 16, format=2)}
+    for mark in test_depths_and_keys_of_png.pytestmark:
+        deep |= {f"{k}.png": data for k, (data, _) in enumerate(mark.args[1])}
+    for name, data in deep.items():
+        (folder / name).write_bytes(data)
+        yield folder / name
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for suffix in ("jpg", "png", "tif"):
+        yield saved(GREY.convert("RGB"), folder / f"turned.{suffix}", exif=exif)
+
+
+def test_a_picture_that_pillow_has_opened_is_read_as_its_file_is_and_more_than_once(tmp_path):
+    for path in picture_files(tmp_path):
+        with Image.open(path) as image:
+            for _ in range(2):
+                assert (shown(image) == shown(path)).all(), path.name
+
+
+def test_a_picture_is_decoded_once_whoever_looks_at_it(tmp_path):
+    path = saved(
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)), tmp_path / "x.png"
+    )
+    with ThreadPoolExecutor(8) as pool, Image.open(path) as image:
+        found = list(pool.map(shown, [image] * 8))
+    assert all((one == shown(path)).all() for one in found)
+
+
+def closed(path):
+    image = Image.open(path)
+    image.close()
+    return image
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-30])
+    return Image.open(path)
+
+
+NO_PICTURES = {
+    "closed": (closed, "x.png is not an image"),
+    "truncated": (truncated, "x.png is not an image that can be read"),
+    "a mode": (lambda _: Image.new("La", (8, 8)), "the PIL image is not an image that can be read .*La"),
+    "empty": (lambda _: Image.new("RGB", (0, 8)), "0 x 8 pixels, allowed: 1 to 64 million"),
+    "deep": (lambda _: Image.fromarray(np.full((8, 8), 70_000, np.int32)), "16-bit values from 70000 to 70000"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PICTURES)
+def test_what_pillow_holds_and_cannot_show_is_one_line(tmp_path, name):
+    make, said = NO_PICTURES[name]
+    image = make(saved(GREY, tmp_path / "x.png"))
+    with pytest.raises(UserError, match=said) as caught:
+        read(image)
+    assert "\n" not in str(caught.value)
 
 
 def test_rubbish_of_any_kind_is_one_line(tmp_path):
