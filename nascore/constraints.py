@@ -1,14 +1,14 @@
 """What a network may cost: parameters and multiply-adds, counted at full size, bound what a search
 evaluates, and may count beside its accuracy."""
 
+from functools import lru_cache, partial
+
 from nascore.errors import require
-from nascore.genotypes import Genotype
 from nascore.nets.measure import costs
 
-WEIGHT = (
-    -0.07
-)  # w of MnasNet's formula (Tan et al., CVPR 2019): twice as cheap is worth 5% accuracy
+WEIGHT = -0.07  # w of MnasNet (Tan et al., CVPR 2019): twice as cheap is worth 5% accuracy
 IN_A_ROW = 1000  # proposals that cost too much before a search gives up
+KEPT = 4096  # architectures whose costs are remembered: to count them takes a fifth of a second
 
 
 class Constraint:
@@ -18,17 +18,10 @@ class Constraint:
     def __init__(self, skeleton: str, max_parameters: int, max_multiply_adds: int, objective: str):
         bounds = {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
         self.bounds = {name: most for name, most in bounds.items() if most}
-        self.skeleton, self.tradeoff = skeleton, objective == "tradeoff"
+        self.tradeoff = objective == "tradeoff"
         allowed = "accuracy, or with --max-multiply-adds or --max-parameters, its target T"
         require(self.bounds or not self.tradeoff, "objective", objective, allowed)
-
-    @property
-    def active(self) -> bool:
-        return bool(self.bounds)
-
-    def costs(self, genotype: Genotype) -> dict[str, int]:
-        """`parameters` and `multiply_adds`; nothing where there is no bound."""
-        return costs(genotype, self.skeleton) if self.active else {}
+        self.costs = lru_cache(KEPT)(partial(costs, skeleton=skeleton))
 
     def allows(self, costs: dict[str, int]) -> bool:
         return all(costs[name] <= most for name, most in self.bounds.items())

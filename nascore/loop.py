@@ -36,7 +36,7 @@ LINE_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 
 class StepFailed(UserError):
-    """A step that failed and left its loop as it was: what came before can be kept."""
+    """A step that failed and made no row of the history: the rows before it can be kept."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,11 @@ class Record:
             found, asked = (then | younger).get(name), now.get(name)
             if found != asked:
                 return f"its {name} is {shorten(found)}, asked for is {shorten(asked)}"
-        for name, value in younger.items():
-            say(f"{self.directory} was begun before there was {name}, which is {value!r} in it")
+        if younger:
+            fields = ", ".join(
+                f"{name}, which is {value!r} in it" for name, value in younger.items()
+            )
+            say(f"{self.directory} was begun before there was {fields}")
         return None
 
     @contextmanager
@@ -396,10 +399,10 @@ def _values(step: Progress) -> dict[str, float]:
 def _bar(bar: tqdm) -> Callable[[Progress], None]:
     def report(step: Progress) -> None:
         bar.total = step.total
-        with suppress(
-            OSError
-        ):  # the terminal has closed, and the signal that says so is on its way
-            bar.set_postfix(_values(step), refresh=False)
+        values = _values(step)
+        with suppress(OSError):  # the terminal has closed; the signal that says so is on its way
+            if values:
+                bar.set_postfix(values, refresh=False)
             bar.update(step.step - bar.n)
 
     return report

@@ -3,6 +3,7 @@ rewards; and what those share whose architectures a controller writes."""
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import index
 
@@ -11,7 +12,7 @@ import torch
 from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
-from nascore.errors import UserError, reason, require, shorten
+from nascore.errors import UserError, reason, require, say, shorten
 from nascore.genotypes import Genotype, to_json
 from nascore.loop import StepFailed
 from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
@@ -24,7 +25,8 @@ Decisions = tuple[int, ...]
 
 
 FULL_SIZE = (
-    "as `nascore describe` counts it in the space's skeleton: nasbench201-cifar, darts-cifar"
+    "of the network at full size, as `nascore describe --skeleton` counts it in the space's own"
+    " (nasbench201 for the table); 0: any"
 )
 
 
@@ -54,20 +56,8 @@ class TrialBudget(Budget):
     validation: float = knob(
         0.2, "validation", "share of the training images that rewards use", low=0.02, high=0.9
     )
-    max_parameters: int = knob(
-        0,
-        "most parameters",
-        f"of the network at full size, {FULL_SIZE}; 0: any",
-        low=0,
-        high=10**12,
-    )
-    max_multiply_adds: int = knob(
-        0,
-        "most multiply-adds",
-        f"of the network at full size, {FULL_SIZE}; 0: any",
-        low=0,
-        high=10**15,
-    )
+    max_parameters: int = knob(0, "most parameters", FULL_SIZE, low=0, high=10**12)
+    max_multiply_adds: int = knob(0, "most multiply-adds", FULL_SIZE, low=0, high=10**15)
     objective: str = knob(
         "accuracy",
         "objective",
@@ -76,12 +66,17 @@ class TrialBudget(Budget):
     )
 
 
+class TooCostly(Exception):
+    """A thousand architectures in a row cost more than they may."""
+
+
 class MultiTrial:
     """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says
     which architectures come next, and `learn` gets them with their rewards once all of them are in.
 
-    A step is one architecture, and a row of the history. The estimator is asked for all that were
-    proposed together in one call, or for as many as it takes `at_once`; its answers wait their turn.
+    A step is one architecture, and a row of the history; under a bound also a look at what one costs,
+    which is no row. The estimator is asked for all that were proposed together in one call, or for as
+    many as it takes `at_once`; its answers wait their turn.
     """
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
@@ -91,6 +86,7 @@ class MultiTrial:
         self.in_a_row = 0  # of them, those since the last one that did not
         self.rejected: list[Decisions] = []  # of them, those since the last `learn`
         self.decisions: list[Decisions] = []  # of everything proposed; the last may await rewards
+        self.allowed = 0  # of them, those whose costs were looked at
         self.rewards: list[float] = []  # or what the objective makes of them
         self.failed: list[bool] = []  # of those with a reward: whether it stands for an error
         self.answers: list[Estimate] = []  # of the next ones
@@ -115,41 +111,47 @@ class MultiTrial:
 
     @property
     def done(self) -> bool:
-        return len(self.rewards) >= self.budget.trials
+        given_up = self.in_a_row >= IN_A_ROW and 0 < len(self.rewards) == len(self.decisions)
+        return given_up or len(self.rewards) >= self.budget.trials
 
     @with_its_threads
     def step(self) -> Progress:
         if len(self.rewards) == len(self.decisions):
             self.batch_start = len(self.decisions)
             count = min(self.budget.children, self.budget.trials - self.batch_start)
-            self.decisions += self._feasible(count)
-        if len(self.rewards) == len(self.decisions):  # nothing was left to propose
+            self.decisions += self._proposed(count)
+        if self.constraint and self.allowed < len(self.decisions):
+            self._look()
             return Progress(len(self.rewards), self.total)
         if not self.answers:
             self.answers = self.evaluate(self.decisions[len(self.rewards) :])
         progress = self._record(self.answers.pop(0))
-        if len(self.rewards) == len(self.decisions):
-            self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
-            self.rejected = []
+        self._learn()
         return progress
 
-    def _feasible(self, count: int) -> list[Decisions]:
-        """What the method proposes and its budget allows."""
-        while not self.done:
-            found = self._proposed(count)
-            good = [one for one in found if self.admits(one)]
-            if good:
-                return good
-            self.learn([], [])
-            self.rejected = []
-        if not self.rewards:
+    def _look(self) -> None:
+        """Whether the next one of what was proposed is allowed: if not, it was no trial. One a step, so
+        that a stop does not wait for a thousand."""
+        with suppress(TooCostly):
+            if self.admits(self.decisions[self.allowed]):
+                self.allowed += 1
+            else:
+                del self.decisions[self.allowed]
+        self._learn()
+        if self.done and not self.rewards:
             found = f"all {self.infeasible:,} architectures cost more than {self.constraint}"
             raise StepFailed(f"{found}: allow more")
-        return []
+
+    def _learn(self) -> None:
+        """From what was proposed together, once all of it has its reward or was not allowed."""
+        if len(self.rewards) == len(self.decisions):
+            with suppress(TooCostly):  # of a method that asks for costs before it proposes
+                self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
+            self.rejected = []
 
     def admits(self, decisions: Decisions) -> bool:
-        """Whether the network of `decisions` may cost what it does. Raises `StepFailed`, one line, where a
-        thousand in a row may not."""
+        """Whether the network of `decisions` may cost what it does. Raises `TooCostly` where a thousand in
+        a row may not, and the search ends with what it has found; where that is nothing, `StepFailed`."""
         if not self.constraint:
             return True
         if self.constraint.allows(self.constraint.costs(decode(self.space, decisions))):
@@ -159,8 +161,12 @@ class MultiTrial:
         self.infeasible += 1
         self.in_a_row += 1
         if self.in_a_row >= IN_A_ROW:
+            del self.decisions[self.allowed :]
             found = f"{IN_A_ROW:,} architectures in a row cost more than {self.constraint}"
-            raise StepFailed(f"{found}: allow more")
+            if not self.allowed:
+                raise StepFailed(f"{found}: allow more")
+            say(f"{found}: the search ends with what it has found")
+            raise TooCostly
         return False
 
     def _proposed(self, count: int) -> list[Decisions]:
@@ -215,6 +221,8 @@ class MultiTrial:
     def state_dict(self) -> dict:
         return {
             "infeasible": self.infeasible,
+            "in_a_row": self.in_a_row,
+            "allowed": self.allowed,
             "rejected": list(self.rejected),
             "decisions": list(self.decisions),
             "history": list(self.history),
@@ -226,6 +234,8 @@ class MultiTrial:
     def load_state_dict(self, state: dict) -> None:
         self.decisions, self.history = list(state["decisions"]), list(state["history"])
         self.infeasible, self.rejected = state.get("infeasible", 0), list(state.get("rejected", ()))
+        self.in_a_row = state.get("in_a_row", 0)
+        self.allowed = state.get("allowed", len(self.decisions))
         self.rewards = [row.get("objective", row["reward"]) for row in self.history]
         self.failed = ["error" in row for row in self.history]
         self.answers = [Estimate(**answer) for answer in state["answers"]]
