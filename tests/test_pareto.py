@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 import nascore
+from nascore.show.chart import Chart
 from nascore.show.pareto import front, hypervolume, pareto, points
 
 RUN = json.loads((Path(__file__).parents[1] / "notebooks" / "runs" / "constrained.json").read_text())
@@ -44,6 +45,16 @@ def test_a_chart_of_two_searches_and_the_whole_space():
     assert f"{cheapest[1]:.3f} at {cheapest[0]:.3g} to {best[1]:.3f} at {best[0]:.3g}" in chart.words
     assert chart.words.startswith("Accuracy against multiply-adds: evolution from ") and "<title" in chart.svg
     pareto(histories, "parameters")
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
+def test_a_chart_is_drawn_once_to_be_saved(kind, tmp_path, monkeypatch):
+    chart = pareto({"a": [{"multiply_adds": 2, "reward": 0.5}, {"multiply_adds": 3, "reward": 0.75}]})
+    drawn, draw = [], Chart.savefig
+    monkeypatch.setattr(Chart, "savefig", lambda self, *args, **how: drawn.append(how) or draw(self, *args, **how))
+    content = chart.save(tmp_path / f"front.{kind}").read_bytes()
+    assert len(drawn) == 1 and len(content) > 1000
+    assert kind != "svg" or content.decode() == chart.svg
 
 
 def test_the_shipped_run_is_what_a_search_gives_today():

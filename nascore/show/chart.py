@@ -75,11 +75,9 @@ class Chart(Figure):
 
     @property
     def svg(self) -> str:
-        file = io.StringIO()
-        with matplotlib.rc_context(STYLE):
-            self.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        text = self._rendered("svg").decode()
         short = re.sub(
-            r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), file.getvalue()
+            r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), text
         )
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
@@ -87,12 +85,16 @@ class Chart(Figure):
     def save(self, path: str | os.PathLike) -> Path:
         """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
         path = check_suffix(path)
-        kind, content = path.suffix.lower()[1:], io.BytesIO()
-        with matplotlib.rc_context(STYLE):
-            self.savefig(content, format=kind, dpi=160, metadata=_UNDATED[kind])
-        data = self.svg.encode() if kind == "svg" else content.getvalue()
+        kind = path.suffix.lower()[1:]
+        data = self.svg.encode() if kind == "svg" else self._rendered(kind)
         write_whole(path, lambda file: file.write(data))
         return path
+
+    def _rendered(self, kind: str) -> bytes:
+        content = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(content, format=kind, dpi=160, metadata=_UNDATED[kind])
+        return content.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.words}
@@ -103,7 +105,7 @@ class Chart(Figure):
     __str__ = __repr__  # Figure's own says its size
 
 
-_UNDATED = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
+_UNDATED = {"svg": {"Date": None, "Creator": None}, "png": {}, "pdf": {"CreationDate": None}}
 
 
 def check_suffix(path: str | os.PathLike) -> Path:
