@@ -93,7 +93,7 @@ class Chart(Figure):
     def _rendered(self, kind: str) -> bytes:
         content = io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            self.savefig(content, format=kind, dpi=160, metadata=_UNDATED[kind])
+            self.savefig(content, format=kind, **_SAVED[kind])
         return content.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
@@ -105,13 +105,17 @@ class Chart(Figure):
     __str__ = __repr__  # Figure's own says its size
 
 
-_UNDATED = {"svg": {"Date": None, "Creator": None}, "png": {}, "pdf": {"CreationDate": None}}
+_SAVED = {  # without a date
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    "png": {"dpi": 160},
+    "pdf": {"dpi": 160, "metadata": {"CreationDate": None}},
+}
 
 
 def check_suffix(path: str | os.PathLike) -> Path:
     """Raises `UserError` where a figure cannot be written by that name."""
     path = named(path, "file")
-    known = [f".{kind}" for kind in _UNDATED]
+    known = [f".{kind}" for kind in _SAVED]
     one_of(f"a figure's suffix in {path}", path.suffix.lower(), known)
     return path
 
