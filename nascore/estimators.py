@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +32,7 @@ from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
 from nascore.workers import default_number, unordered
 
-__all__ = ["Agreement", "Estimate", "SharedWeights", "Table", "TrainChildren", "agreement"]
-__all__ += ["evaluate", "train_children"]
+__all__ = ["Estimate", "SharedWeights", "Table", "TrainChildren", "evaluate"]
 
 # --- the table ------------------------------------------------------------------------------------
 
@@ -131,31 +130,6 @@ class SharedWeights:
             return sum(correct).item() / len(self.images.test)
 
         return [accuracy(genotype) for genotype in genotypes]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Kendall's tau-b of two rankings, and the middle 95% of it over resamples of the
-    architectures."""
-
-    tau: float
-    low: float
-    high: float
-
-
-def agreement(
-    shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0
-) -> Agreement:
-    """Does sharing rank? Accuracies of the same architectures with shared weights and trained
-    alone."""
-    from scipy.stats import kendalltau  # it takes a second to import
-
-    pairs = np.array([shared, alone])
-    random = np.random.default_rng(seed)
-    draws = random.integers(pairs.shape[1], size=(resamples, pairs.shape[1]))
-    # Ties, of which resampling makes many: tau-b.
-    taus = [kendalltau(*pairs[:, draw]).statistic for draw in draws]
-    return Agreement(kendalltau(*pairs).statistic, *np.nanpercentile(taus, (2.5, 97.5)))
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -266,19 +240,6 @@ class TrainChildren:
             )
             for k, answer in unordered(call, left, self.workers):
                 yield left[k], answer if isinstance(answer, Estimate) else _failed(answer)
-
-
-def train_children(
-    genotypes: Sequence[Genotype],
-    images: Images,
-    recipe: Recipe,
-    *,
-    channels: int,
-    cells: int,
-    **options,
-) -> list[Estimate]:
-    """Train many genotypes at the same time: `TrainChildren`, asked once; `options` are its."""
-    return TrainChildren(images, recipe, channels, cells, **options)(genotypes)
 
 
 # --- one child ------------------------------------------------------------------------------------

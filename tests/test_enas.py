@@ -9,7 +9,7 @@ import torch
 import nascore
 from nascore import data, search, spaces
 from nascore.errors import UserError
-from nascore.estimators import SharedWeights, agreement
+from nascore.estimators import SharedWeights
 from nascore.methods.enas import ENAS, MacroBudget, MicroBudget, skip_prior, squash
 
 SMALL = dict(epochs=1, batch_size=256, channels=2, cells=3, validation=0.3, controller_steps=2, samples=3, derived=2)
@@ -392,14 +392,3 @@ def test_the_best_is_scored_on_all_validation_images(digits):
 
 
 # --- does sharing rank? ---------------------------------------------------------------------------------------------
-
-
-def test_agreement_is_kendall_s_tau_b_with_its_interval():
-    alone = [0.1, 0.2, 0.2, 0.3]
-    assert agreement([1, 2, 3, 4], alone, 50).tau == pytest.approx(5 / math.sqrt(6 * 5))  # one tie: tau-b
-    assert agreement([4, 3, 2, 1], [1, 2, 3, 4], 50).tau == -1
-    random = torch.randn(2, 100, generator=torch.Generator().manual_seed(0)).tolist()
-    found = agreement(*random, resamples=500)
-    spread = math.sqrt(2 * (2 * 100 + 5) / (9 * 100 * 99))  # of tau where nothing agrees: 0.068
-    assert found.low < found.tau < found.high and abs(found.tau) < 4 * spread
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(spread, rel=0.35)

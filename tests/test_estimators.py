@@ -19,7 +19,7 @@ from torch import nn
 from nascore import estimators, spaces
 from nascore.data import Images
 from nascore.errors import UserError
-from nascore.estimators import _DENOMINATORS, _TABLE_FILE, Estimate, Table, TrainChildren, evaluate, train_children
+from nascore.estimators import _DENOMINATORS, _TABLE_FILE, Estimate, Table, TrainChildren, evaluate
 from nascore.genotypes import Cell, CellGenotype, GenotypeError, Node, canonical
 from nascore.nets import operations
 from nascore.nets.convolutional import Network
@@ -43,6 +43,10 @@ STATISTICS = {
     "cifar100_test_200ep": (73.5133, [9930], 61.4055, 12.1716, 42.53, 59.24, 65.287, 67.88, 70.105, 71.133, 72.720),
     "imagenet16_test_200ep": (47.3111, [857], 33.5864, 9.5119, 15.15, 29.48, 36.389, 40.18, 44.067, 45.388, 46.523),
 }  # fmt: skip
+
+
+def train_children(genotypes, images, recipe, **how) -> list[Estimate]:
+    return TrainChildren(images, recipe, **how)(genotypes)
 
 
 def digits_of(code: int) -> list[int]:
@@ -383,7 +387,7 @@ import os
 import joblib
 from torch import nn
 from nascore import data, training
-from nascore.estimators import train_children
+from nascore.estimators import TrainChildren
 from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.nets import operations
 
@@ -399,7 +403,7 @@ joblib.Parallel = Patient
 operations.register("mine", mine)
 cells = [CellGenotype(Cell((Node((0,), (op,)),), (1,), n_inputs=1), None) for op in ("mine", "none")]
 recipe = training.recipe_named("child", epochs=1, batch_size=500)
-children = train_children(cells, data.load("digits"), recipe, channels=4, cells=3, skeleton="nasbench201", workers=2)
+children = TrainChildren(data.load("digits"), recipe, 4, 3, skeleton="nasbench201", workers=2)(cells)
 print(os.getpid(), *(child.error for child in children))
 """
 

@@ -11,7 +11,7 @@ from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import canonical
 from nascore.methods import pnas
-from nascore.methods.pnas import PNAS, PNASBudget, distinct, next_blocks, rank_correlations, top_k
+from nascore.methods.pnas import PNAS, PNASBudget, distinct, next_blocks, top_k
 
 TWO, BENCH = spaces.get("pnas", blocks=2), spaces.get("nasbench201")
 QUICK = PNASBudget.preset("reduced", steps=5, predictor="mlp")
@@ -231,13 +231,3 @@ def test_running_out_of_memory_names_the_beam(monkeypatch):
     monkeypatch.setattr(pnas, "top_k", full)
     with pytest.raises(UserError, match="^out of memory: lower --beam$"):
         finished(PNAS(BENCH, Table(), PNASBudget.preset("reduced", steps=1), seed=0))
-
-
-def test_rank_correlations_are_of_the_seen_and_of_the_unseen_larger(monkeypatch):
-    rates, own = [], pnas.fit
-    monkeypatch.setattr(pnas, "fit", lambda *data, **how: rates.append(how["learning_rate"]) or own(*data, **how))
-    pairs = rank_correlations(BENCH, Table(), "lstm", count=100, steps=50)
-    assert len(pairs) == 2 and all(-1 <= rho <= 1 for pair in pairs for rho in pair)
-    assert pairs[1][0] > 0.6 and pairs[1][0] > pairs[0][1]
-    assert pairs == rank_correlations(BENCH, Table(), "lstm", count=100, steps=50)
-    assert rates == [0.01, 0.002] * 2

@@ -9,7 +9,7 @@ from torch import nn
 
 from nascore import spaces
 from nascore.data import load
-from nascore.estimators import train_children
+from nascore.estimators import TrainChildren
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
 from nascore.nets.convolutional import Network
 from nascore.nets.measure import parameters
@@ -115,5 +115,5 @@ def test_children_of_pnas_and_enas_train_on_small_and_odd_maps(space):
             network(images(*shape)).logsumexp(1).sum().backward()
             assert all(p.grad is not None for p in (next(network.parameters()), *network.head.parameters()))
     recipe = Recipe(4, 3, 1, 64)
-    found = train_children(children[:1], load("digits"), recipe, channels=4, cells=3, skeleton=space.skeleton)
+    found = TrainChildren(load("digits"), recipe, 4, 3, skeleton=space.skeleton)(children[:1])
     assert found[0].error is None and 0 < found[0].reward <= 1

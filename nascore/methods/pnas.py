@@ -2,14 +2,14 @@
 Yuille, Huang, Murphy; ECCV 2018; arXiv 1712.00559v3.
 
 In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, the networks of
-3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1), and
-how well the surrogates rank (5.1). It grows the architectures of any space with `levels`, lengths
+3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1). It
+grows the architectures of any space with `levels`, lengths
 at which a list of decisions is one; below, a block is what is decided between two levels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 from math import prod
 from random import Random
 from typing import ClassVar
@@ -17,7 +17,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from nascore import spaces
-from nascore.answers import evaluate
 from nascore.genotypes import canonical
 from nascore.loop import memory_errors
 from nascore.predictors import (
@@ -270,51 +269,3 @@ class PNAS(MultiTrial):
         self.queue = list(state["queue"])
         self.predicted = dict(zip(self.decisions, state["predicted"]))
         self.fit_correlation, self.total = state["fit_correlation"], self.reachable()
-
-
-# --- Section 5.1: how well do the predictors rank? ------------------------------------------------
-
-
-def rank_correlations(
-    space,
-    estimate: Callable,
-    name: str,
-    *,
-    count: int = 256,
-    levels: int = 5,
-    seed: int = 0,
-    drawn: int = 0,
-    **how,
-) -> list[tuple[float, float]]:
-    """The paper's table, a pair for every level b but the last: Spearman's rank correlation of
-    the predictor `name`, fitted on `count` random distinct architectures of b blocks, or all, on
-    those and on such of b + 1 blocks. `seed` is the predictor's, `drawn` of the architectures.
-    `how` goes to `fit`; the learning rate is the paper's, or given."""
-    random, samples = Random(drawn), []
-    for level, length in enumerate(space.levels[:levels], 1):
-        blocks = next_blocks(space)
-        lists = random.sample(blocks, len(blocks))
-        if level > 1:
-            lists = dict.fromkeys(tuple(space.sample(random))[:length] for _ in range(20 * count))
-        lists = list(islice(distinct(space, lists), count))
-        samples.append(
-            (
-                lists,
-                [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])],
-            )
-        )
-    pairs = []
-    for level, (here, above) in enumerate(zip(samples, samples[1:]), 1):
-        predictor = fit(
-            make(name, space, seed),
-            *here,
-            seed=seed,
-            **{"learning_rate": PNASBudget().rate(level), **how},
-        )
-        pairs.append(
-            tuple(
-                rank_correlation(predictor.predict(lists).tolist(), true)
-                for lists, true in (here, above)
-            )
-        )
-    return pairs

@@ -21,7 +21,7 @@ from torch import nn
 
 from nascore import data, spaces
 from nascore.data import Batches, Images
-from nascore.estimators import train_children
+from nascore.estimators import TrainChildren
 from nascore.nets import depthwise
 from nascore.nets.convolutional import Network
 from nascore.seeding import seeded
@@ -71,7 +71,7 @@ def seconds(way: str, threads: int, genotypes, images: Images, recipe: Recipe, s
     began, spent = time.perf_counter(), time.process_time()
     if way == "workers":
         sizes = {"channels": recipe.channels, "cells": recipe.cells, "skeleton": skeleton}
-        answers = train_children(genotypes, images, recipe, **sizes, workers=threads)
+        answers = TrainChildren(images, recipe, **sizes, workers=threads)(genotypes)
         assert all(answer.error is None for answer in answers)
     else:
         torch.set_num_threads(threads)

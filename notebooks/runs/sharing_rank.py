@@ -8,6 +8,7 @@ ENAS, its untrained controller, random search with shared weights.
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from random import Random
@@ -16,9 +17,12 @@ import numpy as np
 import torch
 
 from nascore import data, search, spaces
-from nascore.estimators import SharedWeights, Table, agreement, train_children
+from nascore.estimators import SharedWeights, Table, TrainChildren
 from nascore.nets.measure import describe
 from nascore.training import Recipe
+
+sys.path.append(str(Path(__file__).parents[1]))
+from course.ranking import agreement  # noqa: E402
 
 RUNS = Path("notebooks/runs")
 SIZES = dict(epochs=100, batch_size=64, channels=8, cells=5, learning_rate=0.05, period=100, derived=100)
@@ -94,7 +98,7 @@ def trained_alone(images, count: int = 30, ranked: tuple[int, ...] = (10, 30, 60
     genotypes = [space.decode(cell) for cell in cells]
     recipe = Recipe(channels=8, cells=3, epochs=3, batch_size=64, learning_rate=0.05)
     sizes = dict(channels=8, cells=3, skeleton="enas", workers=1)
-    alone = train_children(genotypes, images, recipe, **sizes)
+    alone = TrainChildren(images, recipe, **sizes)(genotypes)
     rewards, sizes = [a.reward for a in alone], [a.details["parameters"] for a in alone]
     result = {"epochs": recipe.epochs, "parameters": triple(agreement(sizes, rewards)), "learning": []}
     print(result, flush=True)
