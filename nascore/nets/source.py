@@ -139,7 +139,8 @@ def _cell(name: str, cell: Cell, raw: bool) -> str:
     widths = [f"w{j}" if raw else "c" for j in inputs]
     reads = "the two cells before" if cell.n_inputs == 2 else "the cell before"
     lines = [f"class {name}(nn.Module):"]
-    lines += [f'    """States {_list(inputs)}: {reads}; {_list(cell.concat)} are put out."""', ""]
+    about = f'"""States {_list(inputs)}: {reads}; {_list(cell.concat)} are put out."""'
+    lines += [_lines(about, 4), ""]
     lines += [f"    def __init__(self, fits, c, stride=1{', widths=None' * raw}):"]
     lines += ["        super().__init__()"]
     if raw:
