@@ -6,8 +6,10 @@
                   operations = [...], used_hiddenstates = [...], hiddenstate_indices = [...]
     enas-micro: 0 2 0 0 ...   enas-macro: 0 3 0 ...   enas-rnn: 0 0 0 1 1 2 ...
 
-The last are the token lists of its authors' scripts. Whatever is unknown ends in one line that says
-where it stands.
+The last are the token lists of its authors' scripts. In Python's notation a text holds one
+genotype; beside it may stand what cannot change it: imports, texts and lists of them, second names,
+and quark0's namedtuple. Whatever else is there, or is unknown, ends in one line that says where it
+stands.
 """
 
 import ast
@@ -16,12 +18,12 @@ import os
 import re
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import isqrt
 
 from nascore import genotypes, published, spaces
-from nascore.errors import UserError, one_of, require, shorten, whole
+from nascore.errors import UserError, one_of, refuse, require, shorten, whole
 from nascore.files import check_format
 from nascore.genotypes import (
     MAX_INPUTS,
@@ -30,17 +32,31 @@ from nascore.genotypes import (
     CellGenotype,
     Genotype,
     GenotypeError,
-    Node,
     RecurrentGenotype,
 )
 
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
+FORMATS = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
+FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 IGNORED = ("connectN", "connects", "primitives", "source")  # what followers of quark0 add
+NAMEDTUPLE = (
+    r"(collections\.)?namedtuple\('\w+', \W*normal\W+normal_concat\W+reduce\W+reduce_concat\b"
+)
+BESIDE = (
+    "one Genotype(...) or list of tuples, each name once; "
+    "beside it imports, texts, second names, quark0's namedtuple"
+)
+SLIM_LISTS = ("operations", "hiddenstate_indices", "used_hiddenstates")
 # NASNet's and PNASNet's authors' words for our operations.
 SLIM = {f"separable_{k}x{k}_2": f"sep_conv_{k}x{k}" for k in (3, 5, 7)} | {"none": "skip_connect"}
 SLIM |= {"1x7_7x1": "conv_7x1_1x7", "1x3_3x1": "conv_3x1_1x3"}
+QUARK0 = {*spaces.DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
 ENAS_ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid")
-RECURRENT, MACRO, MICRO = "enas-rnn", "enas-macro", "enas-micro"
+MICRO = "enas-micro"
+MACRO = "enas-macro"
+RECURRENT = "enas-rnn"
+KINDS = (MICRO, MACRO, RECURRENT)
+PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 
 
 # --- wherever a genotype is asked for --------------------------------------------------------------
@@ -49,10 +65,10 @@ RECURRENT, MACRO, MICRO = "enas-rnn", "enas-macro", "enas-micro"
 def read(name: str | os.PathLike | Genotype) -> Genotype:
     """The genotype of a published name, a file, the folder of a search or of a model, or a text in one
     of the formats above. Raises `UserError`, one line, for anything else."""
-    if isinstance(name, tuple(genotypes.KINDS.values())):
+    if isinstance(name, Genotype):
         return name
     require(isinstance(name, str | os.PathLike), "genotype", name, "a name, a file or a genotype")
-    name = os.fspath(name)
+    name = os.fsdecode(name)
     if name in published.GENOTYPES:
         return published.GENOTYPES[name]
     if looks_written(name) and not os.path.exists(name):
@@ -66,8 +82,15 @@ def read(name: str | os.PathLike | Genotype) -> Genotype:
         others = "a text in another's format, a model's folder, or the folder of a search"
         allowed = f"a JSON file, or one of {known}, {others}"
         raise UserError(f"no genotype {shorten(name)}; allowed: {allowed}") from None
-    except (ValueError, GenotypeError) as error:  # no UTF-8, a name that cannot be
-        raise UserError(f"{file}: {error}") from None
+    except (OSError, ValueError) as error:  # a folder, no UTF-8, what is no genotype
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"{file[:200]}: {said}") from None
+
+
+def at_home(name: str | os.PathLike | Genotype) -> Genotype | str:
+    """What `read` gives, but a published name as it is: its authors had a skeleton for it."""
+    is_name = isinstance(name, str) and name in published.GENOTYPES
+    return name if is_name else read(name)
 
 
 def _file_in(name: str) -> str:
@@ -86,16 +109,15 @@ def looks_written(text: str) -> bool:
 
 
 def parse(text: str) -> Genotype:
-    """The genotype that `text` is, in JSON or one of the formats above. Raises `GenotypeError`."""
+    """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
     if len(text) > genotypes.MAX_TEXT:
         return genotypes.from_json(text)  # which says how long one may be
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
-    numbers = re.fullmatch(r"[\d\s,\[\]]*", text) and not re.match(r"\d", text)
-    if text.startswith("{") or numbers:
+    if text.startswith("{"):
         return genotypes.from_json(_inner(text))
     if text.startswith("|"):
         return nasbench201(text)
-    if tokens := re.fullmatch(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]*)", text):
+    if tokens := re.fullmatch(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)", text):
         return enas(*tokens.groups())
     return _python(text)
 
@@ -103,45 +125,47 @@ def parse(text: str) -> Genotype:
 def _inner(text: str) -> str:
     """The genotype of what has one, as a model and a row of a history do."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=genotypes.distinct)
     except (ValueError, RecursionError):  # said by whoever reads the genotype
         return text
-    inner = data.get("genotype") if isinstance(data, dict) else None
-    if isinstance(inner, dict):
-        try:
-            check_format(data, "the file")
-        except UserError as error:
-            raise GenotypeError(str(error)) from None
-    return json.dumps(inner) if isinstance(inner, dict) and "kind" not in data else text
+    inner = data.get("genotype")
+    if "kind" in data or not isinstance(inner, dict):
+        return text
+    check_format(data, "the file")
+    return json.dumps(inner)
 
 
 # --- ENAS's token lists ----------------------------------------------------------------------------
 
 
 def enas(kind: str | None, text: str) -> Genotype:
-    """The architecture of a fixed arc. `kind` may be left out where the number of tokens tells it."""
-    kinds = {MICRO: _micro, MACRO: _macro, RECURRENT: _recurrent}
-    tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"\d+", text)]
-    allowed = f"a list of numbers after {', '.join(f'{name}:' for name in kinds)}"
+    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out where
+    the number of tokens tells it."""
+    tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"0*(\d+)", text)]
+    found = f"{len(tokens)} numbers"
+    closed = text.count("[") == text.count("]")  # else a part of it is missing
+    require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
     if kind is None:
-        fits = [name for name in kinds if _count(name, len(tokens)) is not None]
-        require(
-            fits, "genotype", text, f"{allowed}; no kind has {len(tokens)} numbers", GenotypeError
-        )
-        several = f"{len(tokens)} numbers, which {' and '.join(fits)} may have"
-        require(len(fits) == 1, "genotype", several, allowed, GenotypeError)
+        fits = [name for name in KINDS if _count(name, len(tokens)) is not None]
+        which = f"{found}, which {' and '.join(fits) or 'no kind'} may have"
+        require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
         kind = fits[0]
-    one_of("kind of a list of numbers", kind, kinds, GenotypeError)
+    one_of("kind of a list of numbers", kind, KINDS, GenotypeError)
     count = _count(kind, len(tokens))
     lengths = {
         MICRO: "8 for each node, the normal cell's first",
         MACRO: "an operation for each layer, and a bit for each layer before it",
         RECURRENT: "an activation, then two for each further node",
     }
-    found = f"{len(tokens)} numbers"
     require(count is not None, kind, found, lengths[kind], GenotypeError)
     require(count <= MAX_NODES, kind, found, f"at most {MAX_NODES} nodes or layers", GenotypeError)
-    return kinds[kind](count, tokens)
+    if kind == RECURRENT:
+        return _recurrent(count, tokens)
+    sizes = {"nodes": count} if kind == MICRO else {"layers": count}
+    try:
+        return spaces.get(kind, **sizes).decode(tokens)
+    except UserError as error:
+        raise GenotypeError(str(error)) from None
 
 
 def _count(kind: str, length: int) -> int | None:
@@ -154,21 +178,6 @@ def _count(kind: str, length: int) -> int | None:
         return (length + 1) // 2 if length % 2 else None
     layers = (isqrt(8 * length + 1) - 1) // 2
     return layers if layers * (layers + 1) // 2 == length else None
-
-
-def _micro(nodes: int, tokens: Sequence[int]) -> Genotype:
-    return _decoded(spaces.get(MICRO, nodes=nodes), tokens)
-
-
-def _macro(layers: int, tokens: Sequence[int]) -> Genotype:
-    return _decoded(spaces.get(MACRO, layers=layers), tokens)
-
-
-def _decoded(space: spaces.Space, tokens: Sequence[int]) -> Genotype:
-    try:
-        return space.decode(tokens)
-    except UserError as error:
-        raise GenotypeError(str(error)) from None
 
 
 def _recurrent(count: int, tokens: Sequence[int]) -> Genotype:
@@ -192,15 +201,17 @@ def nasbench201(text: str) -> CellGenotype:
     state that it reads between two `|`."""
     nodes = []
     for i, part in enumerate("".join(text.split()).split("+")):
-        edges = part.strip("|").split("|")
-        inputs, ops = [], []
-        for k, edge in enumerate(edges):
+        closed = re.fullmatch(r"\|.*\|", part)
+        require(closed, f"node {i + 1}", part, "|operation~state|...|", GenotypeError)
+        inputs = []
+        ops = []
+        for k, edge in enumerate(part[1:-1].split("|")):
             op, _, source = edge.rpartition("~")
             field = f"node {i + 1}, edge {k}"
             require(re.fullmatch(r"\d{1,3}", source), field, edge, "operation~state", GenotypeError)
             inputs.append(int(source))
             ops.append(operation(op, field))
-        nodes.append(_node(inputs, ops, f"node {i + 1}"))
+        nodes.append({"inputs": inputs, "ops": ops})
     return CellGenotype(_cell(nodes, (len(nodes),), n_inputs=1))
 
 
@@ -209,13 +220,16 @@ def to_nasbench201(genotype: Genotype) -> str:
     refuse_unless = partial(require, error=GenotypeError)
     kind = genotypes.kind(genotype)
     refuse_unless(isinstance(genotype, CellGenotype), "kind", kind, "a cell")
-    cell, only = genotype.normal, "one cell: NAS-Bench-201's format has no other"
+    cell = genotype.normal
+    only = "one cell: NAS-Bench-201's format has no other"
     refuse_unless(genotype.reduce is None, "reduce", "a cell", only)
     refuse_unless(cell.n_inputs == 1, "n_inputs", cell.n_inputs, "1")
     last = (len(cell.nodes),)
     refuse_unless(cell.concat == last, "concat", list(cell.concat), f"{list(last)}, the last node")
     for i, node in enumerate(cell.nodes):
         refuse_unless(node.combine == "add", f"nodes[{i}].combine", node.combine, "add")
+        for op in node.ops:
+            one_of(f"nodes[{i}].ops", op, spaces.NASBENCH201_PRIMITIVES, GenotypeError)
     edges = (zip(node.ops, node.inputs) for node in cell.nodes)
     nodes = ("|".join(f"{op}~{j}" for op, j in of_node) for of_node in edges)
     return "+".join(f"|{node}|" for node in nodes)
@@ -225,50 +239,88 @@ def to_nasbench201(genotype: Genotype) -> str:
 
 
 def _python(text: str) -> Genotype:
+    found = {}
+    for part in _statements(text):
+        name, value = _named(part)
+        if name not in SLIM_LISTS and _says_nothing(value):
+            continue
+        good = (name in SLIM_LISTS or _may_be_genotype(value)) and name not in found
+        require(good, _place(part), _source(part), BESIDE, GenotypeError)
+        found[name] = value
+    slim = {name: found.pop(name) for name in SLIM_LISTS if name in found}
+    if slim:
+        found["operations"] = slim
+    require(found, "genotype", text[:40], FORMATS, GenotypeError)
+    allowed = f"one of {', '.join(found)}"[:300]
+    require(len(found) == 1, "genotype", f"{len(found)} genotypes", allowed, GenotypeError)
+    (value,) = found.values()
+    match value:
+        case dict():
+            return _slim(value)
+        case ast.Call():
+            return _genotype_call(value)
+    return _tuples(value)
+
+
+def _statements(text: str) -> list[ast.stmt]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body = ast.parse(text).body
+            return ast.parse(text).body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         place = f"line {error.lineno}, " if isinstance(error, SyntaxError) and error.lineno else ""
         reason = getattr(error, "msg", None) or "nested too deep"
         begins = shorten(text[:40])
-        allowed = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
-        raise GenotypeError(f"{place}{reason}: found {begins}, allowed: {allowed}") from None
-    lists = {part.targets[0].id: part.value for part in body if _is_assigned(part)}
-    if {"operations", "hiddenstate_indices"} <= lists.keys():
-        return _slim(lists)
-    values = [part.value for part in body if isinstance(part, ast.Assign | ast.Expr)]
-    written = [value for value in values if isinstance(value, ast.Call | ast.List | ast.Tuple)]
-    found = f"{len(written)} genotypes" if written else text[:40]
-    require(len(written) == 1, "genotype", found, "one, Genotype(normal=...)", GenotypeError)
-    (value,) = written
-    return _genotype_call(value) if isinstance(value, ast.Call) else _tuples(value)
+        raise GenotypeError(f"{place}{reason}: found {begins}, allowed: {FORMATS}") from None
 
 
-def _is_assigned(part: ast.stmt) -> bool:
-    return isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)
+def _named(part: ast.stmt) -> tuple[str, ast.AST]:
+    """The name that a value is given, or its line, and the value; of another statement itself."""
+    match part:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+        case ast.Expr(value=value):
+            return f"line {part.lineno}", value
+    return "", part
+
+
+def _may_be_genotype(value: ast.AST) -> bool:
+    match value:
+        case ast.Call(func=ast.Name(id="Genotype") | ast.Attribute(attr="Genotype")):
+            return True
+    return isinstance(value, ast.List | ast.Tuple)
+
+
+def _says_nothing(value: ast.AST) -> bool:
+    """Whether no genotype is another one for what stands here."""
+    match value:
+        case ast.Import() | ast.ImportFrom() | ast.Name() | ast.Constant(value=str() | None):
+            return True
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return all(map(_says_nothing, items))
+        case ast.Call():
+            return re.match(NAMEDTUPLE, _source(value)) is not None
+    return False
 
 
 def _genotype_call(call: ast.Call) -> CellGenotype:
     """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs of
     (operation, state); its followers' with a list of pairs for every node too."""
-    names = ("normal", "normal_concat", "reduce", "reduce_concat")
-    function = getattr(call.func, "id", getattr(call.func, "attr", None))
-    require(function == "Genotype", _place(call), function, "Genotype(...)", GenotypeError)
-    fields = dict(zip(names, call.args))
+    fields = dict(zip(FIELDS, call.args))
+    for value in call.args[len(FIELDS) :]:
+        refuse(_place(value), _source(value), "4 values at most", GenotypeError)
     for keyword in call.keywords:
-        if keyword.arg in IGNORED:
+        if keyword.arg in IGNORED and _says_nothing(keyword.value):
             continue
-        one_of(f"{_place(keyword.value)}: field", keyword.arg, names, GenotypeError)
-        fields[keyword.arg] = keyword.value
+        name = keyword.arg
+        place = _place(keyword.value)
+        one_of(f"{place}: field", name, FIELDS, GenotypeError)
+        require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
+        fields[name] = keyword.value
     cells = []
     for name in ("normal", "reduce"):
-        for field in (name, f"{name}_concat"):
-            require(field in fields, field, "nothing", "this field is required", GenotypeError)
-        pairs = _literal(fields[name], name)
-        concat = _literal(fields[f"{name}_concat"], f"{name}_concat")
-        cells.append(_cell(_nodes(pairs, name), concat, field=name))
+        nodes = _nodes(_listed(fields, name), name)
+        cells.append(_cell(nodes, _listed(fields, f"{name}_concat"), field=name))
         _require_last_put_out(cells[-1], name)
     return CellGenotype(*cells)
 
@@ -280,9 +332,8 @@ def _require_last_put_out(cell: Cell, field: str) -> None:
     require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
 
 
-def _nodes(pairs, field: str) -> list[Node]:
+def _nodes(pairs: list, field: str) -> list[dict]:
     """The nodes of a list of pairs, two for each node, or of a list of pairs for each node."""
-    require(isinstance(pairs, list) and pairs, field, pairs, "a list of pairs", GenotypeError)
     nested = all(isinstance(item, list) and not _is_pair(item) for item in pairs)
     if not nested:
         found = f"{len(pairs)} pairs"
@@ -290,13 +341,14 @@ def _nodes(pairs, field: str) -> list[Node]:
         pairs = [pairs[k : k + 2] for k in range(0, len(pairs), 2)]
     nodes = []
     for i, of_node in enumerate(pairs):
-        inputs, ops = [], []
+        inputs = []
+        ops = []
         for k, pair in enumerate(of_node):
             place = f"{field}[{i}][{k}]" if nested else f"{field}[{2 * i + k}]"
             require(_is_pair(pair), place, pair, "('operation', state)", GenotypeError)
             ops.append(operation(pair[0], place))
             inputs.append(whole(place, pair[1], 0, i + 1, GenotypeError))
-        nodes.append(_node(inputs, ops, f"{field}, node {i}"))
+        nodes.append({"inputs": inputs, "ops": ops})
     return nodes
 
 
@@ -313,30 +365,41 @@ def _tuples(value: ast.List | ast.Tuple) -> CellGenotype:
         require(good, field, block, "(state, state, 'operation', 'operation')", GenotypeError)
         inputs = [whole(field, j, 0, i + 1, GenotypeError) for j in block[:2]]
         ops = [operation(op, field) for op in block[2:]]
-        nodes.append(_node(inputs, ops, field))
+        nodes.append({"inputs": inputs, "ops": ops})
     return CellGenotype(_cell(nodes, range(2, 2 + len(nodes))))
 
 
 def _slim(lists: dict[str, ast.expr]) -> CellGenotype:
     """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not used is
     put out."""
-    ops, inputs = (_literal(lists[name], name) for name in ("operations", "hiddenstate_indices"))
-    good = isinstance(ops, list) and isinstance(inputs, list) and len(ops) == len(inputs)
-    found = f"{len(ops)} and {len(inputs)}" if isinstance(inputs, list) else inputs
-    require(good, "operations and hiddenstate_indices", found, "as many of both", GenotypeError)
+    ops, inputs = (_listed(lists, name) for name in SLIM_LISTS[:2])
+    good = len(ops) == len(inputs) and len(ops) % 2 == 0
+    field = "operations and hiddenstate_indices"
+    found = f"{len(ops)} and {len(inputs)}"
+    require(good, field, found, "two of both for each block", GenotypeError)
     nodes = []
     for i in range(len(ops) // 2):
         place = f"hiddenstate_indices[{2 * i}:{2 * i + 2}]"
         of_node = [whole(place, j, 0, i + 1, GenotypeError) for j in inputs[2 * i : 2 * i + 2]]
         names = [SLIM.get(str(op), op) for op in ops[2 * i : 2 * i + 2]]
         names = [operation(op, f"operations[{2 * i + k}]") for k, op in enumerate(names)]
-        nodes.append(_node([1 - j if j < 2 else j for j in of_node], names, place))
-    used = {j for node in nodes for j in node.inputs}
+        nodes.append({"inputs": [1 - j if j < 2 else j for j in of_node], "ops": names})
+    used = {j for node in nodes for j in node["inputs"]}
+    states = range(2 + len(nodes))
     if "used_hiddenstates" in lists:
-        flags = _literal(lists["used_hiddenstates"], "used_hiddenstates")
-        require(isinstance(flags, list), "used_hiddenstates", flags, "a list", GenotypeError)
+        flags = _listed(lists, "used_hiddenstates")
+        good = len(flags) == len(states) and all(flag in (0, 1) for flag in flags)
+        allowed = f"{len(states)} of 0 or 1, one for each state"
+        require(good, "used_hiddenstates", flags, allowed, GenotypeError)
         used = {1 - j if j < 2 else j for j, flag in enumerate(flags) if flag}
-    return CellGenotype(_cell(nodes, [j for j in range(2 + len(nodes)) if j not in used]))
+    return CellGenotype(_cell(nodes, [j for j in states if j not in used]))
+
+
+def _listed(values: dict[str, ast.expr], field: str) -> list:
+    require(field in values, field, "nothing", "this field is required", GenotypeError)
+    value = _literal(values[field], field)
+    require(isinstance(value, list), field, value, "a list", GenotypeError)
+    return value
 
 
 def _literal(node: ast.expr, field: str):
@@ -352,16 +415,20 @@ def _literal(node: ast.expr, field: str):
             limits = [whole(field, _literal(p, field), 0, MAX_INPUTS, GenotypeError) for p in parts]
             require(limits[2:] != [0], field, "a range by steps of 0", "1 or more", GenotypeError)
             return list(range(*limits))
-    try:
-        found = ast.unparse(node)[:60]
-    except RecursionError:
-        found = "a long expression"
+    found = _source(node)[:60]
     allowed = "texts, whole numbers, lists, tuples, range(2, 6)"
     raise GenotypeError(f"{_place(node)}: {field}: found {found}, allowed: {allowed}")
 
 
-def _place(node: ast.expr) -> str:
+def _place(node: ast.expr | ast.stmt) -> str:
     return f"line {node.lineno}, column {node.col_offset + 1}"
+
+
+def _source(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)
+    except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
+        return "a long expression"
 
 
 def to_quark0(genotype: Genotype) -> str:
@@ -379,7 +446,10 @@ def to_quark0(genotype: Genotype) -> str:
             fits = len(node.ops) == 2 and node.combine == "add"
             found = f"{len(node.ops)} operations, {node.combine}"
             require(fits, f"{name}.nodes[{i}]", found, "2 operations, add", GenotypeError)
+            for op in node.ops:
+                one_of(f"{name}.nodes[{i}].ops", op, QUARK0, GenotypeError)
             pairs += zip(node.ops, node.inputs)
+        _require_last_put_out(cell, name)
         fields.append(f"{name}={pairs}, {name}_concat={list(cell.concat)}")
     return f"Genotype({', '.join(fields)})"
 
@@ -392,17 +462,10 @@ def operation(name, field: str) -> str:
     return one_of(field, name, genotypes.OPERATIONS, GenotypeError)
 
 
-def _node(inputs: Sequence[int], ops: Sequence[str], field: str) -> Node:
+def _cell(nodes: list[dict], concat: Iterable[int], n_inputs: int = 2, field: str = "cell") -> Cell:
     try:
-        return Node(tuple(inputs), tuple(ops))
+        return Cell(nodes, list(concat), n_inputs)
     except GenotypeError as error:
-        raise GenotypeError(f"{field}: {error}") from None
-
-
-def _cell(nodes: Sequence[Node], concat, n_inputs: int = 2, field: str = "cell") -> Cell:
-    try:
-        return Cell(tuple(nodes), concat if isinstance(concat, list) else tuple(concat), n_inputs)
-    except (GenotypeError, TypeError) as error:
         raise GenotypeError(f"{field}: {error}") from None
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from types import UnionType
 from typing import Annotated, get_args, get_origin
 
-from nascore.errors import UserError, one_of, require, whole
+from nascore.errors import UserError, one_of, require, shorten, whole
 from nascore.files import check_format
 
 MAX_NODES = 100
@@ -287,7 +287,7 @@ def from_json(text: str) -> Genotype:
             f"a genotype file of {len(text):,} characters; allowed: at most {MAX_TEXT:,}"
         )
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise GenotypeError(
@@ -300,6 +300,15 @@ def from_json(text: str) -> Genotype:
         raise GenotypeError(str(error)) from None
     data.pop("format", None)
     return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
+
+
+def distinct(pairs: list[tuple[str, object]]) -> dict:
+    """A JSON object of which nothing is lost: Python's own reader keeps the last of two fields."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a field stands twice in {shorten(names)}")
+    return found
 
 
 # --- canonical form -------------------------------------------------------------------------------

@@ -271,8 +271,8 @@ def test_a_dot_that_fails_is_one_line(monkeypatch, tmp_path, script):
 
 
 def test_nothing_but_a_genotype_and_nothing_endless_is_drawn():
-    with pytest.raises(UserError, match="found a str"):
-        draw("darts-v2")
+    with pytest.raises(UserError, match="found 3, allowed: a name, a file or a genotype"):
+        draw(3)
     with pytest.raises(UserError, match="at most 600"):
         draw(MacroGenotype(tuple(MacroLayer("conv_3x3", tuple(range(i))) for i in range(60))))
 

@@ -10,14 +10,23 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import nascore
 from nascore import cli, formats, genotypes, published, spaces
-from nascore.genotypes import CellGenotype, GenotypeError, MacroGenotype, RecurrentGenotype, canonical
+from nascore.errors import UserError, number
+from nascore.genotypes import Cell, CellGenotype, GenotypeError, MacroGenotype, Node, RecurrentGenotype, canonical
 from nascore.nets.measure import describe
+from nascore.training import recipe_named
 
 OTHERS = json.loads((Path(__file__).parent / "others.json").read_text())
 READ, REFUSED = OTHERS["read"], OTHERS["refused"]
 DARTS_V2 = published.GENOTYPES["darts-v2"]
+WORDS = {  # of quark0/darts cnn/operations.py; of NAS-Bench-201's space
+    "quark0": {*spaces.DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"},
+    "nasbench201": {"none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"},
+}
 
 
 def text_of(entry):
@@ -35,13 +44,19 @@ def test_what_others_print_is_read_and_comes_back(entry):
     kinds = {"enas-macro": MacroGenotype, "enas-rnn": RecurrentGenotype}
     assert isinstance(genotype, kinds.get(entry["format"], CellGenotype))
     assert genotypes.from_json(formats.write(genotype, "json")) == genotype
-    if entry["format"] in ("quark0", "nasbench201") and all(
-        len(node.ops) == 2 for node in genotype.normal.nodes if entry["format"] == "quark0"
-    ):
+    if entry["format"] not in WORDS:
+        return
+    nodes = genotype.normal.nodes + (genotype.reduce.nodes if genotype.reduce else ())
+    words = {op for node in nodes for op in node.ops} <= WORDS[entry["format"]]
+    pairs = entry["format"] == "nasbench201" or all(len(node.ops) == 2 for node in nodes)
+    if words and pairs:
         again = formats.write(genotype, entry["format"])
         assert formats.read(again) == genotype
         if entry["format"] == "nasbench201":
             assert again == "".join(entry["text"].split())
+    else:  # a follower's
+        with pytest.raises(GenotypeError, match=r"nodes\[\d\]"):
+            formats.write(genotype, entry["format"])
 
 
 COUNTED = [entry for entry in READ if "millions" in entry]
@@ -110,8 +125,114 @@ def test_without_a_prefix_only_what_its_length_makes_unique_is_read():
     for count, kinds in ((3, "enas-macro and enas-rnn"), (120, "enas-micro and enas-macro"), (15, "enas-macro and")):
         with pytest.raises(GenotypeError, match=f"{count} numbers, which {kinds}"):
             formats.read(" ".join(["0"] * count))
-    with pytest.raises(GenotypeError, match="no kind has 2 numbers"):
+    with pytest.raises(GenotypeError, match="2 numbers, which no kind may have"):
         formats.read("0 1")
+
+
+def test_the_brackets_of_numpy_change_nothing():
+    plain = {"micro": " ".join("0" * 40), "macro": "0 1 1 2 0 1", "rnn": "0 0 1 1 2"}
+    read = {name: formats.read(text) for name, text in plain.items()}
+    assert formats.read("[" + plain["micro"] + "]") == read["micro"]
+    assert formats.read(f"[[{plain['micro'][:39]}]\n [{plain['micro'][40:]}]]") == read["micro"]
+    assert formats.read("[0]\n[1 1]\n[2 0 1]\n") == read["macro"]
+    assert formats.read("[0, 0, 1, 1, 2]") == formats.read("enas-rnn: [[0 0] [1 1 2]]") == read["rnn"]
+    with pytest.raises(GenotypeError, match="3 numbers, which enas-macro and enas-rnn may have"):
+        formats.read("[0 0 0]")
+    for cut in ("[0 0 1 1 2", "0 0 1 1 2]", "enas-rnn: [[0 0 1 1 2]"):
+        with pytest.raises(GenotypeError, match=r"allowed: as many \[ as \]"):
+            formats.parse(cut)
+
+
+def test_zeros_before_a_number_do_not_hide_it():
+    assert formats.read("enas-rnn: 0 0 0000000000003") == formats.read("enas-rnn: 0 0 3")
+
+
+# --- nothing is dropped -----------------------------------------------------------------------------------------------
+
+PAIRS, OTHERS_PAIRS = "[('none', 0), ('none', 1)]", "[('skip_connect', 0), ('none', 1)]"
+FIELDS = f"{PAIRS}, [2], {PAIRS}, [2]"
+READ_CELL = formats.parse(f"Genotype({FIELDS})")
+SLIM = "operations = ['none', 'none']\nhiddenstate_indices = [0, 1]\n"
+NAMEDTUPLE = "Genotype = namedtuple('Genotype', 'normal normal_concat reduce reduce_concat')\n"
+DROPPED = {
+    "a fifth value": (f"Genotype({FIELDS}, 7)", "line 1, column 76: found '7', allowed: 4 values"),
+    "a field twice": (
+        f"Genotype({FIELDS}, normal={OTHERS_PAIRS})",
+        "found 'a second normal', allowed: each field once",
+    ),
+    "a keyword twice": (f"Genotype(normal={PAIRS}, normal={OTHERS_PAIRS})", "found 'a second normal'"),
+    "a follower's field that says something": (f"Genotype({FIELDS}, connects=[(0, 1)])", "found 'connects', allowed"),
+    "a number beside": (f"x = 3\nGenotype({FIELDS})", "line 1, column 1: found 'x = 3', allowed: one Genotype"),
+    "a function": (f"Genotype({FIELDS})\ndef f():\n    pass", "line 2, column 1: found 'def f():"),
+    "a loop": (f"cell = Genotype({FIELDS})\nwhile x:\n    pass", "line 2, column 1"),
+    "a field changed later": (f"cell = Genotype({FIELDS})\ncell.normal = []", "line 2, column 1: found 'cell.normal"),
+    "a name again": (f"cell = Genotype({FIELDS})\ncell = Genotype({FIELDS})", 'line 2, column 1: found "cell = G'),
+    "two": (f"a = Genotype({FIELDS})\nb = Genotype({FIELDS})", "found '2 genotypes', allowed: one of a, b"),
+    "two without names": (f"Genotype({FIELDS})\nGenotype({FIELDS})", "allowed: one of line 1, line 2"),
+    "another order of fields": (
+        f"Genotype = namedtuple('Genotype', 'reduce reduce_concat normal normal_concat')\nGenotype({FIELDS})",
+        'line 1, column 1: found "Genotype = namedtuple',
+    ),
+    "half a block of slim's": (
+        SLIM.replace("]", ", 'none']", 1).replace("1]", "1, 0]"),
+        "found '3 and 3', allowed: two",
+    ),
+    "an operation too many": (SLIM.replace("]", ", 'none', 'none']", 1), "found '4 and 2', allowed: two"),
+    "a list again": (f"{SLIM}operations = []", "line 3, column 1: found 'operations = []'"),
+    "a list alone": ("operations = ['none', 'none']\n", "hiddenstate_indices: found 'nothing'"),
+    "no list": ("operations = 3\nhiddenstate_indices = [0, 1]\n", "operations: found 3, allowed: a list"),
+    "a flag too few": (f"{SLIM}used_hiddenstates = [1, 1]", "used_hiddenstates: found [1, 1], allowed: 3 of 0 or 1"),
+    "flags that are none": (f"{SLIM}used_hiddenstates = [1, 7, []]", "allowed: 3 of 0 or 1"),
+    "a Genotype beside slim's": (f"{SLIM}x = Genotype({FIELDS})", "found '2 genotypes', allowed: one of x, operations"),
+    "bars only": ("|||", "node 1, edge 0: found ''"),
+    "an empty edge first": ("||none~0|", "node 1, edge 0: found ''"),
+    "an empty edge last": ("|none~0|+|none~0||", "node 2, edge 1: found ''"),
+    "an empty node": ("|none~0|++|none~0|", "node 2: found '', allowed: |operation~state|...|"),
+    "an open end": ("|none~0|+|none~0", "node 2: found '|none~0'"),
+    "a field of JSON twice": (
+        '{"kind": "macro", "layers": [{"op": "none", "op": "conv_3x3"}]}',
+        "a field stands twice in ['op', 'op']",
+    ),
+    "a field of a row twice": ('{"genotype": {"kind": "chain", "kind": "macro", "layers": []}}', "twice in ['kind', "),
+}
+
+
+@pytest.mark.parametrize("case", DROPPED)
+def test_what_would_be_dropped_is_one_line_that_says_where(case):
+    text, said = DROPPED[case]
+    with pytest.raises(GenotypeError) as caught:
+        formats.parse(text)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+BESIDE = {
+    "imports": f"import x\nfrom collections import namedtuple\nGenotype({FIELDS})",
+    "a docstring": f"'About.'\nNAME = 'mine'\ncell = Genotype({FIELDS})",
+    "a second name": f"DARTS_V2 = Genotype({FIELDS})\nDARTS = DARTS_V2",
+    "quark0's layout": f"{NAMEDTUPLE}PRIMITIVES = ['none', 'skip_connect']\nDARTS = Genotype({FIELDS})",
+    "a follower's layout": (
+        f"{NAMEDTUPLE.replace('namedtuple', 'collections.namedtuple').replace('concat)', 'concat connectN')}"
+        f"Genotype({FIELDS}, connectN=None, source='here')"
+    ),
+    "a module's": f"genotypes.Genotype({FIELDS})",
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_cannot_change_a_genotype_may_stand_beside_it(case):
+    assert formats.parse(BESIDE[case]) == READ_CELL
+
+
+def test_quark0_s_own_file_is_read_where_one_genotype_is_left(tmp_path):
+    names = ("NASNet", "AmoebaNet", "DARTS_V1", "DARTS_V2")
+    printed = {e["name"]: f"{e['name']} = {e['text']}" for e in READ if e["source"] == "quark0/darts cnn/genotypes.py"}
+    head = f"from collections import namedtuple\n\n{NAMEDTUPLE}\nPRIMITIVES = [\n    'none',\n]\n\n"
+    file = tmp_path / "genotypes.py"
+    file.write_text(head + "\n\n".join(printed[name] for name in names) + "\n\nDARTS = DARTS_V2\n")
+    with pytest.raises(UserError, match="4 genotypes', allowed: one of NASNet, AmoebaNet, DARTS_V1, DARTS_V2$"):
+        formats.read(file)
+    file.write_bytes((head + printed["DARTS_V2"] + "\n\nDARTS = DARTS_V2\n").replace("\n", "\r\n").encode())
+    assert formats.read(file) == DARTS_V2
 
 
 # --- no text runs anything --------------------------------------------------------------------------------------------
@@ -139,6 +260,18 @@ HOSTILE = [
     "enas-macro: " + "0 " * 30_000,
     "enas-rnn: 0 0 7",
     "\ufeff{",
+    "[]",
+    "[[",
+    "",
+    f"Genotype(normal={'1+' * 900}1, normal_concat=[2], reduce=[], reduce_concat=[])",  # too long to be written out
+    f"Genotype(normal=-0x{'f' * 6000}, normal_concat=[2], reduce=[], reduce_concat=[])",
+    f"x = -0x{'f' * 6000}",
+    "cell = other = Genotype(1)",
+    "Genotype(normal=[[]], normal_concat=[2], reduce=[], reduce_concat=[])",
+    "Genotype(normal=[[('none', 0)]], normal_concat=2, reduce=[], reduce_concat=[])",
+    f"Genotype({'7, ' * 1000})",
+    "x = 1\n" * 1000,
+    "".join(f"name_{i} = Genotype({i})\n" for i in range(1000)),
     "Genotype(normal=[], normal_concat=[], reduce=[], reduce_concat=[])",
     "Genotype(normal=[('none', 0), ('none', 1)], normal_concat='ab', reduce=[('none', 0)], reduce_concat=[2])",
 ]
@@ -164,6 +297,71 @@ def test_names_files_folders_and_texts(tmp_path):
     row = json.dumps({"step": 1, "genotype": json.loads(genotypes.to_json(DARTS_V2))})
     places = ["darts-v2", tmp_path / "darts.txt", tmp_path / "run", quark0, genotypes.to_json(DARTS_V2), DARTS_V2, row]
     assert [formats.read(place) for place in places] == [DARTS_V2] * len(places)
+
+
+def test_python_takes_what_the_commands_take(tmp_path):
+    text = formats.to_quark0(DARTS_V2)
+    (tmp_path / "genotype.json").write_text(genotypes.to_json(DARTS_V2))
+    sizes = {"channels": 2, "cells": 3}
+    expected = nascore.describe(DARTS_V2, **sizes)
+    for place in (text, tmp_path, str(tmp_path / "genotype.json"), "darts-v2"):
+        assert nascore.describe(place, **sizes) == expected
+        assert nascore.draw(place) == nascore.draw(DARTS_V2)
+    assert nascore.describe("nasnet-a", **sizes)["skeleton"] == "nasnet"  # a published name has its home
+    for show in (nascore.describe, nascore.draw):
+        with pytest.raises(UserError, match="no genotype 'darts-v3'"):
+            show("darts-v3")
+        with pytest.raises(UserError, match="found 3, allowed: a name, a file or a genotype"):
+            show(3)
+
+
+def test_a_place_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("run", "genotype.json").mkdir(parents=True)
+    refused = {
+        "file/inside": "file/inside: Not a directory",
+        "run": "genotype.json: Is a directory",
+        "a" * 5000: "aaa: File name too long",
+        "\0": "null byte",
+        b"absent": "found b'absent', allowed: a name, a file or a genotype",
+    }
+    if sys.platform == "win32":
+        refused = {"\0": "", "absent": "no genotype"}
+    for name, said in refused.items():
+        with pytest.raises(UserError) as caught:
+            formats.read(name)
+        assert said in str(caught.value) and len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_a_file_that_may_not_be_read_is_one_line(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UserError, match="^secret.json: Permission denied$"):
+        formats.read("secret.json")
+
+
+@pytest.mark.parametrize("name", ["[0 0 1 1 2]", "Genotype(1).json", "enas-rnn: 0", "{}", "0 1"])
+def test_a_file_whose_name_looks_like_a_text_is_read(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(genotypes.to_json(DARTS_V2))
+    assert formats.read(name) == formats.read(tmp_path / name) == DARTS_V2
+
+
+def test_a_number_of_400_digits_is_no_number():
+    for found in (10**400, -(10**400), 1e400):
+        with pytest.raises(UserError, match="allowed: a number from 0 to 1"):
+            number("seconds", found, 0, 1)
+    for field in ("epochs", "weight_decay"):
+        with pytest.raises(UserError, match=f"{field}: found 1000.*, allowed: a (whole )?number from"):
+            recipe_named("small", **{field: 10**400})
+    for field in ("inputs", "concat"):
+        text = genotypes.to_json(DARTS_V2).replace(f'"{field}": [0', f'"{field}": [{10**400}', 1)
+        text = text.replace('"concat": [2', f'"concat": [{10**400}', 1) if field == "concat" else text
+        with pytest.raises(GenotypeError, match="allowed: a whole number from 0 to 199"):
+            formats.parse(text)
 
 
 @pytest.mark.parametrize("command", ["describe", "draw", "convert", "train", "export"])
@@ -192,17 +390,66 @@ def test_convert_writes_each_format_or_says_why_not(tmp_path, capsys):
         ("darts-v2", "yaml"): "format: found 'yaml', allowed: quark0, nasbench201, json",
         ("nasnet-a", "quark0"): None,
     }
+    refused[formats.to_quark0(DARTS_V2).replace("sep_conv_3x3", "conv_3x3", 1), "quark0"] = (
+        "normal.nodes[0].ops: found 'conv_3x3', allowed: avg_pool_3x3, conv_7x1_1x7, dil_conv_3x3,"
+    )
+    refused["|conv_3x3~0|", "nasbench201"] = "nodes[0].ops: found 'conv_3x3', allowed: none,"
+    unread = [{"inputs": [0, 1], "ops": ["none", "none"]}] * 2
+    cell = {"nodes": unread, "concat": [2]}
+    refused[json.dumps({"kind": "cell", "normal": cell, "reduce": cell}), "quark0"] = (
+        "normal_concat: found [2], allowed: one with the last node, 3"
+    )
     for (name, to), said in refused.items():
         status = cli.main(["convert", name, "--to", to])
         errors = capsys.readouterr().err
         assert (status, errors.count("\n")) == ((2, 1) if said else (0, 0)) and (said or "") in errors
 
 
-def test_every_pair_of_a_darts_cell_survives_quark0_s_format():
-    random, space = Random(1), spaces.get("darts")
-    for _ in range(30):
+@pytest.mark.parametrize("name", spaces.SPACES)
+def test_what_is_written_of_a_space_reads_back(name):
+    random, space = Random(1), spaces.get(name)
+    for _ in range(20):
         genotype = space.decode(space.sample(random))
-        assert formats.read(formats.to_quark0(genotype)) == genotype
+        own = {"darts": ["quark0"], "enas-micro": ["quark0"], "nasbench201": ["nasbench201"]}
+        assert written(genotype) == own.get(name, [])
+
+
+def written(genotype) -> list[str]:
+    """The formats of others in which a genotype is written; each reads back to it, as JSON does."""
+    found = []
+    for to in formats.WRITERS:
+        try:
+            text = formats.write(genotype, to)
+        except GenotypeError as error:
+            assert to != "json" and "\n" not in str(error) and "allowed: " in str(error)
+        else:
+            assert formats.read(text) == genotype
+            found.append(to)
+    return [to for to in found if to != "json"]
+
+
+@st.composite
+def cells(draw, n_inputs: int, pairs: int):
+    nodes = []
+    for i in range(draw(st.integers(1, 4))):
+        count = pairs or draw(st.integers(1, 3))
+        inputs = draw(st.lists(st.integers(0, n_inputs + i - 1), min_size=count, max_size=count))
+        words = WORDS["quark0" if pairs else "nasbench201"]
+        known = sorted(draw(st.sampled_from((words, words, genotypes.OPERATIONS))))
+        ops = draw(st.lists(st.sampled_from(known), min_size=count, max_size=count))
+        nodes.append(Node(inputs, ops, draw(st.sampled_from(("add", "add", "add", "concat")))))
+    last = n_inputs + len(nodes) - 1
+    concat = draw(st.just([last]) | st.lists(st.integers(0, last), min_size=1, unique=True))
+    return Cell(nodes, concat, n_inputs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_whatever_cell_is_written_reads_back(data):
+    if data.draw(st.booleans()):
+        written(CellGenotype(data.draw(cells(1, 0))))
+    else:
+        written(CellGenotype(*(data.draw(cells(2, 2)) for _ in range(2))))
 
 
 def test_a_format_of_ours_needs_no_torch():

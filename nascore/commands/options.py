@@ -4,9 +4,8 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from nascore import formats, genotypes, published
+from nascore import genotypes, published
 from nascore.errors import UserError
-from nascore.genotypes import Genotype
 from nascore.knobs import bounds_of
 
 
@@ -77,10 +76,6 @@ def add_genotype(parser: argparse.ArgumentParser, *kinds: str) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-
-
-def home(name: str) -> Genotype | str:
-    return name if name in published.GENOTYPES else formats.read(name)
 
 
 def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:

@@ -3,7 +3,7 @@
 import json
 
 from nascore import formats
-from nascore.commands.options import NETWORK_KINDS, add_genotype, add_sizes, command, home
+from nascore.commands.options import NETWORK_KINDS, add_genotype, add_sizes, command
 from nascore.files import named, write_whole
 
 
@@ -20,7 +20,7 @@ def describe(genotype: str, as_json: bool, **sizes) -> None:
     """Count a network's parameters and multiply-adds, and its depth."""
     from nascore.nets import measure
 
-    found = measure.describe(home(genotype), **sizes)
+    found = measure.describe(genotype, **sizes)
     if as_json:
         print(json.dumps(found))
     else:
@@ -53,7 +53,7 @@ def draw(genotype: str, out: str) -> None:
     """Draw a genotype as a graph."""
     from nascore.show import drawing
 
-    drawing.draw(formats.read(genotype)).save(out)
+    drawing.draw(genotype).save(out)
 
 
 def add_convert(commands, arguments: list[str]) -> None:

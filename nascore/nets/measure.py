@@ -4,6 +4,7 @@ are looked at. Its latency is measured, where that is asked for."""
 
 import json
 import math
+import os
 import statistics
 import time
 import weakref
@@ -17,7 +18,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from nascore import genotypes, published, spaces
+from nascore import formats, genotypes, published, spaces
 from nascore.errors import whole
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.loop import memory_errors
@@ -217,19 +218,20 @@ def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
 
 
 def describe(
-    genotype: Genotype | str,
+    genotype: Genotype | str | os.PathLike,
     network: str | None = None,
     skeleton: str | None = None,
     *,
     latency: bool = False,
     **sizes,
 ) -> dict:
-    """Sizes of the network of a genotype or a published name, as `nascore describe --json` prints
-    them.
+    """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe --json`
+    prints them.
 
     `network` (a key of `NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes`
     (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None override it.
     `activation_bytes` is of one image. With `latency` the network is built and run here."""
+    genotype = formats.at_home(genotype)
     sizes = home(genotype, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     if isinstance(genotype, str):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import graphviz
 
+from nascore import formats
 from nascore.errors import UserError
 from nascore.files import write_whole
 from nascore.genotypes import (
@@ -148,10 +149,11 @@ def page() -> graphviz.Digraph:
     )
 
 
-def draw(genotype: Genotype) -> Drawing:
-    """Draw an architecture. A cell: inputs c_{k-2} and c_{k-1} on the left, numbered nodes,
-    output c_{k} on the right; normal and reduction cell side by side, or one above the other
-    when they are deep. Edges of `none` stay, faint."""
+def draw(genotype: Genotype | str | os.PathLike) -> Drawing:
+    """Draw an architecture, whatever `formats.read` takes. A cell: inputs c_{k-2} and c_{k-1} on
+    the left, numbered nodes, output c_{k} on the right; normal and reduction cell side by side, or
+    one above the other when they are deep. Edges of `none` stay, faint."""
+    genotype = formats.read(genotype)
     graph = page()
     drawn = {
         "cell": _cells,
@@ -160,8 +162,6 @@ def draw(genotype: Genotype) -> Drawing:
         "recurrent": _recurrent,
         "recurrent-tree": _tree,
     }
-    if not isinstance(genotype, Genotype):
-        raise UserError(f"draw: found a {type(genotype).__name__}, allowed: a genotype")
     words = drawn[kind(genotype)](graph, genotype)
     edges = sum("->" in line for line in graph.body)
     if edges > MAX_EDGES:
