@@ -92,7 +92,8 @@ def _checked(answer, who: str) -> Estimate:
         raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
     reward = _number(answer.reward, "reward", who)
     if not math.isfinite(reward):
-        error, reward = error or f"the reward was {reward}", 0.0
+        error = error or f"the reward was {reward}"
+        reward = 0.0
     if not 0 <= reward <= 1:
         allowed = "a fraction from 0 to 1 (not percent)"
         raise StepFailed(f"{who}: reward {reward:g}, allowed: {allowed}, or NaN where it failed")

@@ -30,20 +30,23 @@ from nascore.methods.darts import DARTS, DARTSBudget
 from nascore.workers import begin
 
 STEPS = ("weights", "alphas, first order", "alphas, second order")
-RATE, CLIP = 0.025, 5.0
+RATE = 0.025
+CLIP = 5.0
 Step = Callable[[], object]
 
 
 def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
     """The steps of `methods.darts` on random images, in the order of `STEPS`."""
     pixels = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
-    labels, channel = torch.arange(8) % 10, (0.5, 0.5, 0.5)
+    labels = torch.arange(8) % 10
+    channel = (0.5, 0.5, 0.5)
     images = Images(
         "random", pixels, labels, pixels, labels, tuple("0123456789"), channel, channel, 4, True
     )
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     search = DARTS(spaces.get("darts"), images, budget, 0, torch.device(device))
-    train, valid = _batch(batch, device), _batch(batch, device)
+    train = _batch(batch, device)
+    valid = _batch(batch, device)
 
     def step(name: str, *arguments: object) -> None:
         search.threads = torch.get_num_threads()  # here it is not the sizes that decide
@@ -73,7 +76,8 @@ def reference_steps(folder: str, batch: int, channels: int, cells: int, device: 
     sgd = torch.optim.SGD(net.parameters(), RATE, **settings)
     alphas = dict(network_momentum=0.9, arch_learning_rate=3e-4, arch_weight_decay=1e-3)
     architect = Architect(net, Namespace(**settings, **alphas))
-    (x, y), (x_valid, y_valid) = _batch(batch, device), _batch(batch, device)
+    x, y = _batch(batch, device)
+    x_valid, y_valid = _batch(batch, device)
 
     def weights() -> None:
         sgd.zero_grad()
@@ -132,7 +136,8 @@ def _measure(
     synchronise = torch.cuda.synchronize if sizes[-1] == "cuda" else lambda: None
     counter = Operations() if counted else nullcontext()
     synchronise()
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu = time.process_time()
+    wall = time.perf_counter()
     with counter:
         steps[step]()
     synchronise()
@@ -174,10 +179,8 @@ def benchmark(
     median, max) of reference / ours, by round."""
     folders: dict[str, str | None] = {"ours": None}
     if against is not None:
-        code, allowed = (
-            Path(against, "cnn", "model_search.py"),
-            "a checkout of quark0/darts, with cnn/model_search.py",
-        )
+        code = Path(against, "cnn", "model_search.py")
+        allowed = "a checkout of quark0/darts, with cnn/model_search.py"
         require(code.is_file(), "--against", str(against), allowed)
         folders["reference"] = str(Path(against).resolve())
     sizes = (whole("--batch", batch, 2, 4096), channels, cells, device)

@@ -32,20 +32,24 @@ def main(arguments: list[str] | None = None) -> int:
         options = vars(_parsed(arguments))
         return options.pop("run")(**options) or 0
     except UserError as error:
-        line, status = str(error), 2
+        line = str(error)
+        status = 2
     except Stopped as run:
         steps, directory = run.args
         again = shlex.join([*(word for word in arguments if word != "--resume"), "--resume"])
         kept = f"go on with: nascore {again}" if directory else "without --out nothing was kept"
-        line, status = f"stopped after {steps} steps; {kept}", 130
+        line = f"stopped after {steps} steps; {kept}"
+        status = 130
     except KeyboardInterrupt:
-        line, status = "interrupted", 130
+        line = "interrupted"
+        status = 130
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a file that cannot be read or written, a full disk
         file = str(error.filename2 or error.filename or "cannot read or write")[:200]
-        line, status = f"{file}: {error.strerror or error}", 2
+        line = f"{file}: {error.strerror or error}"
+        status = 2
     say(line)
     return status
 
@@ -59,7 +63,9 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
-    words, imports, left = [], [], iter(arguments)
+    words = []
+    imports = []
+    left = iter(arguments)
     for word in left:
         if word == "--import":
             name = next(left, "")

@@ -47,7 +47,8 @@ class Softmax(nn.Module):
 
     def __init__(self, hidden: int, options: int, bias: bool):
         super().__init__()
-        self.head, self.embedding = nn.Linear(hidden, options, bias), nn.Embedding(options, hidden)
+        self.head = nn.Linear(hidden, options, bias)
+        self.embedding = nn.Embedding(options, hidden)
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         return self.head(state)[:, None]
@@ -141,8 +142,11 @@ class Controller(nn.Module):
         adjust: Callable[[int, Tensor], Tensor] = unchanged,
     ):
         super().__init__()
-        self.adjust, self.bias, self.more = adjust, bias, more
-        self.space, self.counts = space, _counts(space)
+        self.adjust = adjust
+        self.bias = bias
+        self.more = more
+        self.space = space
+        self.counts = _counts(space)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
         token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
@@ -151,7 +155,8 @@ class Controller(nn.Module):
         self.heads = nn.ModuleList(self._head(kind, tokens, hidden) for kind in self.kinds)
         self.steps: list[Step] = []
         for position, token in enumerate(tokens):
-            head, refers_to = self.heads[self.kinds.index(token.kind)], list(token.refers_to)
+            head = self.heads[self.kinds.index(token.kind)]
+            refers_to = list(token.refers_to)
             last = self.steps[-1] if self.steps else None
             if (
                 last
@@ -194,7 +199,10 @@ class Controller(nn.Module):
     def _write(
         self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None
     ) -> Written:
-        x, read, states, anchors = self.start.expand(n, -1), [], [None] * len(self.lstm), {}
+        x = self.start.expand(n, -1)
+        read = []
+        states = [None] * len(self.lstm)
+        anchors = {}
         written: list[Written] = []
         for step in self.steps:
             if step.positions[0] >= length:
@@ -226,7 +234,8 @@ class Controller(nn.Module):
                 logits, None if given is None else given[:, step.positions], generator, allowed
             )
             written.append(one)
-            x, read = step.head.read(one.decisions.clamp(min=0), before), step.positions
+            x = step.head.read(one.decisions.clamp(min=0), before)
+            read = step.positions
         return Written(
             *(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written))
         )
@@ -251,7 +260,8 @@ def _counts(space) -> tuple[int, ...]:
     """The most options that each position can have."""
     if hasattr(space, "choices"):
         return tuple(space.choices)
-    counts, random = [], Random(0)
+    counts = []
+    random = Random(0)
     for _ in range(PROBES):
         prefix: list[int] = []
         while count := options(space, prefix):

@@ -100,7 +100,9 @@ class SharedWeights:
     result."""
 
     def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
-        self.supernet, self.images, self.batch_size = supernet, images, batch_size
+        self.supernet = supernet
+        self.images = images
+        self.batch_size = batch_size
         self.threads = fitting(supernet, batch_size, images.pixels)
 
     @property
@@ -182,7 +184,8 @@ class TrainChildren:
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
         self.at_once = 2 * self.workers
-        self.images, self.progress = images.to(device).validation_split(validation), progress
+        self.images = images.to(device).validation_split(validation)
+        self.progress = progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
         sizes |= {"classes": len(images.classes), "in_channels": images.channels}
         how = {
@@ -280,7 +283,8 @@ def _score(
     seconds: float | None,
     threads: int,
 ) -> tuple[float, dict]:
-    began, accuracies = time.monotonic(), []
+    began = time.monotonic()
+    accuracies = []
     with seeded(seed, "child"):
         network = Network(genotype, **sizes)
     training = Training(network, images, recipe, seed)

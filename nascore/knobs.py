@@ -42,14 +42,16 @@ def bounds_of(f: dataclasses.Field) -> str:
 
 def check_field(f: dataclasses.Field, value):
     """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
-    kind, about = kind_of(f), f.metadata
+    kind = kind_of(f)
+    about = f.metadata
     if kind is bool:
         return _truth(f, value)
     try:
         exact = kind(value)
         good = not isinstance(value, bool) and (kind is str or float(value) == exact)
     except (TypeError, ValueError, OverflowError):
-        exact, good = value, False
+        exact = value
+        good = False
     if about["choices"]:
         good = good and exact in about["choices"]
     else:

@@ -34,10 +34,8 @@ def choices(space) -> list[int]:
         raise UserError(
             f"pnas grows architectures and space {name!r} has no levels; allowed: {allowed}"
         )
-    counts, random = (
-        [space.choices_at((0,) * position) for position in range(space.levels[-1])],
-        Random(0),
-    )
+    counts = [space.choices_at((0,) * position) for position in range(space.levels[-1])]
+    random = Random(0)
     for sample in (tuple(space.sample(random)) for _ in range(20)):
         for position, count in enumerate(counts):
             field = f"options of decision {position} after {shorten(sample[:position])}"
@@ -78,10 +76,13 @@ class Predictor(nn.Module):
         bias: float = 1.8,
     ):
         super().__init__()
-        self.choices, self.levels, self.members = choices(space), tuple(space.levels), members
+        self.choices = choices(space)
+        self.levels = tuple(space.levels)
+        self.members = members
         token_at = getattr(space, "token_at", lambda position: spaces.Token(f"position {position}"))
         kinds = [token_at(position).kind for position in range(self.levels[-1])]
-        rows, most = {}, 0
+        rows = {}
+        most = 0
         for kind in dict.fromkeys(kinds):
             rows[kind] = most
             most += max(count for count, k in zip(self.choices, kinds) if k == kind)
@@ -89,7 +90,8 @@ class Predictor(nn.Module):
             rows[kind] for kind in kinds
         ]  # of the table: where the options of a position begin
         self.embedding = self._weight(scale, most, size)
-        self.head, self.head_bias = self._weight(hidden**-0.5, hidden, 1), self._weight(0, 1, 1)
+        self.head = self._weight(hidden**-0.5, hidden, 1)
+        self.head_bias = self._weight(0, 1, 1)
         nn.init.constant_(self.head_bias, bias)
 
     def _weight(self, scale: float, *shape: int) -> nn.Parameter:
@@ -116,7 +118,8 @@ class LSTMPredictor(Predictor):
 
     def __init__(self, space, members: int = 1, **sizes):
         super().__init__(space, members, **sizes)
-        size, hidden = self.embedding.size(2), self.head.size(1)
+        size = self.embedding.size(2)
+        hidden = self.head.size(1)
         self.weight_ih = self._weight(hidden**-0.5, size, 4 * hidden)
         self.weight_hh = self._weight(hidden**-0.5, hidden, 4 * hidden)
         self.bias_ih, self.bias_hh = (self._weight(hidden**-0.5, 1, 4 * hidden) for _ in range(2))
@@ -124,7 +127,9 @@ class LSTMPredictor(Predictor):
     def read(self, architectures: Sequence[Decisions]):
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
         token that it adds), and which prefix, counted over all depths, each architecture is."""
-        steps, before, places = [], {(): 0}, {}
+        steps = []
+        before = {(): 0}
+        places = {}
         for depth in range(max(map(len, architectures))):
             prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
             parents, tokens = zip(*((before[p[:-1]], self.rows[depth] + p[-1]) for p in prefixes))
@@ -143,12 +148,16 @@ class LSTMPredictor(Predictor):
 
     def states(self, prefixes) -> tuple[Tensor, Tensor]:
         """The LSTM's (h, c) after each architecture, (M, N, H) each."""
-        (steps, wanted), inputs, states = prefixes, self.inputs(), []
+        steps, wanted = prefixes
+        inputs = self.inputs()
+        states = []
         for parents, tokens in steps:
-            gates, c = inputs[:, tokens], 0.0
+            gates = inputs[:, tokens]
+            c = 0.0
             if states:
                 h, c = states[-1]
-                gates, c = gates + (h @ self.weight_hh)[:, parents], c[:, parents]
+                gates = gates + (h @ self.weight_hh)[:, parents]
+                c = c[:, parents]
             states.append(lstm(gates, c))
         return tuple(torch.cat(part, 1)[:, wanted] for part in zip(*states))
 
@@ -157,8 +166,10 @@ class LSTMPredictor(Predictor):
     def score_children(self, parents: Sequence[Decisions]) -> Tensor:
         """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
         the order of itertools.product over their new decisions; the mean over the members."""
-        options, inputs = self.next_options(len(parents[0])), self.inputs()
-        states, scores = self.states(self.read(parents)), []
+        options = self.next_options(len(parents[0]))
+        inputs = self.inputs()
+        states = self.states(self.read(parents))
+        scores = []
         for k in range(
             len(parents)
         ):  # one parent and one member at a time: what they need stays in the cache
@@ -188,7 +199,8 @@ class MLPPredictor(Predictor):
 
     def __init__(self, space, members: int = 1, **sizes):
         super().__init__(space, members, **sizes)
-        size, hidden = self.embedding.size(2), self.head.size(1)
+        size = self.embedding.size(2)
+        hidden = self.head.size(1)
         starts = [0, *self.levels[:-1]]
         self.slots = [
             p - start for start, end in zip(starts, self.levels) for p in range(start, end)
@@ -231,7 +243,8 @@ class MLPPredictor(Predictor):
     def score_children(self, parents: Sequence[Decisions]) -> Tensor:
         """As `LSTMPredictor.score_children`: the first layer is a sum over the decisions, and
         the sums are shared."""
-        length, inputs = len(parents[0]), self.inputs()
+        length = len(parents[0])
+        inputs = self.inputs()
         blocks = self.levels.index(length) + 2
         of_parents = (blocks - 1) / blocks * self.read(parents) @ inputs.flatten(1, 2) + self.bias_1
         places = (
@@ -283,7 +296,8 @@ def fit(
     )
     for reward in (min(rewards), max(rewards)):  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
-    data, target = predictor.read(architectures), torch.tensor(rewards, dtype=predictor.head.dtype)
+    data = predictor.read(architectures)
+    target = torch.tensor(rewards, dtype=predictor.head.dtype)
     kept = torch.ones(predictor.members, len(target))
     if len(target) > 1 and predictor.members > 1:
         order = torch.randperm(len(target), generator=generator(seed, "left out"))

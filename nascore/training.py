@@ -121,7 +121,8 @@ def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int
     """Cosines of `period`, factor * period, ... epochs, one after another (Loshchilov and
     Hutter)."""
     while epoch >= period:
-        epoch, period = epoch - period, period * factor
+        epoch = epoch - period
+        period = period * factor
     return cosine(start, end, epoch, period)
 
 
@@ -144,7 +145,9 @@ class Training:
     ends in the same bits."""
 
     def __init__(self, network: nn.Module, images: Images, recipe: Recipe, seed: int):
-        self.images, self.recipe, self.seed = images, recipe, seed
+        self.images = images
+        self.recipe = recipe
+        self.seed = seed
         self.device = images.train.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
@@ -158,7 +161,8 @@ class Training:
             foreach=True,
         )
         self.threads = fitting(network, recipe.batch_size, images.pixels)
-        self.steps, self.history = 0, []
+        self.steps = 0
+        self.history = []
         self.sums = torch.zeros(
             3, device=self.device, dtype=torch.float64
         )  # of this epoch: loss, correct, images
@@ -175,7 +179,8 @@ class Training:
     def step(self) -> Progress:
         """One minibatch; at the end of an epoch a row with the mean loss and accuracy on the
         augmented images."""
-        recipe, epoch = self.recipe, self.steps // self.batches.per_epoch
+        recipe = self.recipe
+        epoch = self.steps // self.batches.per_epoch
         images, labels = self.batches[self.steps]
         rates = (recipe.learning_rate, recipe.final_learning_rate)
         rate = warm_restarts(*rates, epoch, recipe.period or recipe.epochs)
@@ -228,7 +233,8 @@ class Training:
     def load_state_dict(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.steps, self.history = state["steps"], list(state["history"])
+        self.steps = state["steps"]
+        self.history = list(state["history"])
         self.sums = state["epoch_so_far"].to(self.device)
 
 

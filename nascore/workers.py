@@ -48,7 +48,8 @@ def unordered(
     is lost: the rest goes one at a time until the item is found that kills its worker again; its
     answer is the exception. Raises `UserError` for what cannot be sent to another process;
     whoever stops asking ends the workers."""
-    left, alone = dict(enumerate(items)), False
+    left = dict(enumerate(items))
+    alone = False
     how = {
         "backend": "loky",
         "return_as": "generator_unordered",

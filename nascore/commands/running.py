@@ -44,7 +44,8 @@ def search(method: str, directory: str | None, **options) -> None:
     if not result.finished:
         raise Stopped(len(result.history), directory)
     if all("error" in row for row in result.history):
-        failed, first = len(result.history), result.history[0]["error"]
+        failed = len(result.history)
+        first = result.history[0]["error"]
         what = f"all {failed} architectures failed, the first with: {first}"
         raise UserError(f"nothing was found: {what}")
     if directory:

@@ -94,7 +94,8 @@ def architecture_gradient(
     slope = torch.autograd.grad(train_loss(here, [a.detach() for a in alphas]), here)
     ahead = [w.requires_grad_() for w in unrolled_weights(weights, slope, xi, **inner)]  # w'
     gradients = torch.autograd.grad(valid_loss(ahead, alphas), [*alphas, *ahead])
-    direct, v = gradients[: len(alphas)], gradients[len(alphas) :]
+    direct = gradients[: len(alphas)]
+    v = gradients[len(alphas) :]
     return [d - xi * p for d, p in zip(direct, product(train_loss, weights, alphas, v))]
 
 
@@ -113,7 +114,8 @@ def derive(alphas: Tensors, space) -> CellGenotype:
 def _derive_cell(strengths: list[list[float]], space) -> Cell:
     every_edge = space.name == "nasbench201"
     allowed = [k for k, op in enumerate(space.primitives) if every_edge or op != "none"]
-    nodes, row = [], 0
+    nodes = []
+    row = 0
     for i in range(space.nodes):
         edges = []  # (strength, source, operation)
         for source in range(space.n_inputs + i):
@@ -197,7 +199,8 @@ class DARTS:
             raise UserError(
                 f"darts needs a space with primitives on edges: {found}, allowed: {allowed}"
             )
-        self.space, self.budget = space, budget
+        self.space = space
+        self.budget = budget
         halves = data.to(device).validation_split(0.5)
         self.train_batches = Batches(halves, budget.batch_size, seed, "darts")
         self.valid_batches = Batches(halves, budget.batch_size, seed, "darts", which="test")
@@ -229,7 +232,8 @@ class DARTS:
             betas=(0.5, 0.999),
             weight_decay=budget.alpha_weight_decay,
         )
-        self.steps, self.history = 0, []
+        self.steps = 0
+        self.history = []
 
     @property
     def total(self) -> int:
@@ -246,7 +250,8 @@ class DARTS:
             self.budget.learning_rate, self.budget.final_learning_rate, epoch, self.budget.epochs
         )
         self.weight_optimizer.param_groups[0]["lr"] = rate
-        train, valid = self.train_batches[self.steps], self.valid_batches[self.steps]
+        train = self.train_batches[self.steps]
+        valid = self.valid_batches[self.steps]
         seen = self.descend_architecture(train, valid, xi=rate if self.budget.order == 2 else 0.0)
         seen["loss"] = self.descend_weights(train)
         self.steps += 1
@@ -368,4 +373,5 @@ class DARTS:
                 alpha.copy_(stored)
         self.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
-        self.steps, self.history = state["steps"], list(state["history"])
+        self.steps = state["steps"]
+        self.history = list(state["history"])

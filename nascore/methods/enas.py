@@ -215,7 +215,9 @@ class ENAS:
     first phase of training images."""
 
     def __init__(self, space, data: Images, budget: MicroBudget, seed: int, device: torch.device):
-        self.space, self.budget, self.seed = space, budget, seed
+        self.space = space
+        self.budget = budget
+        self.seed = seed
         self.images = data.to(device).validation_split(budget.validation)
         self.train_batches = Batches(self.images, budget.batch_size, seed, "enas")
         self.valid_batches = Batches(
@@ -239,7 +241,9 @@ class ENAS:
             (budget.beta1, 0.999),
             budget.epsilon,
         )
-        self.baseline, self.steps, self.history = 0.0, 0, []
+        self.baseline = 0.0
+        self.steps = 0
+        self.history = []
         self._written: tuple[int, list[list[int]]] = (
             -1,
             [],
@@ -255,7 +259,8 @@ class ENAS:
     def new_controller(self) -> Controller:
         """The policy before it has learned anything; in the micro space it prefers separable
         convolutions already."""
-        space, budget = self.space, self.budget
+        space = self.space
+        budget = self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
         likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
@@ -330,7 +335,8 @@ class ENAS:
                 epoch,
                 self.sample(self.train_batches.per_epoch, "shared", epoch).lists(),
             )
-        genotype, budget = self.space.decode(self._written[1][k]), self.budget
+        genotype = self.space.decode(self._written[1][k])
+        budget = self.budget
         images, labels = self.train_batches[epoch * self.train_batches.per_epoch + k]
         rate = warm_restarts(budget.learning_rate, budget.final_learning_rate, epoch, budget.period)
         self.weight_optimizer.param_groups[0]["lr"] = rate
@@ -351,7 +357,8 @@ class ENAS:
         """One step of theta, omega fixed: REINFORCE on M architectures, each with its own
         validation minibatch. The baseline takes a reward in before it is subtracted: R - b_new =
         decay (R - b_old)."""
-        budget, count = self.budget, self.budget.samples
+        budget = self.budget
+        count = self.budget.samples
         decisions = self.sample(count, "controller", step).decisions
         genotypes = [self.space.decode(row) for row in decisions.tolist()]
         accuracies = [
@@ -435,11 +442,9 @@ class ENAS:
     def load_state_dict(self, state: dict) -> None:
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
-        self.baseline, self.steps, self.history = (
-            state["baseline"],
-            state["steps"],
-            list(state["history"]),
-        )
+        self.baseline = state["baseline"]
+        self.steps = state["steps"]
+        self.history = list(state["history"])
         self._written = (-1, [])
 
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")

@@ -106,7 +106,8 @@ class NASRL(PolicySearch):
     def propose(self, count: int) -> list[Decisions]:
         if not isinstance(self.space, spaces.Chains):
             return super().propose(count)
-        born, budget = len(self.decisions), self.budget
+        born = len(self.decisions)
+        budget = self.budget
         count = min(
             count, budget.stage - born % budget.stage
         )  # the children of a batch have one depth

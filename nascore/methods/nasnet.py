@@ -28,7 +28,8 @@ def clipped_objective(
     """PPO (Schulman et al. 2017, equation 7): the mean over architectures of sum_t min(r_t A,
     clip(r_t, 1 - eps, 1 + eps) A), where r_t = P(a_t) / P_old(a_t) is the ratio of one decision.
     Shapes (m, T), (m, T), (m,)."""
-    ratios, advantages = (log_probs - old_log_probs).exp(), advantages[:, None]
+    ratios = (log_probs - old_log_probs).exp()
+    advantages = advantages[:, None]
     clipped = ratios.clamp(1 - epsilon, 1 + epsilon)
     return torch.minimum(ratios * advantages, clipped * advantages).sum(1).mean()
 

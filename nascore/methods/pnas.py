@@ -63,8 +63,10 @@ def top_k(
     """The K best distinct children and their scores, best first, from scores (parents, blocks);
     networks among `known` are left out, and those that `admits` says no to. Children are built only
     as they are looked at, from the top, until there are K."""
-    blocks, scores = next_blocks(space, len(parents[0])), scores.flatten()
-    known, kept = {canonical(space.decode(a)) for a in known}, {}
+    blocks = next_blocks(space, len(parents[0]))
+    scores = scores.flatten()
+    known = {canonical(space.decode(a)) for a in known}
+    kept = {}
     parts = scores.argsort(descending=True, stable=True).split(10_000)
     order = (at for part in parts for at in part.tolist())
     while len(kept) < k and (at := next(order, None)) is not None:
@@ -193,7 +195,8 @@ class PNAS(MultiTrial):
         lengths = [
             len(architecture) for architecture in (*self.decisions, *(a for a, _ in self.queue))
         ]
-        spent, here = len(lengths), lengths.count(lengths[-1])
+        spent = len(lengths)
+        here = lengths.count(lengths[-1])
         for level in range(self.levels.index(lengths[-1]) + 1, len(self.levels)):
             children = here * prod(self.choices[self.levels[level - 1] : self.levels[level]])
             here = min(children, self.share(spent, level))
@@ -205,7 +208,8 @@ class PNAS(MultiTrial):
         return super().done or (not self.queue and len(self.rewards) == len(self.decisions))
 
     def propose(self, count: int) -> list[Decisions]:
-        taken, self.queue = self.queue[:count], self.queue[count:]
+        taken = self.queue[:count]
+        self.queue = self.queue[count:]
         self.predicted |= dict(taken)
         return [architecture for architecture, _ in taken]
 
@@ -222,7 +226,8 @@ class PNAS(MultiTrial):
         parents = [architecture for architecture in self.decisions if len(architecture) == length]
         with memory_errors("--beam"):
             predictor = self.fitted(level)
-            scores, k = predictor.score_children(parents), self.share(len(self.rewards), level)
+            scores = predictor.score_children(parents)
+            k = self.share(len(self.rewards), level)
             self.queue = top_k(
                 self.space, parents, scores, k, known=self.decisions, admits=self.admits
             )
@@ -234,7 +239,8 @@ class PNAS(MultiTrial):
     def fitted(self, level: int) -> Predictor:
         """A new predictor, fitted on all architectures evaluated so far, the largest of which
         have `level` blocks."""
-        budget, seed = self.budget, seed_of(self.seed, "level", level)
+        budget = self.budget
+        seed = seed_of(self.seed, "level", level)
         how = {"learning_rate": budget.rate(level), "steps": budget.steps, "seed": seed}
         largest = max(1.0, *self.rewards)  # a tradeoff may be more, and the predictor's head is not
         rewards = [reward / largest for reward in self.rewards]
@@ -268,4 +274,5 @@ class PNAS(MultiTrial):
         super().load_state_dict(state)
         self.queue = list(state["queue"])
         self.predicted = dict(zip(self.decisions, state["predicted"]))
-        self.fit_correlation, self.total = state["fit_correlation"], self.reachable()
+        self.fit_correlation = state["fit_correlation"]
+        self.total = self.reachable()

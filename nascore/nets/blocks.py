@@ -53,8 +53,10 @@ class Cell(nn.Module):
         build: Callable[..., nn.Module] = operations.build,
     ):
         super().__init__()
-        self.cell, self.width = cell, len(cell.concat) * channels
-        self.channels, self.stride = channels, stride
+        self.cell = cell
+        self.width = len(cell.concat) * channels
+        self.channels = channels
+        self.stride = stride
         self.widths = [channels] * cell.n_inputs if widths is None else list(widths)
         widths = [*self.widths, *[channels] * len(cell.nodes)]
         self.preprocess = nn.ModuleList(preprocess)
@@ -208,11 +210,9 @@ class Macro(nn.Module):
         super().__init__()
         self.skips = [layer.skips for layer in layers]
         self.stem = nn.Sequential(*conv_bn(in_channels, channels))
-        self.operations, self.joins, self.halvings = (
-            nn.ModuleList(),
-            nn.ModuleList(),
-            nn.ModuleDict(),
-        )
+        self.operations = nn.ModuleList()
+        self.joins = nn.ModuleList()
+        self.halvings = nn.ModuleDict()
         for k, layer in enumerate(layers):
             self.operations.append(macro_operation(layer.op, channels, separable_once))
             self.joins.append(
@@ -220,7 +220,8 @@ class Macro(nn.Module):
             )
             if k in halvings:
                 halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
-                self.halvings[str(k)], channels = nn.ModuleList(halves), 2 * channels
+                self.halvings[str(k)] = nn.ModuleList(halves)
+                channels = 2 * channels
         self.width = channels
 
     def forward(self, image: Tensor) -> Tensor:
@@ -242,7 +243,8 @@ class AuxiliaryPool(nn.Module):
 
     def __init__(self, side: int, stride: int):
         super().__init__()
-        self.side, self.stride = side, stride
+        self.side = side
+        self.stride = stride
         self.known = range(5 + stride * (side - 1), 5 + stride * side)
 
     def forward(self, x: Tensor) -> Tensor:

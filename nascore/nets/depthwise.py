@@ -58,7 +58,8 @@ class Depthwise(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         # Without a `setup_context`, for which PyTorch would look at this signature anew at every
         # call.
-        ctx.stride, ctx.dilation = stride, dilation
+        ctx.stride = stride
+        ctx.dilation = dilation
         ctx.save_for_backward(x, weight)
         return F.conv2d(
             x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1)
@@ -66,7 +67,9 @@ class Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        (x, weight), stride, dilation = ctx.saved_tensors, ctx.stride, ctx.dilation
+        x, weight = ctx.saved_tensors
+        stride = ctx.stride
+        dilation = ctx.dilation
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_x = to_weight = None
         if stride > 1:
@@ -104,8 +107,10 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
         max(0, rows - x.size(2)),
     )  # that kernel wants maps no lower than itself
     if any(missing):
-        x, gradient = F.pad(x, missing), F.pad(gradient, missing)
-    x, gradient = side_by_side(x, step), side_by_side(gradient, step)
+        x = F.pad(x, missing)
+        gradient = F.pad(gradient, missing)
+    x = side_by_side(x, step)
+    gradient = side_by_side(gradient, step)
     channels = x.size(1)
 
     def correlate(x: Tensor) -> Tensor:

@@ -70,7 +70,8 @@ class FactorizedReduce(nn.Module):
         if x.size(2) % 2 or x.size(3) % 2:
             x = F.pad(x, (0, x.size(3) % 2, 0, x.size(2) % 2))
         # Taking the pixels first leaves ReLU and convolution a quarter of the map each.
-        even, odd = self.activate(x[:, :, ::2, ::2]), self.activate(x[:, :, 1::2, 1::2])
+        even = self.activate(x[:, :, ::2, ::2])
+        odd = self.activate(x[:, :, 1::2, 1::2])
         return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
 
     def activate(self, x: Tensor) -> Tensor:
@@ -90,7 +91,8 @@ class Zero(nn.Module):
 
     def __init__(self, channels: int, stride: int = 1):
         super().__init__()
-        self.channels, self.stride = channels, stride
+        self.channels = channels
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(
@@ -148,7 +150,8 @@ def separable(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
     its size at stride 1."""
 
     def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
-        layers, width = [], channels_in
+        layers = []
+        width = channels_in
         for k in range(times):
             layers += [nn.ReLU(), DepthwiseConv(width, kernel, 1 if k else stride, dilation)]
             layers += [

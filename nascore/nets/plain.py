@@ -33,7 +33,8 @@ def separable(c_in, c_out, kernel, stride=1, dilation=1, times=1):
         layers.append(nn.Conv2d(c_in, c_in, *sizes, groups=c_in, bias=False))
         layers.append(nn.Conv2d(c_in, c_out, 1, bias=False))
         layers.append(nn.BatchNorm2d(c_out))
-        c_in, stride = c_out, 1
+        c_in = c_out
+        stride = 1
     return nn.Sequential(*layers)
 
 
@@ -68,7 +69,8 @@ class FactorizedReduce(nn.Module):
     def forward(self, x):
         x = F.pad(x, (0, x.size(3) % 2, 0, x.size(2) % 2))
         x = x.relu() if self.relu else x
-        even, odd = x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]
+        even = x[:, :, ::2, ::2]
+        odd = x[:, :, 1::2, 1::2]
         return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
 
 
@@ -77,7 +79,8 @@ class Zero(nn.Module):
 
     def __init__(self, channels, stride=1):
         super().__init__()
-        self.channels, self.stride = channels, stride
+        self.channels = channels
+        self.stride = stride
 
     def forward(self, x):
         one = torch.zeros_like(x[:, :1, :: self.stride, :: self.stride])
@@ -212,7 +215,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, c_in, c_out):
         super().__init__()
-        pool, convolution = nn.AvgPool2d(2), nn.Conv2d(c_in, c_out, 1, bias=False)
+        pool = nn.AvgPool2d(2)
+        convolution = nn.Conv2d(c_in, c_out, 1, bias=False)
         self.block = nn.ModuleDict()
         self.block["first"] = relu_conv_bn(c_in, c_out, 3, 2)
         self.block["second"] = relu_conv_bn(c_out, c_out, 3)
@@ -254,7 +258,8 @@ class AuxiliaryPool(nn.Module):
 
     def __init__(self, side, stride):
         super().__init__()
-        self.side, self.stride = side, stride
+        self.side = side
+        self.stride = stride
         self.known = range(5 + stride * (side - 1), 5 + stride * side)
 
     def forward(self, x):

@@ -47,7 +47,8 @@ class SharedCell(nn.Module):
         self.sides = isinstance(
             space, Blocks
         )  # the first and the second input of a node have weights of their own
-        self.preprocess, self.operations = nn.ModuleList(preprocess), nn.ModuleDict()
+        self.preprocess = nn.ModuleList(preprocess)
+        self.operations = nn.ModuleDict()
         for node in range(space.nodes):
             for source in range(space.n_inputs + node):
                 for side in range(2 if self.sides else 1):
@@ -91,10 +92,13 @@ class SharedCells(nn.Module):
 
     def __init__(self, space: CellSpace, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
-        self.kinds, micro = [], space.skeleton != "nasbench201"
+        self.kinds = []
+        micro = space.skeleton != "nasbench201"
         width = 3 * channels if micro else channels
-        self.stem, self.cells = nn.Sequential(*conv_bn(in_channels, width)), nn.ModuleList()
-        before, places = width, (micro_reductions if micro else reductions)(cells)
+        self.stem = nn.Sequential(*conv_bn(in_channels, width))
+        self.cells = nn.ModuleList()
+        before = width
+        places = (micro_reductions if micro else reductions)(cells)
         self.halves = nn.ModuleDict()
         for index in range(cells):
             reduces = index in places
@@ -113,11 +117,13 @@ class SharedCells(nn.Module):
                     for wide in widths
                 ]
                 self.cells.append(SharedCell(space, channels, fits, micro))
-            before, width = width, channels
+            before = width
+            width = channels
             self.kinds.append("reduce" if reduces else "normal")
         self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes, bias=not micro)
-        self.in_channels, self.factor = in_channels, 1 if micro else 2 ** len(places)
+        self.in_channels = in_channels
+        self.factor = 1 if micro else 2 ** len(places)
         _begin(self)
 
     def check(self, shape: Sequence[int]) -> None:
@@ -138,7 +144,8 @@ class SharedCells(nn.Module):
             else:
                 chosen = getattr(genotype, kind)
                 output = cell((before, previous)[-chosen.n_inputs :], chosen)
-            before, previous = previous, output
+            before = previous
+            previous = output
         return self.classifier(self.last(previous).mean((2, 3)))
 
 
@@ -152,7 +159,9 @@ class SharedLayers(nn.Module):
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
         self.stem = nn.Sequential(*conv_bn(in_channels, channels))
-        self.layers, self.norms, self.reductions = nn.ModuleList(), nn.ModuleList(), nn.ModuleDict()
+        self.layers = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        self.reductions = nn.ModuleDict()
         for _ in range(space.layers):
             operations = {op: macro_operation(op, channels) for op in space.primitives}
             self.layers.append(nn.ModuleDict(operations))

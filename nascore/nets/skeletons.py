@@ -102,11 +102,17 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
         stems = [nn.Sequential(*conv_bn(in_channels, width))]
     else:
         require(channels > 1, "channels", channels, "2 or more with the imagenet stem")
-        width, half = channels, channels // 2
+        width = channels
+        half = channels // 2
         first = [*conv_bn(in_channels, half, stride=2), nn.ReLU(), *conv_bn(half, width, stride=2)]
         stems = [nn.Sequential(*first), nn.Sequential(nn.ReLU(), *conv_bn(width, width, stride=2))]
-    before, previous, halved = width, width, stem == "imagenet"
-    places, stack, head, last = _places(genotype, channels, cells), [], None, reductions(cells)[-1]
+    before = width
+    previous = width
+    halved = stem == "imagenet"
+    places = _places(genotype, channels, cells)
+    stack = []
+    head = None
+    last = reductions(cells)[-1]
     for index, (cell, channels, stride) in enumerate(places):
         # The input before the previous one is twice as large where the previous cell (or stem)
         # halved its map.
@@ -115,7 +121,9 @@ def darts(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> L
             ReLUConvBN(previous, channels),
         ]
         stack.append(Cell(cell, fits[-cell.n_inputs :], channels, stride))
-        before, previous, halved = previous, stack[-1].width, stride == 2
+        before = previous
+        previous = stack[-1].width
+        halved = stride == 2
         if auxiliary and index == last:
             # On ImageNet without second batch norm: the authors keep a slip for the sake of their
             # published numbers.
@@ -154,7 +162,8 @@ def _nasnet(
     genotype, channels, cells, classes, in_channels, stem, auxiliary, pnasnet=False
 ) -> Layout:
     one_of("stem", stem, ("cifar", "imagenet", "imagenet-large"))
-    places, large = _places(genotype, channels, cells), stem == "imagenet-large"
+    places = _places(genotype, channels, cells)
+    large = stem == "imagenet-large"
     auxiliary_after = max(0, reductions(cells)[-1] - 1)  # the last cell before the second reduction
     if stem == "cifar":
         width = 3 * channels
@@ -165,8 +174,11 @@ def _nasnet(
         stems = [nn.Sequential(*conv_bn(in_channels, width, stride=2, padding=0))]
         places = [(genotype.reduce, channels // 4, 2), (genotype.reduce, channels // 2, 2), *places]
         auxiliary_after += 2
-    before, previous, halved = width, width, False
-    stack, holds = [], []
+    before = width
+    previous = width
+    halved = False
+    stack = []
+    holds = []
     for index, (cell, channels, stride) in enumerate(places):
         # No cell came before the previous one: the stem stands in for it, unfitted (on CIFAR-10 in
         # NASNet alone).
@@ -175,10 +187,8 @@ def _nasnet(
             fit = FactorizedReduce(before, channels)
         else:
             fit = nn.Identity() if raw or before == channels else ReLUConvBN(before, channels)
-        fits, widths = (
-            [fit, ReLUConvBN(previous, channels)],
-            [before if raw else channels, channels],
-        )
+        fits = [fit, ReLUConvBN(previous, channels)]
+        widths = [before if raw else channels, channels]
         n = cell.n_inputs
         stack.append(Cell(cell, fits[-n:], channels, stride, widths[-n:], _nasnet_operation))
         if (
@@ -187,7 +197,8 @@ def _nasnet(
             holds.append(index)
         else:
             before = previous
-        previous, halved = stack[-1].width, stride == 2
+        previous = stack[-1].width
+        halved = stride == 2
     head = None
     if auxiliary:
         head = AuxiliaryHead(stack[auxiliary_after].width, classes, 6 if large else 4)
@@ -221,7 +232,9 @@ def enas(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> La
     genotype = _two_cells(genotype, "enas")
     one_of("stem", stem, ("cifar",))
     before = previous = 3 * channels
-    stems, stack, halved = [nn.Sequential(*conv_bn(in_channels, previous))], [], False
+    stems = [nn.Sequential(*conv_bn(in_channels, previous))]
+    stack = []
+    halved = False
     places = _places(genotype, channels, cells, micro_reductions)
     for cell, channels, stride in places:
         fits = [
@@ -232,7 +245,9 @@ def enas(genotype, channels, cells, classes, in_channels, stem, auxiliary) -> La
             fits[0] = FactorizedReduce(before, channels)
         fits[1] = nn.Sequential(fits[1], ReLUConvBN(channels, channels))
         stack.append(Cell(cell, fits[-cell.n_inputs :], channels, stride, build=_enas_operation))
-        before, previous, halved = previous, stack[-1].width, stride == 2
+        before = previous
+        previous = stack[-1].width
+        halved = stride == 2
     after = min(micro_reductions(cells)[-1] + 1, cells - 1)
     head = AuxiliaryHead(stack[after].width, classes, 2, same=True) if auxiliary else None
     classifier = nn.Sequential(nn.ReLU(), *_head(previous, classes, bias=False))
@@ -265,7 +280,8 @@ def nasbench201(genotype, channels, cells, classes, in_channels, stem, auxiliary
         raise UserError(
             f"cell: found {found}, allowed in the skeleton nasbench201: 1 input, 1 in concat, reduce null"
         )
-    stems, stack = [nn.Sequential(*conv_bn(in_channels, channels))], []
+    stems = [nn.Sequential(*conv_bn(in_channels, channels))]
+    stack = []
     for _, width, stride in _places(genotype, channels, cells):
         block = (
             Cell(cell, [nn.Identity()], width)

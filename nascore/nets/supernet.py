@@ -65,15 +65,12 @@ class SepConv(nn.Module):
 
     def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
         super().__init__()
-        self.stride, self.activation = stride, activation
-        self.depthwise1, self.pointwise1 = (
-            kernels(edges * channels, 1, size),
-            kernels(edges * channels, channels),
-        )
-        self.depthwise2, self.pointwise2 = (
-            kernels(edges * channels, 1, size),
-            kernels(edges * channels, channels),
-        )
+        self.stride = stride
+        self.activation = activation
+        self.depthwise1 = kernels(edges * channels, 1, size)
+        self.pointwise1 = kernels(edges * channels, channels)
+        self.depthwise2 = kernels(edges * channels, 1, size)
+        self.pointwise2 = kernels(edges * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = batch_norm(pointwise(depthwise(x, self.depthwise1, self.stride), self.pointwise1))
@@ -87,10 +84,8 @@ class DilConv(nn.Module):
     def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
         super().__init__()
         self.stride = stride
-        self.depthwise, self.pointwise = (
-            kernels(edges * channels, 1, size),
-            kernels(edges * channels, channels),
-        )
+        self.depthwise = kernels(edges * channels, 1, size)
+        self.pointwise = kernels(edges * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
@@ -120,10 +115,8 @@ class FactorizedReduce(nn.Module):
     def __init__(self, inputs: int, outputs: int, edges: int = 1):
         super().__init__()
         self.edges = edges
-        self.even, self.odd = (
-            kernels(edges * outputs // 2, inputs),
-            kernels(edges * outputs // 2, inputs),
-        )
+        self.even = kernels(edges * outputs // 2, inputs)
+        self.odd = kernels(edges * outputs // 2, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = x.size(1)
@@ -175,11 +168,15 @@ class Edges(nn.Module):
         activation: Activation,
     ):
         super().__init__()
-        self.channels, self.edges, self.stride = channels, edges, stride
-        self.norm_pools, self.activation = norm_pools, activation
+        self.channels = channels
+        self.edges = edges
+        self.stride = stride
+        self.norm_pools = norm_pools
+        self.activation = activation
         self.primitives = tuple(names)
         self.shared: list[int] = []
-        self.convolutions, self.plain = nn.ModuleDict(), nn.ModuleDict()
+        self.convolutions = nn.ModuleDict()
+        self.plain = nn.ModuleDict()
         how = {"channels": channels, "edges": edges, "stride": stride, "activation": activation}
         for k, name in enumerate(names):
             own = name in REGISTERED
@@ -233,8 +230,10 @@ class Cell(nn.Module):
         activation: Activation,
     ):
         super().__init__()
-        self.sources, self.preprocess = nn.ModuleList(sources), nn.ModuleList(preprocess)
-        self.concat, self.activation = concat, activation
+        self.sources = nn.ModuleList(sources)
+        self.preprocess = nn.ModuleList(preprocess)
+        self.concat = concat
+        self.activation = activation
 
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         states = list(states)
@@ -259,9 +258,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, activation: Activation):
         super().__init__()
-        self.conv1, self.conv2 = conv(inputs, outputs, 3, stride=2), conv(outputs, outputs, 3)
-        self.norm1, self.norm2 = norm(outputs), norm(outputs)
-        self.shortcut, self.activation = conv(inputs, outputs, 1), activation
+        self.conv1 = conv(inputs, outputs, 3, stride=2)
+        self.conv2 = conv(outputs, outputs, 3)
+        self.norm1 = norm(outputs)
+        self.norm2 = norm(outputs)
+        self.shortcut = conv(inputs, outputs, 1)
+        self.activation = activation
 
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         (x,) = states
@@ -293,11 +295,9 @@ class Supernet(nn.Module):
     ):
         super().__init__()
         one_of("skeleton", skeleton, ("darts", "nasbench201"))
-        self.primitives, self.cell_types, self.activation = (
-            tuple(primitives),
-            tuple(cell_types),
-            activation,
-        )
+        self.primitives = tuple(primitives)
+        self.cell_types = tuple(cell_types)
+        self.activation = activation
         pairs = [
             (node, source) for node in range(nodes) for source in range(n_inputs + node)
         ]  # the rows of alpha
@@ -307,18 +307,21 @@ class Supernet(nn.Module):
         ]
         darts = skeleton == "darts"
         width = channels * 3 if darts else channels
-        self.stem, self.stem_norm = conv(in_channels, width, 3), norm(width)
+        self.stem = conv(in_channels, width, 3)
+        self.stem_norm = norm(width)
         self.n_inputs = n_inputs
         self.cells = nn.ModuleList()
         self.types: list[int] = []
-        widths, shrunk = [width] * n_inputs, False
+        widths = [width] * n_inputs
+        shrunk = False
         places = set(reductions(cells))
         self.reductions = len(places)
         for index in range(cells):
             reduction = index in places
             channels *= 2 if reduction else 1
             if reduction and not darts:
-                cell, width = ResidualBlock(widths[-1], channels, activation), channels
+                cell = ResidualBlock(widths[-1], channels, activation)
+                width = channels
             else:
                 sources = [
                     Edges(
@@ -338,7 +341,8 @@ class Supernet(nn.Module):
                 width = nodes * channels if darts else channels
             self.cells.append(cell)
             self.types.append(self.cell_types.index("reduce") if reduction and darts else 0)
-            widths, shrunk = [*widths[1:], width], reduction and darts
+            widths = [*widths[1:], width]
+            shrunk = reduction and darts
         self.last_norm = None if darts else norm(width)
         self.classifier = nn.Linear(width, classes)
 
@@ -366,10 +370,8 @@ def initial_alphas(
 ) -> tuple[Tensor, ...]:
     """One (edges, operations) matrix per cell type, drawn from N(0, 1) (the reference's code
     scales it by 1e-3)."""
-    shape, where = (
-        (len(supernet.by_source), len(supernet.primitives)),
-        generator.device if generator else "cpu",
-    )
+    shape = (len(supernet.by_source), len(supernet.primitives))
+    where = generator.device if generator else "cpu"
     return tuple(
         torch.randn(shape, generator=generator, device=where).to(device)
         for _ in supernet.cell_types

@@ -90,7 +90,8 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     words = _curves(
         rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False
     )
-    low, high = np.percentile(values, 5), values.max()
+    low = np.percentile(values, 5)
+    high = values.max()
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
     for axes, (name, title) in zip(others, beside.items()):

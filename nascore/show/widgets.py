@@ -65,7 +65,9 @@ class SearchPanel(ipywidgets.VBox):
         seed=0,
         **run_kwargs,
     ):
-        self.method, self.data, self.run_kwargs = method, data, run_kwargs
+        self.method = method
+        self.data = data
+        self.run_kwargs = run_kwargs
         self.result: Result | None = None
         self._stop, self._ended = (
             threading.Event(),
@@ -83,10 +85,8 @@ class SearchPanel(ipywidgets.VBox):
         self.controls = {
             name: control(field, getattr(start, name)) for name, field in shown.items()
         }
-        presets, text = (
-            self.entry.budget.PRESETS,
-            "smoke: seconds; reduced: up to three minutes; full: the paper's own",
-        )
+        presets = self.entry.budget.PRESETS
+        text = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
         self.preset = ipywidgets.Dropdown(
             description="budget", tooltip=text, options=list(presets), value=budget
         )
@@ -124,7 +124,8 @@ class SearchPanel(ipywidgets.VBox):
         self.stop_button.on_click(lambda button: self.stop())
         knobs = [self.preset, self.seed, self.source, *self.controls.values()]
         for widget in knobs:
-            widget.style.description_width, widget.layout.width = "11em", "23em"
+            widget.style.description_width = "11em"
+            widget.layout.width = "23em"
         knobs = ipywidgets.Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
         buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.bar, self.status])
         super().__init__([knobs, buttons, self.curves, self.cell])
@@ -140,7 +141,9 @@ class SearchPanel(ipywidgets.VBox):
         """Run: begin a search with the values shown, once a search that is still running has
         stopped."""
         self.stop()
-        before, self._stop, self._ended = self._ended, threading.Event(), threading.Event()
+        before = self._ended
+        self._stop = threading.Event()
+        self._ended = threading.Event()
         chosen = {name: widget.value for name, widget in self.controls.items()}
         data = self.data if self.source.disabled else self.source.value
         options = {
@@ -150,8 +153,10 @@ class SearchPanel(ipywidgets.VBox):
             "budget": self.preset.value,
             "seed": self.seed.value,
         }
-        self.run_button.disabled, self.stop_button.disabled = True, False
-        self.status.value, self.bar.value = "starting", 0.0
+        self.run_button.disabled = True
+        self.stop_button.disabled = False
+        self.status.value = "starting"
+        self.bar.value = 0.0
         work = (options, before, self._stop, self._ended)
         threading.Thread(
             target=self._work, args=work, name=f"search {self.method}", daemon=True
@@ -182,7 +187,8 @@ class SearchPanel(ipywidgets.VBox):
         self, options: dict, before: threading.Event, stop: threading.Event, ended: threading.Event
     ) -> None:
         before.wait()
-        self.result, view = None, _View(self)
+        self.result = None
+        view = _View(self)
         try:
             self.result = nascore.run(
                 self.method, progress=view.update, stop=stop.is_set, **options
@@ -200,7 +206,8 @@ class SearchPanel(ipywidgets.VBox):
             self.status.value = " ".join(text.split())[:300]
         finally:
             if stop is self._stop:  # else a newer search owns the buttons
-                self.run_button.disabled, self.stop_button.disabled = False, True
+                self.run_button.disabled = False
+                self.stop_button.disabled = True
             ended.set()
 
 
@@ -209,7 +216,10 @@ class _View:
     seconds."""
 
     def __init__(self, panel: SearchPanel):
-        self.panel, self.drawn, self.due, self.began = panel, None, 0.0, time.monotonic()
+        self.panel = panel
+        self.drawn = None
+        self.due = 0.0
+        self.began = time.monotonic()
         self.series: dict[str, list[float]] = {}
         self.best = self.last = None
 
@@ -255,7 +265,9 @@ class _View:
 def curve(values: Sequence[float], label: str, colour: str) -> str:
     """A small curve as SVG text, of at most 200 points and the last: matplotlib would take a
     tenth of a core."""
-    low, high, last = min(values), max(values), len(values) - 1
+    low = min(values)
+    high = max(values)
+    last = len(values) - 1
     points = " ".join(
         f"{k},{high - values[k]:.4g}" for k in [*range(0, last, 1 + last // 200), last]
     )

@@ -30,11 +30,9 @@ class CellSpace(Space):
             raise UserError(
                 f"space {name}: size {shorten(nodes)}, allowed: a whole number from 1 to {MAX_NODES}"
             )
-        self.nodes, self.cell_types, self.primitives = (
-            nodes,
-            cell_types,
-            operations(name, primitives),
-        )
+        self.nodes = nodes
+        self.cell_types = cell_types
+        self.primitives = operations(name, primitives)
         self.name, layout = (
             name,
             self._layout(),
@@ -140,13 +138,16 @@ class Blocks(CellSpace):
     def __init__(
         self, name, skeleton, primitives, nodes, cell_types, order: tuple[str, ...], puts_out: str
     ):
-        self.order, self._puts_out, self._rule = order, puts_out, self.RULES[puts_out]
+        self.order = order
+        self._puts_out = puts_out
+        self._rule = self.RULES[puts_out]
         super().__init__(name, skeleton, primitives, nodes, cell_types)
         if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
             self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
     def _layout(self):
-        layout, width = [], len(self.order)
+        layout = []
+        width = len(self.order)
         for b in range(self.nodes):
             ends = tuple(
                 width * earlier - 1 for earlier in range(1, b + 1)

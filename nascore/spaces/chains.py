@@ -19,8 +19,11 @@ class Layers(Space):
             raise UserError(
                 f"space {name}: layers {shorten(layers)}, allowed: a whole number from 1 to {MAX_NODES}"
             )
-        self.layers, self._options = layers, options
-        layout, ends, levels = [], [], []
+        self.layers = layers
+        self._options = options
+        layout = []
+        ends = []
+        levels = []
         for _ in range(layers):
             layout += [(Token(kind), len(values)) for kind, values in options.items()]
             anchor = len(layout) - 1
@@ -31,7 +34,8 @@ class Layers(Space):
         super().__init__(name, name, layout)
 
     def _genotype(self, decisions):
-        layers, at = [], 0
+        layers = []
+        at = 0
         while at < len(decisions):
             chosen = {
                 kind: values[decisions[at + k]]

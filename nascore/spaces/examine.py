@@ -76,7 +76,8 @@ def examine(space) -> dict:
     size = ask(space, "size")
     good = isinstance(size, Integral) and size > 0
     require(good, f"space {name_of(space)}: size()", size, "a whole number from 1 on")
-    random, digest = Random(0), hashlib.blake2b(digest_size=16)
+    random = Random(0)
+    digest = hashlib.blake2b(digest_size=16)
     for _ in range(WALKS):
         decisions, counts = walk(space, random)
         _examine_optional(space, counts)
@@ -98,7 +99,8 @@ def examine(space) -> dict:
 def _examine_optional(space, counts: Sequence[int]) -> None:
     """`choices`, `levels` and `token_at`, where a space has them, beside the `counts` of options of
     an architecture."""
-    of, wholes = f"space {name_of(space)}", "a list of whole numbers from 1 on"
+    of = f"space {name_of(space)}"
+    wholes = "a list of whole numbers from 1 on"
     if hasattr(space, "choices"):
         most = _wholes(space.choices)
         fits = most is not None and len(most) >= len(counts)
@@ -113,7 +115,8 @@ def _examine_optional(space, counts: Sequence[int]) -> None:
         require(fits, f"{of}: levels", space.levels, rising)
     if hasattr(space, "token_at"):
         for position in range(len(counts)):
-            token, field = ask(space, "token_at", position), f"{of}: token_at({position})"
+            token = ask(space, "token_at", position)
+            field = f"{of}: token_at({position})"
             fits = isinstance(token, Token) and isinstance(token.kind, str)
             earlier = _wholes(token.refers_to, 0) if fits else None
             fits = earlier is not None and all(at < position for at in earlier)
@@ -132,7 +135,8 @@ def _wholes(found, least: int = 1) -> list[int] | None:
 def drawn(space, method: str, *arguments) -> tuple[int, ...]:
     """The decisions that `space.sample(random)` or `space.mutate(decisions, random)` gives."""
     found = ask(space, method, *arguments)
-    field, allowed = f"space {name_of(space)}: {method}()", "a list of decisions, to the last"
+    field = f"space {name_of(space)}: {method}()"
+    allowed = "a list of decisions, to the last"
     try:
         decisions = tuple(map(operator.index, found))
     except TypeError:

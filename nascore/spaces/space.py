@@ -38,7 +38,8 @@ class Space:
     decisions mean (`_genotype`, and the inverse `encode`)."""
 
     def __init__(self, name: str, skeleton: str, layout: Sequence[tuple[Token, int]]):
-        self.name, self.skeleton = name, skeleton
+        self.name = name
+        self.skeleton = skeleton
         self._tokens, self.choices = zip(*layout)
 
     def choices_at(self, prefix: Sequence[int]) -> int:
