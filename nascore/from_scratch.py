@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nascore import data as sets
-from nascore import formats, genotypes, published, training
+from nascore import formats, genotypes, training
 from nascore.data import Images, choose_device
 from nascore.errors import whole
 from nascore.files import write_json
@@ -66,39 +66,42 @@ def train(
     there. The rest is as in `search.run`. Raises `UserError`.
     """
     whole("seed", seed, 0, 2**32 - 1)
-    sizes = {name: fields.get(name) for name in ("channels", "cells")}
+    asked = formats.at_home(genotype)
+    at_home = home(asked, skeleton, **{name: fields.get(name) for name in ("channels", "cells")})
     recipe = recipe_named(recipe, **fields)
     if not auxiliary:
         recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
-    at_home = genotype in published.GENOTYPES if isinstance(genotype, str) else False
-    name, genotype = genotype, formats.read(genotype)
-    skeleton = home(name if at_home else genotype, skeleton, **sizes)["skeleton"]
     out = directory_named(directory)
     if out and not resume:
         require_free(out)
     images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
+    how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
+    how["checkpoint_seconds"] = checkpoint_seconds
     with memory_errors(), one_thread():
-        loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
-        config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
-        config |= {"data": images.fingerprint(), "seed": seed}
-        config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
-        began = time.monotonic()
-        finished = drive(
-            loop,
-            directory=out,
-            config=config,
-            resume=resume,
-            progress=progress,
-            stop=stop,
-            checkpoint_seconds=checkpoint_seconds,
-            threads=threads,
-            defaults=training.DEFAULTS,
-        )
-        seconds = time.monotonic() - began
-        model, loss, accuracy = _model(loop, skeleton), None, None
-        if finished:
-            loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
-            model.about["accuracy"] = accuracy
+        return _trained(formats.read(asked), at_home["skeleton"], images, recipe, seed, out, how)
+
+
+def _trained(
+    genotype: Genotype,
+    skeleton: str,
+    images: Images,
+    recipe: Recipe,
+    seed: int,
+    out: Path | None,
+    how: dict,
+) -> Trained:
+    """What `train` does, once what it was asked for is known to be there."""
+    loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
+    config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
+    config |= {"data": images.fingerprint(), "seed": seed}
+    config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
+    began = time.monotonic()
+    finished = drive(loop, directory=out, config=config, defaults=training.DEFAULTS, **how)
+    seconds = time.monotonic() - began
+    model, loss, accuracy = _model(loop, skeleton), None, None
+    if finished:
+        loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
+        model.about["accuracy"] = accuracy
     if finished and out:
         model.save(out)
         counted = {"parameters": parameters(loop.network)}

@@ -1,13 +1,18 @@
 """Sizes of the published networks, to the digit, as counted on the authors' own classes."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+import nascore
+from nascore import cli, genotypes
 from nascore.errors import UserError
+from nascore.files import FORMAT
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, MacroGenotype, MacroLayer, Node
+from nascore.nets import measure
 from nascore.nets.convolutional import NETWORKS, Network
 from nascore.nets.measure import depth, describe, multiply_adds, parameters
 from nascore.published import GENOTYPES
@@ -199,6 +204,24 @@ def test_measuring_leaves_the_network_as_it_was():
     assert next(network.parameters()).device.type == "cpu"
 
 
+@pytest.mark.parametrize(("seconds", "passes"), [(1 / 1024, 197), (1 / 16, 45), (0.5, 3), (1.0, 3), (40.0, 3)])
+def test_a_slow_network_s_latency_is_of_fewer_passes(seconds, passes, monkeypatch):
+    """On a clock that only a pass moves: three seconds of passes, but three of them at least, and the row says how
+    many; those that warm up are none of them where there is time."""
+    now, images = [0.0], []
+
+    class Slow(nn.Module):
+        def forward(self, x):
+            images.append(len(x))
+            now[0] += seconds
+
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    rows = measure.measure_latency(Slow(), (3, 4, 4), threads=1)
+    assert [row["passes"] for row in rows] == [passes, passes]
+    assert [images.count(row["batch"]) for row in rows] == [max(3, min(200, 3 / seconds))] * 2
+    assert all(row["low_ms"] == row["median_ms"] == pytest.approx(1000 * seconds) for row in rows)
+
+
 def test_describe_takes_sizes_and_gives_them_back():
     found = describe("darts-v1", cells=5, channels=None, classes=7, input=16, in_channels=1)
     keys = "kind skeleton stem channels cells classes auxiliary in_channels input parameters multiply_adds depth"
@@ -213,7 +236,7 @@ def test_describe_takes_sizes_and_gives_them_back():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("darts-v9",), "published genotype: found 'darts-v9', allowed: nas-rl-15"),
+        (("darts-v9",), "no genotype 'darts-v9'; allowed: a JSON file, or one of nas-rl-15"),
         (("enas-rnn",), "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, "),
         (("enas-rnn", None, "darts"), "kind: found 'recurrent', allowed in the skeleton darts: cell"),
         (
@@ -259,3 +282,62 @@ def test_sizes_out_of_bounds_are_refused_in_one_line(sizes, line):
     with pytest.raises(UserError) as caught:
         describe(genotype, **sizes)
     assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- the folder of a model ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small trained one's folder."""
+    folder = tmp_path_factory.mktemp("model") / "run"
+    nascore.train("darts-v2", directory=folder, channels=4, cells=3, epochs=1, batch_size=720, progress=False)
+    return folder
+
+
+def test_a_model_is_described_at_its_own_sizes(model, capsys):
+    said = json.loads((model / "model.json").read_text())
+    found = describe(model)
+    sizes = {name: found[name] for name in said["network"]}
+    assert sizes == said["network"] and sizes["channels"] == 4 and found["input"] == said["image"]["height"] == 8
+    assert found["parameters"] == json.loads((model / "result.json").read_text())["parameters"]
+    assert found == describe(str(model / "model.json"))
+    assert cli.main(["describe", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
+def test_what_is_asked_for_goes_before_a_model_s_own_sizes(model):
+    found = describe(model, channels=8, input=16, skeleton="nasnet")
+    assert (found["channels"], found["input"], found["skeleton"], found["cells"]) == (8, 16, "nasnet", 3)
+    assert describe(model, "darts-cifar") == describe(GENOTYPES["darts-v2"])
+    before = {name: dict(sizes) for name, sizes in NETWORKS.items()}
+    assert describe(GENOTYPES["darts-v2"])["channels"] == 36 and before == NETWORKS
+
+
+def test_a_chain_is_described_at_its_model_s_sizes(model, tmp_path):
+    """A chain has its own filters: no channels, no cells, no stem."""
+    genotype = json.loads(genotypes.to_json(GENOTYPES["nas-rl-15"]))
+    sizes = dict(skeleton="nas-rl", stem="cifar", channels=8, cells=3, classes=7, in_channels=1)
+    about = dict(genotype=genotype, network=sizes, image=dict(height=16, width=16))
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert describe(tmp_path) == describe("nas-rl-15", classes=7, in_channels=1, input=16)
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": None}, {"image": {"height": 8, "width": 9}}, {"image": 3}, {"network": 5}]
+)
+def test_a_model_that_does_not_say_its_sizes_is_refused_in_one_line(change, model, tmp_path):
+    about = json.loads((model / "model.json").read_text()) | change
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="model.json: found something else, allowed: the sizes of its network, and the"):
+        describe(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["describe", "convert"])
+def test_a_newer_format_is_refused(command, model, tmp_path, capsys):
+    """Also where only what is around the genotype is of a newer one."""
+    about = json.loads((model / "model.json").read_text()) | {"format": FORMAT + 1}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert cli.main([command, str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "format" in said and str(FORMAT + 1) in said

@@ -1,7 +1,7 @@
 """From a genotype to a convolutional network: `Network` runs what a skeleton laid out;
 `NETWORKS` names all sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -145,14 +145,19 @@ def _require_few_operations(genotype: CellGenotype, cells: int) -> None:
 
 
 def home(
-    genotype: Genotype | str, skeleton: str | None = None, network: str | None = None, **sizes
+    genotype: Genotype | str,
+    skeleton: str | None = None,
+    network: str | Mapping | None = None,
+    **sizes,
 ) -> dict:
     """The sizes of the network that a genotype, or a published name, belongs in, with
-    `in_channels`: the entry of `NETWORKS` called `network`, or the first of its skeleton. What
-    is not published belongs in DARTS's, except a chain, a macro network, and a cell without a
-    reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes` that are not
+    `in_channels`: `network`, an entry of `NETWORKS` or one's name, or the first of its skeleton.
+    What is not published belongs in DARTS's, except a chain, a macro network, and a cell without
+    a reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes` that are not
     None override it."""
-    named = {} if network is None else NETWORKS[one_of("network", network, NETWORKS)]
+    named = {} if network is None else network
+    if not isinstance(named, Mapping):
+        named = NETWORKS[one_of("network", network, NETWORKS)]
     skeleton = skeleton or named.get("skeleton")
     if skeleton is None and isinstance(genotype, str):
         skeleton = published.get(genotype).skeleton
@@ -165,13 +170,10 @@ def home(
         )
     one_of("skeleton", skeleton, SKELETONS)
     base = next(sizes for sizes in NETWORKS.values() if sizes["skeleton"] == skeleton)
-    base = {name: named.get(name, value) for name, value in base.items()} | {
-        "in_channels": 3,
-        "skeleton": skeleton,
-    }
+    base = {**base, "in_channels": 3}
+    del base["skeleton"]
+    base = {name: named.get(name, value) for name, value in base.items()}
     sizes = {name: value for name, value in sizes.items() if value is not None}
     for name in sizes:
-        one_of(
-            f"size in the skeleton {skeleton}", name, [name for name in base if name != "skeleton"]
-        )
-    return base | sizes
+        one_of(f"size in the skeleton {skeleton}", name, base)
+    return {"skeleton": skeleton, **base, **sizes}

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from nascore import formats, genotypes, published, spaces
-from nascore.errors import whole
+from nascore.errors import UserError, whole
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.loop import memory_errors
 from nascore.nets.convolutional import LIMITS, Network, home
@@ -147,7 +147,8 @@ def _walk(network: nn.Module, input_shape: Sequence[int]) -> _Walk:
 # --- how long it takes here -----------------------------------------------------------------------
 
 BATCHES = (1, 64)
-WARM_UP, FEWEST, MOST, SECONDS = 3, 10, 200, 3.0  # passes, and how long those of a batch may take
+WARM_UP, FEWEST, MOST = 3, 3, 200  # passes
+SECONDS = 3.0  # after which no further pass of a batch begins, once there are the fewest
 
 
 @torch.no_grad()
@@ -155,8 +156,8 @@ def measure_latency(
     network: nn.Module, image: Sequence[int], threads: int | None = None
 ) -> list[dict]:
     """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images of
-    (channels, height, width): the median and the middle half of many passes, after a few that do not
-    count, by `threads` (default: those that a batch of this size is given)."""
+    (channels, height, width): the median and the middle half of the `passes` that there is time for, by
+    `threads` (default: those that a batch of this size is given)."""
     network = network.eval()
     rows = []
     for batch in BATCHES:
@@ -171,15 +172,14 @@ def measure_latency(
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call, once the first few have warmed the caches."""
-    for _ in range(WARM_UP):
-        call()
+    """Milliseconds of each call. The first few, which warm the caches, do not count, unless calls are so
+    slow that they are all there is time for."""
     taken, began = [], time.perf_counter()
     while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
         start = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - start))
-    return taken
+    return taken[min(WARM_UP, len(taken) - FEWEST) :]
 
 
 def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
@@ -217,6 +217,23 @@ def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     return bare, dict(zip(space.primitives, added))
 
 
+def _of_model(name: str | os.PathLike) -> dict | None:
+    """The sizes of the model that is meant by its folder, or by its model.json, as an entry of
+    `NETWORKS`; None where it is no model."""
+    file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
+    if not os.path.isfile(file):
+        return None
+    try:
+        with open(file, encoding="utf-8") as text:
+            about = json.load(text)
+        image = about["image"]
+        (side,) = {image["height"], image["width"]}
+        return {**about["network"], "input": side}
+    except (KeyError, TypeError, ValueError):
+        says = "the sizes of its network, and the sides of a square image"
+        raise UserError(f"{file}: found something else, allowed: {says}") from None
+
+
 def describe(
     genotype: Genotype | str | os.PathLike,
     network: str | None = None,
@@ -228,10 +245,13 @@ def describe(
     """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe --json`
     prints them.
 
-    `network` (a key of `NETWORKS`) sets all sizes at once, else the genotype's home does; `sizes`
-    (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None override it.
+    `network` (a key of `NETWORKS`) sets all sizes at once, else a model's own do, else the genotype's
+    home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None
+    override it.
     `activation_bytes` is of one image. With `latency` the network is built and run here."""
-    genotype = formats.at_home(genotype)
+    name, genotype = genotype, formats.at_home(genotype)
+    if network is None and genotype is not name:
+        network = _of_model(name)
     sizes = home(genotype, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     if isinstance(genotype, str):
