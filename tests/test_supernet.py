@@ -12,8 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import nascore
 from nascore import genotypes, spaces
 from nascore.errors import UserError
-from nascore.nets import operations, supernet
-from nascore.nets.supernet import Edges, Supernet, initial_alphas
+from nascore.nets import edges as mixed
+from nascore.nets import operations
+from nascore.nets.edges import MixedEdges
+from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.spaces import DARTS_PRIMITIVES, NASBENCH201_PRIMITIVES
 
 DARTS = dict(primitives=DARTS_PRIMITIVES, nodes=4, n_inputs=2, skeleton="darts")
@@ -173,18 +175,18 @@ def test_a_map_that_cannot_be_halved_is_refused():
 
 # --- the slow form ----------------------------------------------------------------------------------------------------
 
-FAST_OR_SHARED = [*supernet.FAST, *supernet.POOLS, "skip_connect"]
+FAST_OR_SHARED = [*mixed.FAST, *mixed.POOLS, "skip_connect"]
 
 
 def both_forms(name, stride, monkeypatch, channels=4, edges=3):
-    """`Edges` with one operation, in its fast form and in the slow one with the same weights."""
+    """`MixedEdges` with one operation, in its fast form and in the slow one with the same weights."""
     how = dict(channels=channels, edges=edges, stride=stride, norm_pools=False, activation=F.relu)
     torch.manual_seed(0)
-    fast = Edges((name, "none"), **how).double()
-    monkeypatch.setattr(supernet, "FAST", {})
-    monkeypatch.setattr(supernet, "POOLS", ())
-    monkeypatch.setitem(supernet.REGISTERED, name, operations._CONSTRUCTORS[name])
-    slow = Edges((name, "none"), **how).double()
+    fast = MixedEdges((name, "none"), **how).double()
+    monkeypatch.setattr(mixed, "FAST", {})
+    monkeypatch.setattr(mixed, "POOLS", ())
+    monkeypatch.setitem(mixed.REGISTERED, name, operations._CONSTRUCTORS[name])
+    slow = MixedEdges((name, "none"), **how).double()
     with torch.no_grad():
         for k, operation in enumerate(slow.plain[name].operations):
             for theirs, ours in zip(operation.parameters(), fast.parameters(), strict=True):
