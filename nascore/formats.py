@@ -110,8 +110,8 @@ def looks_written(text: str) -> bool:
 
 def parse(text: str) -> Genotype:
     """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
-    if len(text) > genotypes.MAX_TEXT:
-        return genotypes.from_json(text)  # which says how long one may be
+    if len(text) > genotypes.MAX_TEXT or re.fullmatch(r"[\s,\[\]]*", text):
+        return genotypes.from_json(text)  # which says what is wrong with it
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
     if text.startswith("{"):
         return genotypes.from_json(_inner(text))
@@ -269,7 +269,8 @@ def _statements(text: str) -> list[ast.stmt]:
             return ast.parse(text).body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         place = f"line {error.lineno}, " if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = getattr(error, "msg", None) or "nested too deep"
+        deep = isinstance(error, MemoryError | RecursionError)
+        reason = "nested too deep" if deep else getattr(error, "msg", error)
         begins = shorten(text[:40])
         raise GenotypeError(f"{place}{reason}: found {begins}, allowed: {FORMATS}") from None
 

@@ -280,7 +280,8 @@ def cell_file(nodes, **more):
 FILES = {
     "not JSON": ("{'kind': 'cell'}", "not JSON"),
     "empty": ("", "not JSON"),
-    "not an object": ("[1, 2]", "one JSON object with a field 'kind'"),
+    "not an object": ("[]", "one JSON object with a field 'kind'"),
+    "two numbers": ("[1, 2]", "2 numbers, which no kind may have"),
     "no kind": ("{}", "kind: found None"),
     "unknown kind": ('{"kind": "cells"}', "kind: found 'cells', allowed: cell, "),
     "unknown field": (cell_file([NODE], colour="red"), "colour: found 'an unknown field'"),

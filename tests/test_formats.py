@@ -277,6 +277,12 @@ HOSTILE = [
 ]
 
 
+def test_a_text_that_python_cannot_hold_is_not_called_deep():
+    for text, said in (("Genotype(\udcff)", "surrogates not allowed"), ("Genotype(\0)", "null bytes")):
+        with pytest.raises(GenotypeError, match=said):
+            formats.parse(text)
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_text_is_one_line_and_does_nothing(text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
