@@ -15,19 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import UserError
+from nascore.errors import require
 from nascore.spaces import Token
-from nascore.spaces.examine import options
-
-UNDECIDED = -1  # where an architecture was complete before others of its batch
-PROBES = 200  # random walks through a space that does not say how many options there are
+from nascore.spaces.examine import name_of, walk
 
 
 @dataclass(frozen=True)
 class Written:
     """A batch of architectures: decisions (N, T), the log-probability of each decision and the
-    entropy of what it was drawn from, both (N, T) in nats. Where an architecture was complete
-    before others, -1, 0 and 0 follow."""
+    entropy of what it was drawn from, both (N, T) in nats."""
 
     decisions: Tensor
     log_probs: Tensor
@@ -35,7 +31,10 @@ class Written:
 
     def lists(self) -> list[list[int]]:
         """The decisions as a space takes them."""
-        return [[d for d in row if d != UNDECIDED] for row in self.decisions.tolist()]
+        return self.decisions.tolist()
+
+
+WALKS = 20  # through a space that does not list its choices
 
 
 # --- what answers a decision: (N, H) states and (N, J, H) anchors -> (N, decisions at once, options
@@ -119,6 +118,11 @@ class Step:
     positions: list[int]
     refers_to: list[int]
 
+    def until(self, length: int) -> "Step":
+        """The part of it before position `length`: some of a layer's skips may lie beyond."""
+        count = length - self.positions[0]
+        return Step(self.head, self.positions[:count], self.refers_to[:count])
+
 
 def unchanged(position: int, logits: Tensor) -> Tensor:
     return logits
@@ -158,12 +162,8 @@ class Controller(nn.Module):
             head = self.heads[self.kinds.index(token.kind)]
             refers_to = list(token.refers_to)
             last = self.steps[-1] if self.steps else None
-            if (
-                last
-                and last.head is head
-                and isinstance(head, Skips)
-                and refers_to[0] not in last.positions
-            ):
+            goes_on = last and last.head is head and isinstance(head, Skips)
+            if goes_on and refers_to[0] not in last.positions:
                 last.positions.append(position)
                 last.refers_to += refers_to
             else:
@@ -186,8 +186,7 @@ class Controller(nn.Module):
     def forward(self, decisions: Tensor | Sequence[Sequence[int]]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
         if not isinstance(decisions, Tensor):
-            rows = [torch.tensor(row, device=self.start.device) for row in decisions]
-            decisions = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=UNDECIDED)
+            decisions = torch.tensor(decisions, device=self.start.device)
         return self._write(len(decisions), decisions.size(1), decisions, None)
 
     @torch.no_grad()
@@ -207,91 +206,45 @@ class Controller(nn.Module):
         for step in self.steps:
             if step.positions[0] >= length:
                 break
-            if step.positions[-1] >= length:  # some of a layer's skips
-                step = Step(
-                    step.head,
-                    *(
-                        part[: length - step.positions[0]]
-                        for part in (step.positions, step.refers_to)
-                    ),
-                )
-            allowed = self._allowed(step.positions[0], n, written)
-            if isinstance(allowed, Tensor) and not allowed.any():
-                break
+            if step.positions[-1] >= length:
+                step = step.until(length)
             for k, cell in enumerate(self.lstm):
                 states[k] = cell(x, states[k])
                 x = states[k][0]
-            anchors |= dict.fromkeys(
-                read, x
-            )  # the state that reads a decision is that decision's anchor
-            before = (
-                torch.stack([anchors[j] for j in step.refers_to], 1)
-                if step.refers_to
-                else x[:, None][:, :0]
-            )
-            logits = _only(self.adjust(step.positions[0], step.head.logits(x, before)), allowed)
-            one = _decide(
-                logits, None if given is None else given[:, step.positions], generator, allowed
-            )
+            # The state that reads a decision is that decision's anchor.
+            anchors |= dict.fromkeys(read, x)
+            before = x.new_empty(n, 0, x.size(1))
+            if step.refers_to:
+                before = torch.stack([anchors[j] for j in step.refers_to], 1)
+            logits = self.adjust(step.positions[0], step.head.logits(x, before))
+            logits = logits[:, :, : self.counts[step.positions[0]]]
+            one = _decide(logits, None if given is None else given[:, step.positions], generator)
             written.append(one)
-            x = step.head.read(one.decisions.clamp(min=0), before)
+            x = step.head.read(one.decisions, before)
             read = step.positions
         return Written(
             *(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written))
         )
 
-    def _allowed(self, position: int, n: int, written: list[Written]) -> int | Tensor:
-        """How many options the decision has: one number where that depends on the position
-        alone, else one (N,) for each architecture, 0 for those that are complete."""
-        if hasattr(self.space, "choices"):
-            return self.counts[position]
-        prefixes = torch.cat([w.decisions for w in written], 1).tolist() if written else [[]] * n
-        allowed = [0 if UNDECIDED in prefix else options(self.space, prefix) for prefix in prefixes]
-        known = self.counts[position] if position < len(self.counts) else 0
-        if max(allowed) > known:
-            found = f"found {max(allowed)} options for decision {position}, {known} in {PROBES} random walks"
-            raise UserError(
-                f"space {type(self.space).__name__}: {found}; let its `choices` list the most there can be"
-            )
-        return torch.tensor(allowed, device=self.start.device)
-
 
 def _counts(space) -> tuple[int, ...]:
-    """The most options that each position can have."""
+    """How many options each position has. Raises `UserError` for a space where that depends on what was
+    decided before."""
     if hasattr(space, "choices"):
         return tuple(space.choices)
-    counts = []
-    random = Random(0)
-    for _ in range(PROBES):
-        prefix: list[int] = []
-        while count := options(space, prefix):
-            counts += [0] * (len(prefix) == len(counts))
-            counts[len(prefix)] = max(counts[len(prefix)], count)
-            prefix.append(random.randrange(count))
-    return tuple(counts)
+    walks = [tuple(walk(space, Random(seed))[1]) for seed in range(WALKS)]
+    different = dict.fromkeys(walks)
+    field = f"space {name_of(space)}: options at each position"
+    found = " and ".join(map(str, different))
+    require(len(different) == 1, field, found, "the same whatever was decided, for a policy")
+    return walks[0]
 
 
-def _only(logits: Tensor, allowed: int | Tensor) -> Tensor:
-    """The logits of the options that there are: the others cut off, or as good as impossible."""
-    if isinstance(allowed, int):
-        return logits[:, :, :allowed]
-    option = torch.arange(logits.size(2), device=logits.device)
-    return logits.masked_fill(option >= allowed[:, None, None], -1e9)
-
-
-def _decide(
-    logits: Tensor, given: Tensor | None, generator: torch.Generator | None, allowed: int | Tensor
-) -> Written:
+def _decide(logits: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Written:
     log_p = F.log_softmax(logits, 2)
     p = log_p.exp()
-    drawn = (
-        torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
-        if given is None
-        else given
-    )
-    log_probs = log_p.gather(2, drawn.clamp(min=0)[:, :, None]).squeeze(2)
-    entropies = -(p * log_p).sum(2)
-    if isinstance(allowed, int):
-        return Written(drawn, log_probs, entropies)
-    alive = (allowed > 0)[:, None]
-    return Written(torch.where(alive, drawn, UNDECIDED), log_probs * alive, entropies * alive)
+    drawn = given
+    if given is None:
+        drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
+    log_probs = log_p.gather(2, drawn[:, :, None]).squeeze(2)
+    return Written(drawn, log_probs, -(p * log_p).sum(2))
