@@ -125,10 +125,8 @@ class Batches:
         self.padding, self.flip = (images.padding, images.flip) if augment else (0, False)
         pad = self.padding
         # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in
-        # channels_last.
-        self.pixels = (
-            F.pad(pixels, (pad,) * 4).permute(0, 2, 3, 1).contiguous()
-        )  # (N, H + 2 pad, W + 2 pad, C)
+        # channels_last. (N, H + 2 pad, W + 2 pad, C)
+        self.pixels = F.pad(pixels, (pad,) * 4).permute(0, 2, 3, 1).contiguous()
         full, rest = divmod(len(pixels), batch_size)
         self.batch_size = batch_size
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
@@ -139,9 +137,8 @@ class Batches:
         epoch, position = divmod(step, self.per_epoch)
         device = self.pixels.device
         if self._order[0] != epoch:
-            order = torch.randperm(
-                len(self.labels), generator=generator(*self.place, "order", epoch)
-            )
+            random = generator(*self.place, "order", epoch)
+            order = torch.randperm(len(self.labels), generator=random)
             self._order = (epoch, order.to(device))
         index = self._order[1][position * self.batch_size : (position + 1) * self.batch_size]
         random = generator(*self.place, "augment", step, device=device)
@@ -161,9 +158,9 @@ class Batches:
         if self.flip:
             mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        return self.pixels[
-            index[:, None, None], rows[:, :, None], (left + columns)[:, None]
-        ].permute(0, 3, 1, 2)
+        columns = left + columns
+        found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
+        return found.permute(0, 3, 1, 2)
 
 
 def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
@@ -171,11 +168,10 @@ def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     for_each = {"generator": random, "device": batch.device}
-    y, x = torch.randint(0, height, (n, 1), **for_each), torch.randint(0, width, (n, 1), **for_each)
-    rows, columns = (
-        torch.arange(height, device=batch.device),
-        torch.arange(width, device=batch.device),
-    )
+    y = torch.randint(0, height, (n, 1), **for_each)
+    x = torch.randint(0, width, (n, 1), **for_each)
+    rows = torch.arange(height, device=batch.device)
+    columns = torch.arange(width, device=batch.device)
     inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
     inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
     batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
@@ -249,13 +245,14 @@ def _resized(images: Images, side: int | None) -> Images:
     if side is None or images.train.shape[2:] == (side, side):
         return images
     with memory_errors("--image-size"):
-        parts = {"train": images.train, "valid": images.valid, "test": images.test}
-        parts = {k: x if x is None else _fitted(x, side) for k, x in parts.items()}
+        parts = {k: _fitted(getattr(images, k), side) for k in ("train", "valid", "test")}
     return replace(images, **parts, padding=side // 8)
 
 
-def _fitted(batch: Tensor, side: int) -> Tensor:
+def _fitted(batch: Tensor | None, side: int) -> Tensor | None:
     """Each channel as a grey picture, since a user's own images may have any number of them."""
+    if batch is None:
+        return None
     fitted = torch.empty(*batch.shape[:2], side, side, dtype=torch.uint8)
     planes = batch.flatten(0, 1).numpy(force=True)
     for plane, place in zip(planes, fitted.flatten(0, 1).numpy()):
@@ -285,9 +282,8 @@ def _digits() -> Images:
     pixels = (pixels.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     parts = train_test_split(pixels, labels, test_size=360, stratify=labels, random_state=0)
     train, test, train_labels, test_labels = map(torch.from_numpy, parts)
-    return _images(
-        "digits", (train, train_labels, test, test_labels), tuple("0123456789"), flip=False
-    )
+    tensors = (train, train_labels, test, test_labels)
+    return _images("digits", tensors, tuple("0123456789"), flip=False)
 
 
 # name -> (class in torchvision.datasets, keyword of the two parts, may be mirrored)

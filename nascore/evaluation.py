@@ -1,7 +1,9 @@
 """How good a model is: its answers for images whose class is known, and what it takes for what."""
 
+import io
 import os
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import torch
 from torch import Tensor
 
 from nascore import data as sets
-from nascore import folders
+from nascore import folders, models
 from nascore.data import Images
-from nascore.errors import require
+from nascore.errors import require, say
 from nascore.models import Model
 
 
@@ -51,11 +53,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model, data: str | Path | Images = "digits", batch_size: int = 100
+    model: Model | str | Path, data: str | Path | Images = "digits", batch_size: int = 100
 ) -> Evaluation:
-    """Ask `model` about the test images of `data`, a name, `Images`, or a folder whose classes are the
-    model's: of a folder without a part for tests all images, but for those that the model was trained
-    on. Raises `UserError`."""
+    """Ask `model`, or the one in a folder, about the test images of `data`, a name, `Images`, or a folder
+    whose classes are the model's: of a folder without a part for tests all images, but of the one that
+    the model was trained on those alone that were held out. Raises `UserError`."""
+    model = model if isinstance(model, Model) else models.load(model)
     images, labels = _to_test(model, data)
     probabilities = model.predict(images, batch_size)
     return Evaluation(model.classes, images, labels, probabilities)
@@ -66,24 +69,33 @@ def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | T
     is_folder = isinstance(data, str | Path) and os.path.isdir(data)
     if is_folder and data not in sets.NAMES:
         files, whole_folder = folders.to_test(Path(data), model.classes)
-        if not whole_folder or not _trained_on(model, data, len(files)):
+        images = _trained_on(model, data, len(files)) if whole_folder else None
+        if images is None:
             return [file.path for file in files], torch.tensor([file.label for file in files])
-    side = view.height if view.height == view.width else None
-    known = isinstance(data, Images)
-    images = sets.load(data, image_size=None if known else side)
+    else:
+        side = view.height if view.height == view.width else None
+        images = sets.load(data, image_size=None if isinstance(data, Images) else side)
+    known = f"those of the model: {', '.join(model.classes)}"
     for name in images.classes:
-        require(
-            name in model.classes, "class", name, f"those of the model: {', '.join(model.classes)}"
-        )
+        require(name in model.classes, "class", name, known)
     place = torch.tensor([model.classes.index(name) for name in images.classes])
     return images.test.cpu(), place[images.test_labels.cpu()]
 
 
-def _trained_on(model: Model, folder: str | Path, count: int) -> bool:
-    """Whether `folder` holds the very images that the model was trained and tested on."""
+def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
+    """What `folder` holds, if that is the very images that the model was trained and tested on."""
     before = model.about.get("data")
-    counts = [before.get(part) for part in ("train", "test")] if isinstance(before, dict) else []
-    if not all(isinstance(n, int) for n in counts) or count != sum(counts):
-        return False
-    images = sets.load(folder, image_size=model.preprocessing.height)
-    return images.fingerprint()["content"] == before.get("content")
+    if not isinstance(before, dict):
+        return None
+    counts = [before.get(part) for part in ("train", "test")]
+    if all(isinstance(n, int) for n in counts) and count == sum(counts):
+        with redirect_stderr(io.StringIO()):  # that it has no parts, which is said again here
+            images = sets.load(folder, image_size=model.preprocessing.height)
+        if images.fingerprint()["content"] == before.get("content"):
+            held_out = f"only the {counts[1]} that were held out are tested"
+            say(f"{folder} holds the images that the model was trained on: {held_out}")
+            return images
+    if os.path.realpath(folder) == before.get("name"):
+        since = f"all {count} images are tested, some of which it may have been trained on"
+        say(f"{folder} has changed since the model was trained on it: {since}")
+    return None

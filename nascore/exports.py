@@ -17,12 +17,13 @@ from torch import Tensor
 
 from nascore import formats, models, published
 from nascore.errors import UserError, one_of
-from nascore.files import named, write_whole
+from nascore.files import named, write_bytes
 from nascore.models import Model
 from nascore.nets import source
 from nascore.nets.convolutional import Network, home
 from nascore.seeding import generator
 
+FORMATS = ("onnx", "torch", "python")
 EXAMPLES = (2, 5)  # images in the minibatch that is traced, and in that which is compared
 
 
@@ -35,20 +36,18 @@ def export(model: Model | str | Path, to: str, file: str | Path) -> float | None
     return write(model, named(file, "file"))
 
 
-FORMATS = ("onnx", "torch", "python")
-
-
 def _python(model: Model, file: Path) -> None:
     view = model.preprocessing
     constants = {"CLASSES": list(model.classes), "MEAN": list(view.mean), "STD": list(view.std)}
     title = f"A network of nascore, in its skeleton {model.network.skeleton}, trained"
     text = source.python(model.network, title, (view.height, view.width), constants)
-    write_whole(file, lambda out: out.write(text.encode()))
+    write_bytes(file, text.encode())
 
 
 def untrained(genotype: str, file: str | Path, **sizes) -> None:
     """Write the network of a genotype (whatever `formats.read` takes) as plain PyTorch, at the sizes that
     `nets.measure.describe` gives it. Raises `UserError`."""
+    file = named(file, "file")
     at_home = genotype in published.GENOTYPES
     value = formats.read(genotype)
     sizes = home(genotype if at_home else value, sizes.pop("skeleton", None), **sizes)
@@ -58,7 +57,7 @@ def untrained(genotype: str, file: str | Path, **sizes) -> None:
     network.check((1, network.in_channels, side, side))
     title = published.get(genotype).source if at_home else "A network of nascore"
     text = source.python(network, title, (side, side))
-    write_whole(named(file, "file"), lambda out: out.write(text.encode()))
+    write_bytes(file, text.encode())
 
 
 # --- by PyTorch's exporters -----------------------------------------------------------------------
@@ -71,19 +70,20 @@ def _example(model: Model, count: int) -> Tensor:
     return torch.randn(shape, generator=generator("export", count))
 
 
-def _torch(model: Model, file: Path) -> float:
+def _traced(model: Model) -> torch.export.ExportedProgram:
+    """What the network computes, of a minibatch of any size."""
     network = copy.deepcopy(model.network).cpu()
     free = {"images": {0: torch.export.Dim("batch", min=1)}}
-    with _quietly(), torch.no_grad():
-        program = torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
+    return torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
+
+
+def _torch(model: Model, file: Path) -> float:
     about = {"about.json": json.dumps(model.description())}
     content = io.BytesIO()
-    with _quietly():
-        torch.export.save(program, content, extra_files=about)
-    write_whole(file, lambda out: out.write(content.getbuffer()))
-    content.seek(0)
-    with _quietly():
+    with _quietly(), torch.no_grad():
+        torch.export.save(_traced(model), content, extra_files=about)
         loaded = torch.export.load(content).module()
+    write_bytes(file, content.getbuffer())
     return _difference(model, loaded)
 
 
@@ -96,32 +96,25 @@ def _onnx(model: Model, file: Path) -> float | None:
         raise UserError(
             f"onnx: the package {error.name} is not installed; allowed: {need}"
         ) from None
-    network, free = (
-        copy.deepcopy(model.network).cpu(),
-        {"images": {0: torch.export.Dim("batch", min=1)}},
-    )
+    names = {"input_names": ["images"], "output_names": ["logits"]}
     with _quietly(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (_example(model, EXAMPLES[0]),),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=free,
-        )
+        program = torch.onnx.export(_traced(model), dynamo=True, verbose=False, **names)
     proto = program.model_proto
     for name, value in _metadata(model).items():
         proto.metadata_props.add(key=name, value=json.dumps(value))
     content = proto.SerializeToString()
-    write_whole(file, lambda out: out.write(content))
+    write_bytes(file, content)
     try:
         import onnxruntime
     except ImportError:
         return None
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return _difference(model, lambda images: torch.from_numpy(
-        session.run(None, {"images": images.numpy()})[0]))  # fmt: skip
+
+    def logits(images: Tensor) -> Tensor:
+        (found,) = session.run(None, {"images": images.numpy()})
+        return torch.from_numpy(found)
+
+    return _difference(model, logits)
 
 
 def _metadata(model: Model) -> dict:

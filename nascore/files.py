@@ -16,10 +16,21 @@ from nascore.errors import UserError, plain, require, shorten
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
 
 
+# What a run and a model write; where there is one of the others, no export takes such a name.
+NAMES = ("checkpoint.pt", "config.json", "history.jsonl", "timing.jsonl")
+NAMES += ("genotype.json", "genotype.svg", "result.json", "model.safetensors", "model.json")
+
+
 def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
-    """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too."""
+    """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a file
+    of a run or of a model, which would be lost."""
     good = isinstance(name, str | os.PathLike) and str(name).strip() and "\0" not in str(name)
     require(good, option, name, kind)
+    path = Path(os.path.realpath(name))
+    if path.name in NAMES:
+        others = [path.parent / other for other in ("config.json", "model.json")]
+        allowed = f"another name: {path.parent} holds a run or a model"
+        require(not any(map(os.path.lexists, others)), option, name, allowed)
     return Path(name)
 
 
@@ -41,9 +52,18 @@ def write_whole(path: Path, write: Callable) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename2 is None:  # a name that no one has given
+            error.filename = os.fspath(path.parent)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_bytes(path: Path, content) -> None:
+    """`write_whole` of what is at hand."""
+    write_whole(path, lambda file: file.write(content))
 
 
 def sync(folder: Path) -> None:
@@ -69,7 +89,7 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 def write_json(path: Path, value: Mapping) -> None:
     """`value` as JSON with the version of its format."""
     text = json.dumps({"format": FORMAT, **value}, indent=2) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:

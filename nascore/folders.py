@@ -15,6 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +38,7 @@ PARTS = {
     "test": ("test", "testing"),
 }
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
+EMPTY = (0,)  # the stamp of an empty file
 SIDE = 32  # pixels, of images that are not alike
 
 
@@ -75,10 +77,8 @@ def load(folder: Path, side: int | None = None) -> tuple[Listing, dict[str, np.n
     """What there is in `folder`, and the images of each part, uint8 (N, 3, H, W), from the cache where
     they did not change; `side` pixels large, or as they are, if they are alike. Raises `UserError`,
     one line."""
-    try:
+    with _listable(folder):
         listing = listing_of(folder)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
     cache = cache_of(folder, side)
     images = _cached(cache, listing)
     if images is None:
@@ -90,12 +90,19 @@ def load(folder: Path, side: int | None = None) -> tuple[Listing, dict[str, np.n
 # --- what there is ---------------------------------------------------------------------------------
 
 
-def natural(name: str) -> list:
-    """A key that puts 2 before 10."""
-    return [
-        int(part) if part.isascii() and part.isdigit() else part
-        for part in re.split(r"([0-9]+)", name)
-    ]
+@contextmanager
+def _listable(folder: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+
+
+def natural(name: str) -> tuple[list, str]:
+    """A key that puts 2 before 10, and 02 beside 2."""
+    parts = re.split(r"([0-9]+)", name)  # at every other place digits
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
 
 
 def listing_of(folder: Path) -> Listing:
@@ -133,12 +140,10 @@ def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
     """The images of the test part of `folder`, whose classes are some of `classes`; and whether those are
     all that it holds, since it has no parts. Raises `UserError`, one line."""
-    try:
-        places, left_out = _parts(folder), Counter()
-        part = places.get("test", folder)
+    left_out: Counter[str] = Counter()
+    with _listable(folder):
+        part = _parts(folder, ["test"]).get("test", folder)
         found = _classes(part, left_out)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
     for name in found:
         require(name in classes, f"class in {part}", name, f"the model's: {', '.join(classes)}")
     _say_left_out(folder, left_out)
@@ -147,18 +152,16 @@ def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
 
 
 def images_in(folder: str) -> list[str]:
-    """The images in `folder` and its sub-folders, in natural order. Raises `UserError` for an entry that
-    is none."""
+    """The images in `folder` and its sub-folders, in natural order, whether or not they can be read.
+    Raises `UserError` for a folder that cannot be listed."""
     left_out: Counter[str] = Counter()
-    try:
+    with _listable(folder):
         found = [path for path, _ in _images(folder, left_out, ())]
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror}") from None
     _say_left_out(Path(folder), left_out)
-    return sorted(found, key=lambda path: (natural(path), path))
+    return sorted(found, key=natural)
 
 
-def _parts(folder: Path) -> dict[str, Path]:
+def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str, Path]:
     """The folders of train, valid and test images; that of train is `folder` itself where the classes
     lie there. What is for validation is the test where there is no other."""
     places: dict[str, Path] = {}
@@ -172,7 +175,7 @@ def _parts(folder: Path) -> dict[str, Path]:
         return {"train": folder}
     if "test" not in places and "valid" in places:
         places["test"] = places.pop("valid")
-    if not {"train", "test"} <= places.keys():
+    if not set(needed) <= places.keys():
         found = ", ".join(f"{place.name}/" for place in places.values())
         raise UserError(f"{folder}: found {found} alone, allowed: {LAYOUT}")
     return {part: places[part] for part in PARTS if part in places}
@@ -180,10 +183,10 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 def _count_beside(folder: Path, parts: Iterable[Path], left_out: Counter) -> None:
     """The images that lie in no part."""
-    names = sorted(
-        name for name in os.listdir(folder) if not _junk(name) and folder / name not in set(parts)
-    )
-    for name in names:
+    known = set(parts)
+    for name in sorted(os.listdir(folder)):
+        if _junk(name) or folder / name in known:
+            continue
         if (folder / name).is_file() and name.lower().endswith(pictures.SUFFIXES):
             left_out["beside train/ and test/"] += 1
         for _, _, files in os.walk(folder / name):
@@ -196,7 +199,7 @@ def _count_beside(folder: Path, parts: Iterable[Path], left_out: Counter) -> Non
 def _folders(place: Path) -> list[Path]:
     with os.scandir(place) as entries:
         names = [e.name for e in entries if not _junk(e.name) and _is_folder(e)]
-    return [place / name for name in sorted(names, key=lambda name: (natural(name), name))]
+    return [place / name for name in sorted(names, key=natural)]
 
 
 def _junk(name: str) -> bool:
@@ -245,22 +248,21 @@ def _images(folder: str, left_out: Counter, around: tuple) -> Iterator[tuple[str
                 yield from _images(entry.path, left_out, around)
             elif suffix not in pictures.SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
-            elif (found := _stat(entry)).st_size:
-                yield entry.path, _stamp(found)
+            elif (stamp := _stamp(entry)) != EMPTY:
+                yield entry.path, stamp
 
 
-def _stat(entry: os.DirEntry) -> os.stat_result:
-    """Of what a link points to."""
+def _stamp(entry: os.DirEntry) -> tuple[int, ...]:
+    """Of a file, or of that which a link points to; none of what is no file, which says so when it is
+    read."""
     try:
         found = entry.stat()
-    except OSError as error:
-        raise pictures.unreadable(entry.path, error.strerror) from None
+    except OSError:
+        return ()
     if not stat.S_ISREG(found.st_mode):
-        raise pictures.unreadable(entry.path, "no regular file")
-    return found
-
-
-def _stamp(found: os.stat_result) -> tuple[int, ...]:
+        return ()
+    if not found.st_size:
+        return EMPTY
     times = (found.st_mtime_ns, found.st_ctime_ns)
     return (found.st_size, *times, found.st_ino, found.st_dev)
 

@@ -4,6 +4,7 @@ statistics, `model.json` all else that an answer needs. Nothing in them can run 
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from torch import Tensor
 from nascore import folders, genotypes, pictures
 from nascore.data import Images, choose_device, normalise
 from nascore.errors import UserError, number, plain, require, shorten, whole
-from nascore.files import check_format, write_json, write_whole
+from nascore.files import check_format, write_bytes, write_json
 from nascore.genotypes import Genotype
 from nascore.nets.convolutional import LIMITS, Network
 from nascore.threads import fitting, using_threads
@@ -30,13 +31,14 @@ RESIZE = "the shorter side, then the centre, bicubic"
 RESIZES = (RESIZE, "the shorter side, then the centre")  # which did not name its filter at first
 PICTURE_MODES = {1: "L", 3: "RGB"}
 SIZES = ("skeleton", "stem", "channels", "cells", "classes", "in_channels")  # of a Network
+MAX_BATCH = 1_000_000
 MAX_ABOUT = 4_000_000  # characters of model.json
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network reads of a picture: (channels, height, width), its shorter side brought to size and
-    the centre kept, then zero mean and unit variance for each channel."""
+    """How a picture becomes what a network reads: `channels` of `height` x `width` pixels, as `RESIZE`
+    says, each in [0, 1] less its `mean`, in units of its `std`, which are the training images'."""
 
     channels: int
     height: int
@@ -102,9 +104,11 @@ class Model:
         """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors (N, C, H,
         W), each treated as the test images were. Raises `UserError`, one line, for an image that cannot
         be read."""
+        whole("batch_size", batch_size, 1, MAX_BATCH)
         if isinstance(images, str | os.PathLike | Image.Image):
             images = [images]
-        some = isinstance(images, Sequence | Tensor) and len(images) > 0
+        several = isinstance(images, Sequence) or isinstance(images, Tensor) and images.dim() > 0
+        some = several and len(images) > 0
         require(some, "images", images, "a file, a PIL image, or a list or tensor of some")
         view, found = self.preprocessing, []
         threads = fitting(self.network, batch_size, view.height * view.width)
@@ -113,7 +117,10 @@ class Model:
                 batch = view.batch(images[start : start + batch_size]).to(self.device)
                 logits = self.network(normalise(batch, view.mean, view.std))
                 found.append(logits.float().softmax(1).cpu())
-        return torch.cat(found).clone()
+        found = torch.cat(found)
+        allowed = "numbers; the network's weights are too large, or none: train it again"
+        require(bool(found.isfinite().all()), "probabilities", math.nan, allowed)
+        return found.clone()
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -121,8 +128,7 @@ class Model:
         folder.mkdir(parents=True, exist_ok=True)
         state = self.network.state_dict().items()
         weights = {name: tensor.cpu().contiguous() for name, tensor in state}
-        content = safetensors.torch.save(weights)
-        write_whole(folder / WEIGHTS, lambda file: file.write(content))
+        write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
         write_json(folder / ABOUT, self.description())
 
     def description(self) -> dict:
@@ -163,8 +169,8 @@ def is_model(folder: str | Path) -> bool:
 def answers(
     model: Model, names: Sequence[str], batch_size: int = 100
 ) -> Iterator[tuple[str, Tensor | UserError]]:
-    """The probabilities for each image among `names`, files and folders of them, in natural order; for
-    one that cannot be read, the `UserError` that says so."""
+    """Each image that `names` means, in their order and of a folder all in natural order, and the
+    probabilities of its classes, or the `UserError` that says why it cannot be read."""
     files = list(_files(names))
     for start in range(0, len(files), batch_size):
         read = [(file, _read(model, file)) for file in files[start : start + batch_size]]
@@ -174,16 +180,21 @@ def answers(
             yield file, next(found) if isinstance(answer, Tensor) else answer
 
 
-def _files(names: Sequence[str]) -> Iterator[str]:
-    """The images that are meant: a folder's are all in it."""
+def _files(names: Sequence[str]) -> Iterator[str | UserError]:
+    """The images that are meant, of a folder all in it; for one that cannot be listed, why not."""
     for name in names:
-        if os.path.isdir(name):
-            yield from folders.images_in(name) or [name]  # which is then no image
-        else:
+        if not os.path.isdir(name):
             yield name
+            continue
+        try:
+            yield from folders.images_in(name) or [name]  # which is then no image
+        except UserError as error:
+            yield error
 
 
-def _read(model: Model, file: str) -> Tensor | UserError:
+def _read(model: Model, file: str | UserError) -> Tensor | UserError:
+    if isinstance(file, UserError):
+        return file
     try:
         return model.preprocessing.batch([file])
     except UserError as error:
@@ -218,8 +229,9 @@ def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
     good = of_texts and len(classes) == wanted
     require(good, "classes", classes, f"a list of {shorten(wanted)} names")
     preprocessing = _preprocessing(about.get("image"))
-    require(preprocessing.channels == sizes["in_channels"], "image.channels", preprocessing.channels,
-            f"{sizes['in_channels']}, as in network.in_channels")  # fmt: skip
+    channels, wanted = preprocessing.channels, sizes["in_channels"]
+    same = f"{shorten(wanted)}, as in network.in_channels"
+    require(channels == wanted, "image.channels", channels, same)
     genotype = genotypes.from_json(json.dumps(about.get("genotype")))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
         network = Network(genotype, **sizes)
@@ -264,6 +276,10 @@ def _load_weights(network: Network, file: Path) -> None:
         allowed = wanted.get(name, "no such tensor")
         known = found.get(name, "nothing")
         require(known == allowed, f"{file}: {plain(name)[:100]}", known, allowed)
+    for name, tensor in weights.items():
+        least = 0 if name.endswith("running_var") else -math.inf
+        wrong = tensor[~(tensor.isfinite() & (tensor >= least))].tolist()
+        require(not wrong, f"{file}: {name}", wrong, "finite numbers, for a variance from 0")
     network.load_state_dict(weights)
 
 

@@ -4,6 +4,7 @@ logits, and what a network costs is what it costs."""
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import weakref
@@ -19,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import nascore
-from nascore import cli, data, models, published, spaces
+from nascore import cli, data, files, loop, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
 from nascore.nets import measure, operations, source
@@ -245,12 +246,55 @@ def test_what_cannot_be_exported_is_one_line(trained, tmp_path, capsys, monkeypa
     assert "skeleton: found 'recurrent'" in line(
         capsys, "export", "darts-rnn-v2", "--to", "python", "-o", tmp_path / "x"
     )
-    assert "No such file" in line(capsys, "export", "darts-v2", "--to", "python", "-o", tmp_path / "no" / "x")
+    absent = f"nascore: {tmp_path / 'no'}: No such file or directory\n"  # and no temporary name
+    assert line(capsys, "export", "darts-v2", "--to", "python", "-o", tmp_path / "no" / "x") == absent
+    assert line(capsys, "convert", "darts-v2", "-o", tmp_path / "no" / "x") == absent
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'nascore[export]'" in line(
         capsys, "export", trained.directory, "--to", "onnx", "-o", tmp_path / "x"
     )
     assert not os.listdir(tmp_path)
+
+
+def test_files_of_a_run_are_not_written_over(trained, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(trained.directory, folder)
+    (tmp_path / "link").symlink_to(folder / "model.json")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    names = ("model.json", "model.safetensors", "result.json", "checkpoint.pt")
+    for file in (*(folder / name for name in names), tmp_path / "link"):
+        for to in ("python", "torch", "onnx"):
+            said = line(capsys, "export", folder, "--to", to, "-o", file)
+            assert f"allowed: another name: {folder} holds a run or a model" in said
+        assert "holds a run or a model" in line(capsys, "export", "darts-v2", "--to", "python", "-o", file)
+        assert "holds a run or a model" in line(capsys, "convert", folder, "-o", file)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    for _ in range(2):  # one's own files, beside a model and elsewhere
+        assert cli.main(["export", str(folder), "--to", "python", "-o", str(folder / "network.py")]) == 0
+        assert cli.main(["convert", "darts-v2", "-o", str(tmp_path / "genotype.json")]) == 0
+
+
+def test_names_of_a_run_are_all_known():
+    assert set(files.NAMES) == set(loop.NAMES)
+
+
+def test_a_disk_that_is_full_names_the_folder(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = line(capsys, "export", "darts-v2", "--to", "python", "-o", tmp_path / "x.py")
+    assert said == f"nascore: {tmp_path}: No space left on device\n" and not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("to", ["torch", "onnx"])
+def test_exporters_of_pytorch_are_silent(trained, tmp_path, to):
+    """In a process of its own, where nothing was warned of before."""
+    command = [sys.executable, "-W", "always", "-m", "nascore", "export", str(trained.directory)]
+    command += ["--to", to, "-o", str(tmp_path / "m")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stdout.startswith("largest difference of a logit: ")
+    assert ended.stderr == "" and ended.stdout.count("\n") == 1
 
 
 def test_an_operation_of_one_s_own_has_no_text(monkeypatch):

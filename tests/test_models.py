@@ -12,10 +12,12 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from test_pictures import tiff
 
 import nascore
-from nascore import cli, data, folders, formats, models, training
+from nascore import cli, data, folders, formats, genotypes, models, training
 from nascore.errors import UserError
+from nascore.nets import operations
 from nascore.show import looks
 
 TINY = dict(channels=4, cells=3, epochs=2, batch_size=120, progress=False)
@@ -238,10 +240,93 @@ def test_a_folder_and_its_files_are_brought_to_a_size_alike(tmp_path, size, side
     assert torch.equal(models.Preprocessing.of(images).batch(order), images.test)
 
 
-@pytest.mark.parametrize("wrong", [5, None, [], [5], torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
+NO_IMAGES = [5, None, [], [5], torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), torch.tensor(7)]
+
+
+@pytest.mark.parametrize("wrong", NO_IMAGES)
 def test_what_is_no_image_is_one_line(trained, wrong):
     with pytest.raises(UserError, match="image"):
         trained.model.predict(wrong)
+
+
+@pytest.mark.parametrize("size", [0, -1, "x", 2.0, None])
+def test_a_batch_of_no_size_is_one_line(trained, digits, size):
+    with pytest.raises(UserError, match="batch_size: found .*, allowed: a whole number from 1 to"):
+        trained.model.predict(digits.test[:2], size)
+    with pytest.raises(UserError, match="batch_size: found"):
+        nascore.evaluate(trained.model, digits, size)
+
+
+def test_a_pil_image_is_answered_as_its_file_is(trained, tmp_path):
+    """16 bits, with a sign and with white as zero, which only the file's tags say."""
+    values = np.arange(64, dtype="<u2").reshape(8, 8) << 9
+    for name, tags in (("white", {"photometric": 0}), ("sign", {"format": 2})):
+        (tmp_path / f"{name}.tif").write_bytes(tiff(values, 16, **tags))
+        with Image.open(tmp_path / f"{name}.tif") as image:
+            found = trained.model.predict([image, image, tmp_path / f"{name}.tif"])
+        assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[2])
+    with pytest.raises(UserError, match="sign.tif is not an image that can be read"):
+        trained.model.predict(image)  # which is closed
+
+
+def with_weights(folder, name, value):
+    weights = safetensors.torch.load_file(folder / models.WEIGHTS)
+    weights[name].view(-1)[0] = value
+    safetensors.torch.save_file(weights, folder / models.WEIGHTS)
+
+
+WEIGHTS = [("head.2.weight", float("nan")), ("head.2.bias", float("inf")), ("stems.0.1.running_mean", float("nan"))]
+
+
+@pytest.mark.parametrize("name, value", [*WEIGHTS, ("stems.0.1.running_var", -0.5)])
+def test_weights_that_are_no_numbers_are_refused(folder, capsys, name, value):
+    with_weights(folder, name, value)
+    said = line(capsys, "predict", folder, "x.png")
+    assert f"model.safetensors: {name}: found [{value}], allowed: finite numbers" in said
+
+
+def test_no_answer_is_no_number(folder, scans, capsys):
+    model = nascore.load(folder)
+    model.network.head[2].weight.data.fill_(3e38)  # finite, and what comes of them is not
+    with pytest.raises(UserError, match="probabilities: found nan, allowed: numbers"):
+        model.predict(str(scans / "0.png"))
+    model.save(folder)
+    assert "probabilities: found nan" in line(capsys, "predict", folder, scans / "0.png")
+
+
+def test_a_file_that_is_written_over_does_not_reach_a_model_in_hand(folder, digits):
+    model = nascore.load(folder)
+    before, file = model.predict(digits.test[:5]), folder / models.WEIGHTS
+    with open(file, "r+b") as weights:  # in place: what is mapped would change
+        weights.write(b"\xff" * file.stat().st_size)
+    assert torch.equal(model.predict(digits.test[:5]), before)
+
+
+@pytest.mark.parametrize("name", [models.ABOUT, models.WEIGHTS])
+def test_a_pipe_is_refused_and_not_waited_for(folder, capsys, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert f"{name}: found 'no regular file'" in line(capsys, "predict", folder, "x.png")
+
+
+def test_an_operation_of_ones_own_is_trained_and_loaded(digits, tmp_path, monkeypatch):
+    """One that looks at values while it is built, which tensors without any (on `meta`) do not have."""
+    for name in ("REGISTERED", "_CONSTRUCTORS"):
+        monkeypatch.setattr(operations, name, dict(getattr(operations, name)))
+    monkeypatch.setattr(genotypes, "OPERATIONS", set(genotypes.OPERATIONS))
+
+    class Scaled(torch.nn.Conv2d):
+        def __init__(self, channels_in, channels_out, stride, affine):
+            super().__init__(channels_in, channels_out, 1, stride)
+            self.norm = float(self.weight.detach().abs().max())
+
+    nascore.register("scaled", Scaled)
+    text = genotypes.to_json(formats.read("darts-v2")).replace("sep_conv_3x3", "scaled")
+    found = nascore.train(genotypes.from_json(text), directory=tmp_path, **{**TINY, "epochs": 1})
+    drawn = torch.get_rng_state()
+    again = nascore.load(tmp_path)
+    assert torch.equal(torch.get_rng_state(), drawn)  # what is drawn to build it is no one's business
+    assert torch.equal(again.predict(digits.test[:9]), found.model.predict(digits.test[:9]))
 
 
 # --- nascore predict --------------------------------------------------------------------------------------------------
@@ -279,6 +364,30 @@ def test_a_broken_image_is_a_line_and_the_others_go_on(folder, scans, capsys):
     assert cli.main(["predict", str(folder), str(scans), "--json"]) == 2
     printed, errors = capsys.readouterr()
     assert len(json.loads(printed)) == 3 and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("gone"), lambda path: path.symlink_to(path)])
+def test_what_is_no_file_in_a_folder_is_a_line_and_the_others_go_on(folder, scans, capsys, make):
+    make(scans / "5.png")
+    assert cli.main(["predict", str(folder), str(scans)]) == 2
+    printed, errors = capsys.readouterr()
+    assert [row.split(":")[0] for row in printed.splitlines()] == [str(scans / f"{k}.png") for k in (0, 1, 2, 10)]
+    assert errors.count("\n") == 1 and "5.png is not an image that can be read" in errors
+
+
+def test_a_folder_that_cannot_be_listed_is_a_line_and_the_others_go_on(folder, scans, capsys, monkeypatch):
+    (scans / "secret").mkdir()
+    real = os.scandir
+
+    def denied(place):
+        if str(place).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert cli.main(["predict", str(folder), str(scans / "secret"), str(scans / "2.png")]) == 2
+    printed, errors = capsys.readouterr()
+    assert printed.count("\n") == 1 and errors == f"nascore: {scans / 'secret'}: Permission denied\n"
 
 
 def test_wrong_words_are_one_line(folder, tmp_path, capsys):
@@ -338,9 +447,87 @@ def test_a_flat_folder_is_never_tested_on_what_was_trained_on(tmp_path, capsys):
     model = nascore.train("darts-v2", images, recipe="child", **{**TINY, "batch_size": 8}).model
     moved = tmp_path / "moved"
     shutil.copytree(images, moved)
+    capsys.readouterr()
     assert len(nascore.evaluate(model, moved).labels) == 4  # a fifth, by its content
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "holds the images that the model was trained on: only the 4" in said
     (moved / "up" / "new.png").write_bytes((moved / "down" / "0.png").read_bytes())
     assert len(nascore.evaluate(model, moved).labels) == 25  # another set
+    assert capsys.readouterr().err == ""
+    (images / "up" / "new.png").write_bytes((moved / "down" / "0.png").read_bytes())
+    os.symlink(images, tmp_path / "link")
+    for folder in (images, tmp_path / "link"):
+        assert len(nascore.evaluate(model, folder).labels) == 25  # that of the training, with one file more
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "all 25 images are tested, some of which" in said
+    (images / "up" / "new.png").unlink()
+    (images / "up" / "0.png").write_bytes((moved / "down" / "0.png").read_bytes())
+    assert len(nascore.evaluate(model, images).labels) == 24  # as many as before, and not the same
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "all 24 images are tested, some of which" in said
+
+
+@pytest.mark.parametrize("part", ["test", "Testing", "val"])
+def test_a_part_for_tests_alone_is_tested_on(tmp_path, part):
+    images = draw_images(tmp_path / "images", count=3)
+    model = nascore.train("darts-v2", images, recipe="child", **{**TINY, "batch_size": 6, "epochs": 1}).model
+    whole = nascore.evaluate(model, images)
+    shutil.rmtree(images / "train")
+    (images / "test").rename(images / part)
+    assert torch.equal(nascore.evaluate(model, images).probabilities, whole.probabilities)
+    (images / part).rename(images / "train")
+    with pytest.raises(UserError, match="found train/ alone"):
+        nascore.evaluate(model, images)
+
+
+def test_a_model_to_test_may_be_named_by_its_folder(folder, trained, digits, tmp_path):
+    for name in (folder, str(folder)):
+        assert nascore.evaluate(name, digits).accuracy == pytest.approx(trained.accuracy)
+    with pytest.raises(UserError, match="no model in .*absent"):
+        nascore.evaluate(str(tmp_path / "absent"), digits)
+    with pytest.raises(UserError, match="model: found 5"):
+        nascore.evaluate(5, digits)
+
+
+def test_what_was_found_is_printed_before_it_is_drawn(folder, tmp_path, capsys):
+    command = ["evaluate", str(folder), "--data", "digits", "--out", str(tmp_path / "absent" / "table.svg")]
+    assert cli.main(command) == 2
+    printed, errors = capsys.readouterr()
+    assert "of 360 images" in printed and errors == f"nascore: {tmp_path / 'absent'}: No such file or directory\n"
+
+
+NAMES = ["up $x^$ and $", "a\\$b", "$", "猫", "🐈 cat", "a\nb\x1b", os.fsdecode(b"caf\xe9"), "<b>&", "x", "y"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_may_have_any_name(folder, digits, tmp_path, capsys):
+    spoil(folder, classes=NAMES)
+    found = nascore.evaluate(folder, data.replace(digits, classes=tuple(NAMES)))
+    assert found.confusion.sum() == 360
+    for draw in (looks.confusion, looks.examples):
+        chart = draw(found)
+        for suffix in (".svg", ".png", ".pdf"):
+            chart.save(tmp_path / f"x{suffix}")
+        assert "猫" in (tmp_path / "x.svg").read_text() and "up $x^$ and $" in (tmp_path / "x.svg").read_text()
+    scan = tmp_path / "scan.png"
+    Image.fromarray(digits.test[0, 0].numpy()).save(scan)
+    assert cli.main(["predict", str(folder), str(scan), "--top", "10"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and "caf\\udce9" in printed.out and "a b\\x1b" in printed.out
+
+
+def test_folders_of_classes_may_have_names_that_are_no_text(tmp_path, capfd):
+    images = draw_images(tmp_path / "images", names=(os.fsdecode(b"caf\xe9"), "猫"), count=4)
+    small = {**TINY, "batch_size": 8, "epochs": 1}
+    nascore.train("darts-v2", images, recipe="child", directory=tmp_path / "run", **small)
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(images), "--out", str(tmp_path / "x.png")]
+    assert cli.main(command) == 0 and cli.main([*command, "--json"]) == 0
+    printed, errors = capfd.readouterr()
+    assert errors == "" and "of 8 images" in printed
+    space = {}
+    nascore.export(tmp_path / "run", "python", tmp_path / "x.py")
+    exec(compile((tmp_path / "x.py").read_text(), "x", "exec"), space)
+    assert space["CLASSES"] == [os.fsdecode(b"caf\xe9"), "猫"]
 
 
 def test_pictures_of_right_and_wrong_have_words(trained, tmp_path):

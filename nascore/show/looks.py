@@ -17,15 +17,24 @@ MOST_CLASSES = 40  # whose names have room beside a table
 WRITTEN = 15  # classes of a table whose counts are written
 
 
+class Look(Chart):
+    """A chart with names that its fonts may lack, of classes in any script: a line for each glyph would
+    help no one, and in SVG the reader's own fonts have them."""
+
+    @pictures.quietly()
+    def savefig(self, *arguments, **options) -> None:
+        super().savefig(*arguments, **options)
+
+
 @styled
-def confusion(found: Evaluation) -> Chart:
+def confusion(found: Evaluation) -> Look:
     """The table of what was taken for what: a row a class, a column what its images were taken for, the
     share of the row as its shade."""
     table = found.confusion.numpy()
     count = len(found.classes)
     shares = table / table.sum(1, keepdims=True).clip(min=1)
     side = min(9.0, 1.5 + 0.45 * count)
-    chart = Chart(figsize=(side, side), layout="constrained")
+    chart = Look(figsize=(side, side), layout="constrained")
     axes = chart.subplots()
     axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
     axes.grid(False)
@@ -39,18 +48,18 @@ def confusion(found: Evaluation) -> Chart:
             colour = "white" if shares[i, j] > 0.5 else "black"
             axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=9)
     mixed = [f"{a} taken for {b} {n} times" for a, b, n in found.mixed_up(3)]
-    said = "; ".join(mixed) if mixed else "nothing mixed up"
+    said = plain("; ".join(mixed)) or "nothing mixed up"
     chart.words = f"Confusion of {count} classes, accuracy {found.accuracy:.2%}: {said}."
     return chart
 
 
 @styled
-def examples(found: Evaluation, most: int = 8) -> Chart:
+def examples(found: Evaluation, most: int = 8) -> Look:
     """Images that the model is surest about: a row of those where it is right, and one of those where it
     is wrong, each with its class, and what it was taken for."""
     sure, predicted = found.probabilities.max(1)
     right = predicted == found.labels
-    chart = Chart(figsize=(9.0, 3.2), layout="constrained")
+    chart = Look(figsize=(9.0, 3.2), layout="constrained")
     rows = chart.subplots(2, most, squeeze=False)
     words = []
     for axes, wanted, name in zip(rows, (right, ~right), ("right", "wrong")):
@@ -63,8 +72,8 @@ def examples(found: Evaluation, most: int = 8) -> Chart:
             place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
         for place in axes:
             place.axis("off")
-        axes[0].text(-0.1, 0.5, name, color=GREY, rotation=90, va="center", ha="right",
-                     transform=axes[0].transAxes)  # fmt: skip
+        upright = {"rotation": 90, "va": "center", "ha": "right"}
+        axes[0].text(-0.1, 0.5, name, color=GREY, transform=axes[0].transAxes, **upright)
         words.append(f"{int(wanted.sum())} {name}")
     chart.words = f"Images the model is surest about: {', '.join(words)}."
     return chart
@@ -79,7 +88,8 @@ def _shown(image: str | Tensor) -> np.ndarray | Image.Image:
     if isinstance(image, Tensor):
         pixels = image.permute(1, 2, 0).numpy()
         return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
-    return pictures.read(image)
+    with pictures.quietly():
+        return pictures.read(image)
 
 
 def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
