@@ -248,3 +248,20 @@ def _decide(logits: Tensor, given: Tensor | None, generator: torch.Generator | N
         drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
     log_probs = log_p.gather(2, drawn[:, :, None]).squeeze(2)
     return Written(drawn, log_probs, -(p * log_p).sum(2))
+
+
+# --- what ENAS makes of its logits ----------------------------------------------------------------
+
+
+def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
+    """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant)
+    times as likely as another; a temperature or a constant of 0 is left out."""
+    logits = logits / temperature if temperature else logits
+    return constant * torch.tanh(logits) if constant else logits
+
+
+def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
+    """KL of the skip probabilities `p` from `target`, which keeps networks from skipping
+    everything or nothing."""
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()

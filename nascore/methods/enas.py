@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.controllers import Controller, Written
+from nascore.controllers import Controller, Written, skip_prior, squash
 from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
@@ -39,22 +39,6 @@ from nascore.seeding import generator, seeded
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
 from nascore.trials import moving_average
-
-# --- Section 2.2: what the controller decides with ------------------------------------------------
-
-
-def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
-    """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant)
-    times as likely as another; a temperature or a constant of 0 is left out."""
-    logits = logits / temperature if temperature else logits
-    return constant * torch.tanh(logits) if constant else logits
-
-
-def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
-    """KL of the skip probabilities `p` from `target`, which keeps networks from skipping
-    everything or nothing."""
-    p = p.clamp(1e-6, 1 - 1e-6)
-    return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
 
 
 def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:

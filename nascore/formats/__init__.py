@@ -1,0 +1,113 @@
+"""Genotypes as others write them, read without running anything, and written for them.
+
+    quark0        Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=...)
+    nasbench201   |nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|...|
+    pnasnet       [(1, 1, 'sep_conv_5x5', 'max_pool_3x3'), ...], a block each: I1, I2, O1, O2;
+                  operations = [...], used_hiddenstates = [...], hiddenstate_indices = [...]
+    enas-micro: 0 2 0 0 ...   enas-macro: 0 3 0 ...   enas-rnn: 0 0 0 1 1 2 ...
+
+The last are the token lists of its authors' scripts. In Python's notation a text holds one
+genotype; beside it may stand what cannot change it: imports, texts and lists of them, second names,
+and quark0's namedtuple. Whatever else is there, or is unknown, ends in one line that says where it
+stands.
+"""
+
+import json
+import os
+import re
+import textwrap
+
+from nascore import genotypes, published
+from nascore.errors import UserError, one_of, require, shorten
+from nascore.files import check_format
+from nascore.formats.python import python, to_quark0
+from nascore.formats.strings import nasbench201, to_nasbench201
+from nascore.formats.tokens import enas
+from nascore.genotypes import Genotype
+
+FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
+
+
+def read(name: str | os.PathLike | Genotype) -> Genotype:
+    """The genotype of a published name, a file, the folder of a search or of a model, or a text in one
+    of the formats above. Raises `UserError`, one line, for anything else."""
+    if isinstance(name, Genotype):
+        return name
+    require(isinstance(name, str | os.PathLike), "genotype", name, "a name, a file or a genotype")
+    name = os.fsdecode(name)
+    if name in published.GENOTYPES:
+        return published.GENOTYPES[name]
+    if looks_written(name) and not os.path.exists(name):
+        return parse(name)
+    file = _file_in(name)
+    try:
+        with open(file, encoding="utf-8") as text:
+            return parse(text.read(genotypes.MAX_TEXT + 1))
+    except FileNotFoundError:
+        known = ", ".join(published.GENOTYPES)
+        others = "a text in another's format, a model's folder, or the folder of a search"
+        allowed = f"a JSON file, or one of {known}, {others}"
+        raise UserError(f"no genotype {shorten(name)}; allowed: {allowed}") from None
+    except (OSError, ValueError) as error:  # a folder, no UTF-8, what is no genotype
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"{file[:200]}: {said}") from None
+
+
+def at_home(name: str | os.PathLike | Genotype) -> Genotype | str:
+    """What `read` gives, but a published name as it is: its authors had a skeleton for it."""
+    is_name = isinstance(name, str) and name in published.GENOTYPES
+    return name if is_name else read(name)
+
+
+def _file_in(name: str) -> str:
+    """The file that holds a folder's genotype, or the file `name` itself."""
+    if not os.path.isdir(name):
+        return name
+    held = [os.path.join(name, file) for file in FOLDERS]
+    return next(filter(os.path.exists, held), held[0])
+
+
+def looks_written(text: str) -> bool:
+    """Whether `text` is a genotype itself, and no file's name."""
+    text = text.strip()
+    begins = text.startswith(("{", "[", "(", "|")) or "Genotype(" in text or "\n" in text
+    return begins or re.match(r"[\w-]+:[\s\[]*\d|\d+[\s,]+\d", text) is not None
+
+
+def parse(text: str) -> Genotype:
+    """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
+    if len(text) > genotypes.MAX_TEXT or re.fullmatch(r"[\s,\[\]]*", text):
+        return genotypes.from_json(text)  # which says what is wrong with it
+    text = textwrap.dedent(text).strip().removeprefix("\ufeff")
+    if text.startswith("{"):
+        return genotypes.from_json(_inner(text))
+    if text.startswith("|"):
+        return nasbench201(text)
+    if tokens := re.fullmatch(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)", text):
+        return enas(*tokens.groups())
+    return python(text)
+
+
+def _inner(text: str) -> str:
+    """The genotype of what has one, as a model and a row of a history do."""
+    try:
+        data = json.loads(text, object_pairs_hook=genotypes.distinct)
+    except (ValueError, RecursionError):  # said by whoever reads the genotype
+        return text
+    inner = data.get("genotype")
+    if "kind" in data or not isinstance(inner, dict):
+        return text
+    check_format(data, "the file")
+    return json.dumps(inner)
+
+
+WRITERS = {
+    "quark0": to_quark0,
+    "nasbench201": to_nasbench201,
+    "json": lambda genotype: genotypes.to_json(genotype, indent=2),
+}
+
+
+def write(genotype: Genotype, to: str) -> str:
+    """`genotype` in the format `to`, a key of `WRITERS`. Raises `UserError`."""
+    return WRITERS[one_of("format", to, WRITERS)](genotype)

@@ -1,0 +1,243 @@
+"""Python's notation: quark0's `Genotype(normal=[...], ...)`, PNAS's tuples and the lists of slim."""
+
+import ast
+import re
+import warnings
+
+from nascore import genotypes, spaces
+from nascore.errors import one_of, refuse, require, shorten, whole
+from nascore.formats.words import cell_of, operation
+from nascore.genotypes import MAX_INPUTS, Cell, CellGenotype, Genotype, GenotypeError
+
+ALLOWED = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
+FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
+IGNORED = ("connectN", "connects", "primitives", "source")  # what followers of quark0 add
+NAMEDTUPLE = (
+    r"(collections\.)?namedtuple\('\w+', \W*normal\W+normal_concat\W+reduce\W+reduce_concat\b"
+)
+BESIDE = (
+    "one Genotype(...) or list of tuples, each name once; "
+    "beside it imports, texts, second names, quark0's namedtuple"
+)
+SLIM_LISTS = ("operations", "hiddenstate_indices", "used_hiddenstates")
+# NASNet's and PNASNet's authors' words for our operations.
+SLIM = {f"separable_{k}x{k}_2": f"sep_conv_{k}x{k}" for k in (3, 5, 7)} | {"none": "skip_connect"}
+SLIM |= {"1x7_7x1": "conv_7x1_1x7", "1x3_3x1": "conv_3x1_1x3"}
+QUARK0 = {*spaces.DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
+
+
+def python(text: str) -> Genotype:
+    found = {}
+    for part in _statements(text):
+        name, value = _named(part)
+        if name not in SLIM_LISTS and _says_nothing(value):
+            continue
+        good = (name in SLIM_LISTS or _may_be_genotype(value)) and name not in found
+        require(good, _place(part), _source(part), BESIDE, GenotypeError)
+        found[name] = value
+    slim = {name: found.pop(name) for name in SLIM_LISTS if name in found}
+    if slim:
+        found["operations"] = slim
+    require(found, "genotype", text[:40], ALLOWED, GenotypeError)
+    allowed = f"one of {', '.join(found)}"[:300]
+    require(len(found) == 1, "genotype", f"{len(found)} genotypes", allowed, GenotypeError)
+    (value,) = found.values()
+    match value:
+        case dict():
+            return _slim(value)
+        case ast.Call():
+            return _genotype_call(value)
+    return _tuples(value)
+
+
+def _statements(text: str) -> list[ast.stmt]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text).body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        place = f"line {error.lineno}, " if isinstance(error, SyntaxError) and error.lineno else ""
+        deep = isinstance(error, MemoryError | RecursionError)
+        reason = "nested too deep" if deep else getattr(error, "msg", error)
+        begins = shorten(text[:40])
+        raise GenotypeError(f"{place}{reason}: found {begins}, allowed: {ALLOWED}") from None
+
+
+def _named(part: ast.stmt) -> tuple[str, ast.AST]:
+    """The name that a value is given, or its line, and the value; of another statement itself."""
+    match part:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            return name, value
+        case ast.Expr(value=value):
+            return f"line {part.lineno}", value
+    return "", part
+
+
+def _may_be_genotype(value: ast.AST) -> bool:
+    match value:
+        case ast.Call(func=ast.Name(id="Genotype") | ast.Attribute(attr="Genotype")):
+            return True
+    return isinstance(value, ast.List | ast.Tuple)
+
+
+def _says_nothing(value: ast.AST) -> bool:
+    """Whether no genotype is another one for what stands here."""
+    match value:
+        case ast.Import() | ast.ImportFrom() | ast.Name() | ast.Constant(value=str() | None):
+            return True
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return all(map(_says_nothing, items))
+        case ast.Call():
+            return re.match(NAMEDTUPLE, _source(value)) is not None
+    return False
+
+
+def _genotype_call(call: ast.Call) -> CellGenotype:
+    """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs of
+    (operation, state); its followers' with a list of pairs for every node too."""
+    fields = dict(zip(FIELDS, call.args))
+    for value in call.args[len(FIELDS) :]:
+        refuse(_place(value), _source(value), "4 values at most", GenotypeError)
+    for keyword in call.keywords:
+        if keyword.arg in IGNORED and _says_nothing(keyword.value):
+            continue
+        name = keyword.arg
+        place = _place(keyword.value)
+        one_of(f"{place}: field", name, FIELDS, GenotypeError)
+        require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
+        fields[name] = keyword.value
+    cells = []
+    for name in ("normal", "reduce"):
+        nodes = _nodes(_listed(fields, name), name)
+        cells.append(cell_of(nodes, _listed(fields, f"{name}_concat"), field=name))
+        _require_last_put_out(cells[-1], name)
+    return CellGenotype(*cells)
+
+
+def _require_last_put_out(cell: Cell, field: str) -> None:
+    """Nothing can read the last node: where it is not put out, a node had not two pairs."""
+    last = 1 + len(cell.nodes)
+    allowed = f"one with the last node, {last}: two pairs are a node"
+    require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
+
+
+def _nodes(pairs: list, field: str) -> list[dict]:
+    """The nodes of a list of pairs, two for each node, or of a list of pairs for each node."""
+    nested = all(isinstance(item, list) and not _is_pair(item) for item in pairs)
+    if not nested:
+        found = f"{len(pairs)} pairs"
+        require(len(pairs) % 2 == 0, field, found, "two for each node", GenotypeError)
+        pairs = [pairs[k : k + 2] for k in range(0, len(pairs), 2)]
+    nodes = []
+    for i, of_node in enumerate(pairs):
+        inputs = []
+        ops = []
+        for k, pair in enumerate(of_node):
+            place = f"{field}[{i}][{k}]" if nested else f"{field}[{2 * i + k}]"
+            require(_is_pair(pair), place, pair, "('operation', state)", GenotypeError)
+            ops.append(operation(pair[0], place))
+            inputs.append(whole(place, pair[1], 0, i + 1, GenotypeError))
+        nodes.append({"inputs": inputs, "ops": ops})
+    return nodes
+
+
+def _is_pair(value) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _tuples(value: ast.List | ast.Tuple) -> CellGenotype:
+    """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put out."""
+    nodes = []
+    for i, block in enumerate(_literal(value, "genotype")):
+        field = f"block {i}"
+        good = isinstance(block, list) and len(block) == 4
+        require(good, field, block, "(state, state, 'operation', 'operation')", GenotypeError)
+        inputs = [whole(field, j, 0, i + 1, GenotypeError) for j in block[:2]]
+        ops = [operation(op, field) for op in block[2:]]
+        nodes.append({"inputs": inputs, "ops": ops})
+    return CellGenotype(cell_of(nodes, range(2, 2 + len(nodes))))
+
+
+def _slim(lists: dict[str, ast.expr]) -> CellGenotype:
+    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not used is
+    put out."""
+    ops, inputs = (_listed(lists, name) for name in SLIM_LISTS[:2])
+    good = len(ops) == len(inputs) and len(ops) % 2 == 0
+    field = "operations and hiddenstate_indices"
+    found = f"{len(ops)} and {len(inputs)}"
+    require(good, field, found, "two of both for each block", GenotypeError)
+    nodes = []
+    for i in range(len(ops) // 2):
+        place = f"hiddenstate_indices[{2 * i}:{2 * i + 2}]"
+        of_node = [whole(place, j, 0, i + 1, GenotypeError) for j in inputs[2 * i : 2 * i + 2]]
+        names = [SLIM.get(str(op), op) for op in ops[2 * i : 2 * i + 2]]
+        names = [operation(op, f"operations[{2 * i + k}]") for k, op in enumerate(names)]
+        nodes.append({"inputs": [1 - j if j < 2 else j for j in of_node], "ops": names})
+    used = {j for node in nodes for j in node["inputs"]}
+    states = range(2 + len(nodes))
+    if "used_hiddenstates" in lists:
+        flags = _listed(lists, "used_hiddenstates")
+        good = len(flags) == len(states) and all(flag in (0, 1) for flag in flags)
+        allowed = f"{len(states)} of 0 or 1, one for each state"
+        require(good, "used_hiddenstates", flags, allowed, GenotypeError)
+        used = {1 - j if j < 2 else j for j, flag in enumerate(flags) if flag}
+    return CellGenotype(cell_of(nodes, [j for j in states if j not in used]))
+
+
+def _listed(values: dict[str, ast.expr], field: str) -> list:
+    require(field in values, field, "nothing", "this field is required", GenotypeError)
+    value = _literal(values[field], field)
+    require(isinstance(value, list), field, value, "a list", GenotypeError)
+    return value
+
+
+def _literal(node: ast.expr, field: str):
+    """The value of lists, tuples (as lists), texts, whole numbers and ranges of them."""
+    match node:
+        case ast.Constant(value=str() | int() as value) if not isinstance(value, bool):
+            return value
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_literal(item, f"{field}[{k}]") for k, item in enumerate(items)]
+        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[inner], keywords=[]):
+            return _literal(inner, field)
+        case ast.Call(func=ast.Name(id="range"), args=parts, keywords=[]) if 0 < len(parts) < 4:
+            limits = [whole(field, _literal(p, field), 0, MAX_INPUTS, GenotypeError) for p in parts]
+            require(limits[2:] != [0], field, "a range by steps of 0", "1 or more", GenotypeError)
+            return list(range(*limits))
+    found = _source(node)[:60]
+    allowed = "texts, whole numbers, lists, tuples, range(2, 6)"
+    raise GenotypeError(f"{_place(node)}: {field}: found {found}, allowed: {allowed}")
+
+
+def _place(node: ast.expr | ast.stmt) -> str:
+    return f"line {node.lineno}, column {node.col_offset + 1}"
+
+
+def _source(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)
+    except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
+        return "a long expression"
+
+
+def to_quark0(genotype: Genotype) -> str:
+    """Raises `GenotypeError` where that format has no word for it."""
+    is_cell = isinstance(genotype, CellGenotype)
+    found = genotypes.kind(genotype)
+    require(is_cell, "kind", found, "a cell, which quark0's format is made for", GenotypeError)
+    fields = []
+    for name in ("normal", "reduce"):
+        cell = getattr(genotype, name)
+        require(cell is not None, name, cell, "a cell: quark0's format has two", GenotypeError)
+        require(cell.n_inputs == 2, name, f"{cell.n_inputs} input", "2 inputs", GenotypeError)
+        pairs = []
+        for i, node in enumerate(cell.nodes):
+            fits = len(node.ops) == 2 and node.combine == "add"
+            found = f"{len(node.ops)} operations, {node.combine}"
+            require(fits, f"{name}.nodes[{i}]", found, "2 operations, add", GenotypeError)
+            for op in node.ops:
+                one_of(f"{name}.nodes[{i}].ops", op, QUARK0, GenotypeError)
+            pairs += zip(node.ops, node.inputs)
+        _require_last_put_out(cell, name)
+        fields.append(f"{name}={pairs}, {name}_concat={list(cell.concat)}")
+    return f"Genotype({', '.join(fields)})"

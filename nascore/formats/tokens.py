@@ -1,0 +1,71 @@
+"""ENAS's token lists, as its authors' scripts write them."""
+
+import re
+from collections.abc import Sequence
+from math import isqrt
+
+from nascore import spaces
+from nascore.errors import UserError, one_of, require, whole
+from nascore.genotypes import MAX_NODES, Genotype, GenotypeError, RecurrentGenotype
+
+ENAS_ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid")
+MICRO = "enas-micro"
+MACRO = "enas-macro"
+RECURRENT = "enas-rnn"
+KINDS = (MICRO, MACRO, RECURRENT)
+PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
+
+
+def enas(kind: str | None, text: str) -> Genotype:
+    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out where
+    the number of tokens tells it."""
+    tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"0*(\d+)", text)]
+    found = f"{len(tokens)} numbers"
+    closed = text.count("[") == text.count("]")  # else a part of it is missing
+    require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
+    if kind is None:
+        fits = [name for name in KINDS if _count(name, len(tokens)) is not None]
+        which = f"{found}, which {' and '.join(fits) or 'no kind'} may have"
+        require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
+        kind = fits[0]
+    one_of("kind of a list of numbers", kind, KINDS, GenotypeError)
+    count = _count(kind, len(tokens))
+    lengths = {
+        MICRO: "8 for each node, the normal cell's first",
+        MACRO: "an operation for each layer, and a bit for each layer before it",
+        RECURRENT: "an activation, then two for each further node",
+    }
+    require(count is not None, kind, found, lengths[kind], GenotypeError)
+    require(count <= MAX_NODES, kind, found, f"at most {MAX_NODES} nodes or layers", GenotypeError)
+    if kind == RECURRENT:
+        return _recurrent(count, tokens)
+    sizes = {"nodes": count} if kind == MICRO else {"layers": count}
+    try:
+        return spaces.get(kind, **sizes).decode(tokens)
+    except UserError as error:
+        raise GenotypeError(str(error)) from None
+
+
+def _count(kind: str, length: int) -> int | None:
+    """How many nodes or layers a list of so many tokens has, if it can be one of that kind."""
+    if length == 0:
+        return None
+    if kind == MICRO:
+        return None if length % 8 else length // 8
+    if kind == RECURRENT:
+        return (length + 1) // 2 if length % 2 else None
+    layers = (isqrt(8 * length + 1) - 1) // 2
+    return layers if layers * (layers + 1) // 2 == length else None
+
+
+def _recurrent(count: int, tokens: Sequence[int]) -> Genotype:
+    sources = [-1, *tokens[1::2]]
+    activations = [tokens[0], *tokens[2::2]]
+    nodes = []
+    for i, (source, activation) in enumerate(zip(sources, activations)):
+        field = f"{RECURRENT}: node {i}"
+        whole(f"{field}, earlier node", source, min(0, i - 1), max(-1, i - 1), GenotypeError)
+        whole(f"{field}, activation", activation, 0, 3, GenotypeError)
+        nodes.append((source, ENAS_ACTIVATIONS[activation]))
+    ends = [i for i in range(count) if i not in sources]
+    return RecurrentGenotype(tuple(nodes), tuple(ends))
