@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from nascore import formats, models, published
-from nascore.errors import UserError, one_of
+from nascore.errors import UserError, one_of, require
 from nascore.files import named, write_bytes
+from nascore.genotypes import Genotype
 from nascore.models import Model
 from nascore.nets import source
 from nascore.nets.convolutional import Network, home
@@ -27,13 +28,21 @@ FORMATS = ("onnx", "torch", "python")
 EXAMPLES = (2, 5)  # images in the minibatch that is traced, and in that which is compared
 
 
-def export(model: Model | str | Path, to: str, file: str | Path) -> float | None:
+def export(
+    model: Model | Genotype | str | Path, to: str, file: str | Path, **sizes
+) -> float | None:
     """Write `model`, or the one in a folder, to `file` as `python`, `torch` or `onnx`; the largest
-    difference of its logits from the model's, where a program was there to compute them. Raises
-    `UserError`."""
+    difference of its logits from the model's, where a program was there to compute them. As `python` a
+    genotype too (whatever `formats.read` takes), untrained, at the `sizes` that `nets.measure.describe`
+    gives it. Raises `UserError`."""
     write = {"python": _python, "torch": _torch, "onnx": _onnx}[one_of("format", to, FORMATS)]
-    model = model if isinstance(model, Model) else models.load(model, "cpu")
-    return write(model, named(file, "file"))
+    file = named(file, "file")
+    sizes = {name: value for name, value in sizes.items() if value is not None}
+    if to == "python" and not isinstance(model, Model) and not models.is_model(model):
+        return _untrained(model, file, **sizes)
+    allowed = "none: a model has its own"
+    require(not sizes, f"sizes ({', '.join(sizes)})", list(sizes.values()), allowed)
+    return write(model if isinstance(model, Model) else models.load(model, "cpu"), file)
 
 
 def _python(model: Model, file: Path) -> None:
@@ -44,20 +53,16 @@ def _python(model: Model, file: Path) -> None:
     write_bytes(file, text.encode())
 
 
-def untrained(genotype: str, file: str | Path, **sizes) -> None:
-    """Write the network of a genotype (whatever `formats.read` takes) as plain PyTorch, at the sizes that
-    `nets.measure.describe` gives it. Raises `UserError`."""
-    file = named(file, "file")
-    at_home = genotype in published.GENOTYPES
-    value = formats.read(genotype)
-    sizes = home(genotype if at_home else value, sizes.pop("skeleton", None), **sizes)
+def _untrained(genotype: Genotype | str | Path, file: Path, **sizes) -> None:
+    asked = formats.at_home(genotype)
+    sizes = home(asked, sizes.pop("skeleton", None), **sizes)
     side = sizes.pop("input")
     with torch.device("meta"):
-        network = Network(value, **sizes)
+        network = Network(formats.read(asked), **sizes)
     network.check((1, network.in_channels, side, side))
-    title = published.get(genotype).source if at_home else "A network of nascore"
-    text = source.python(network, title, (side, side))
-    write_bytes(file, text.encode())
+    published_name = isinstance(asked, str)
+    title = published.get(asked).source if published_name else "A network of nascore"
+    write_bytes(file, source.python(network, title, (side, side)).encode())
 
 
 # --- by PyTorch's exporters -----------------------------------------------------------------------

@@ -163,7 +163,8 @@ def load(folder: str | Path, device: str | torch.device = "auto") -> Model:
 
 def is_model(folder: str | Path) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    return os.path.exists(os.path.join(folder, ABOUT))
+    good = isinstance(folder, str | os.PathLike)
+    return good and os.path.exists(os.path.join(folder, ABOUT))
 
 
 def answers(

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import nascore
-from nascore import cli, data, files, loop, models, published, spaces
+from nascore import cli, data, files, genotypes, loop, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
 from nascore.nets import measure, operations, source
@@ -380,3 +380,14 @@ def test_a_traced_network_needs_no_training_data(trained, tmp_path):
     for name in (models.WEIGHTS, models.ABOUT):
         (copy / name).write_bytes((Path(trained.directory) / name).read_bytes())
     assert nascore.export(copy, "torch", tmp_path / "m.pt2") < 1e-4
+
+
+def test_a_genotype_is_exported_by_name_as_a_text_and_as_a_value(trained, tmp_path):
+    sizes = dict(channels=4, cells=3)
+    value = published.GENOTYPES["darts-v2"]
+    for k, genotype in enumerate(("darts-v2", genotypes.to_json(value), value)):
+        nascore.export(genotype, "python", tmp_path / f"{k}.py", **sizes)
+    texts = [(tmp_path / f"{k}.py").read_text().split('"""', 2)[2] for k in range(3)]
+    assert len(set(texts)) == 1 and "class NormalCell" in texts[0]
+    with pytest.raises(UserError, match="^sizes \\(cells\\)"):
+        nascore.export(trained.model, "python", tmp_path / "x.py", cells=3)

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from nascore.commands.options import add_device, add_sizes, command
-from nascore.errors import UserError, plain, require, say, whole
+from nascore.errors import UserError, plain, say, whole
 
 MOST_COLUMNS = 20  # classes of a confusion table that a terminal has room for
 
@@ -117,14 +117,8 @@ def add_export(commands, arguments: list[str]) -> None:
 
 def export(model: str, to: str, out: str, **sizes) -> None:
     """Write a model for other programs: ONNX, torch.export, or one file of plain PyTorch."""
-    from nascore import exports, models
+    from nascore import exports
 
-    sizes = {name: value for name, value in sizes.items() if value is not None}
-    if to == "python" and not models.is_model(model):
-        exports.untrained(model, out, **sizes)
-        return
-    allowed = "none: a model has its own"
-    require(not sizes, f"sizes ({', '.join(sizes)})", list(sizes.values()), allowed)
-    difference = exports.export(model, to, out)
+    difference = exports.export(model, to, out, **sizes)
     if difference is not None:
         print(f"largest difference of a logit: {difference:.2g}")
