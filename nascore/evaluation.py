@@ -95,10 +95,10 @@ def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
             held_out = f"only the {counts[1]} that were held out are tested"
             say(f"{folder} holds the images that the model was trained on: {held_out}")
             return images
-    place = Path(os.path.realpath(folder))
-    if place.name.lower() in folders.PARTS["train"]:
-        place = place.parent
-    if os.fspath(place) == before.get("name"):
+    place = os.path.realpath(folder)
+    whole, part = os.path.split(place)
+    its_part = before.get("name") == whole and part.lower() in folders.PARTS["train"]
+    if its_part or before.get("name") == place:
         tested = f"all {count} are tested, some of which it may have been trained on"
         say(f"{folder} is where the model's training images were: {tested}")
     return None

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import nascore
-from nascore import cli, data, files, genotypes, loop, models, published, spaces
+from nascore import cli, data, genotypes, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
 from nascore.nets import measure, operations, source
@@ -272,10 +272,6 @@ def test_files_of_a_run_are_not_written_over(trained, tmp_path, capsys):
     for _ in range(2):  # one's own files, beside a model and elsewhere
         assert cli.main(["export", str(folder), "--to", "python", "-o", str(folder / "network.py")]) == 0
         assert cli.main(["convert", "darts-v2", "-o", str(tmp_path / "genotype.json")]) == 0
-
-
-def test_names_of_a_run_are_all_known():
-    assert set(files.NAMES) == set(loop.NAMES)
 
 
 def test_a_disk_that_is_full_names_the_folder(tmp_path, capsys, monkeypatch):
