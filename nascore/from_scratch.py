@@ -16,10 +16,11 @@ from nascore.data import Images, choose_device
 from nascore.errors import whole
 from nascore.files import write_json
 from nascore.genotypes import Genotype
-from nascore.loop import Progress, directory_named, drive, memory_errors, require_free
+from nascore.loop import Progress, drive, memory_errors
 from nascore.models import Model, Preprocessing
 from nascore.nets.convolutional import Network, home
 from nascore.nets.measure import parameters
+from nascore.record import directory_named, require_free
 from nascore.seeding import seeded
 from nascore.threads import one_thread
 from nascore.training import Recipe, Training, recipe_named

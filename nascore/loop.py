@@ -1,21 +1,15 @@
 """Drive any resumable loop, a search or a training: checkpoint, resume, stop, progress.
 
 A loop has `step() -> Progress`, `done`, `history` (one plain dict a step), `threads` (how many its
-steps compute with), `state_dict()` and `load_state_dict(state)`. In its directory lie `config.json`
-(what runs), `checkpoint.pt` (where it is), `history.jsonl` (what came out, the same for the same
-seed) and `timing.jsonl` (what it took).
+steps compute with), `state_dict()` and `load_state_dict(state)`. What lies in its directory, `record` says.
 """
 
-import io
 import json
 import os
-import pickle
 import signal
 import sys
 import threading
 import time
-import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -24,14 +18,11 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from nascore.errors import UserError, number, require, say, shorten, whole
-from nascore.files import FORMAT, check_format, named, remove_temporaries, write_json, write_whole
+from nascore.errors import UserError, number, require, say, whole
+from nascore.files import FORMAT
 from nascore.genotypes import Genotype, to_json
+from nascore.record import Record, alone_in, directory_named
 
-# Whatever a run writes: a directory that holds one of these belongs to a run, or to its user.
-NAMES = ("checkpoint.pt", "config.json", "history.jsonl", "timing.jsonl")
-NAMES += ("genotype.json", "genotype.svg", "result.json", "model.safetensors", "model.json")
-NAMED_ONLY = ("data's name", "space's name")  # what they are, is their content
 LINE_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 
@@ -55,194 +46,6 @@ class Progress:
         genotype = self.genotype and json.loads(to_json(self.genotype))
         row = {"format": FORMAT, "step": self.step, "reward": self.reward, "genotype": genotype}
         return row | self.metrics
-
-
-# --- checkpoints -----------------------------------------------------------------------------------
-
-
-def save_checkpoint(path: Path, state: dict) -> None:
-    """Tensors and plain containers, whole or not at all."""
-    buffer = io.BytesIO()  # torch.save to a file says nothing of a full disk but "enforce fail"
-    torch.save(state, buffer)
-    write_whole(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def load_checkpoint(path: Path) -> dict:
-    """Tensors and plain containers only (`weights_only`): opening a checkpoint runs no code. Raises
-    `UserError`."""
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
-            if archive.testzip():
-                raise zipfile.BadZipFile("a checksum is wrong")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise ValueError(f"it holds a {type(state).__name__}")
-    except pickle.UnpicklingError:
-        holds = "damaged, or holding more than tensors and numbers"
-        raise UserError(f"{path} is not a checkpoint ({holds})") from None
-    except FileNotFoundError:
-        begin = "nothing to resume there; leave --resume out to begin"
-        raise UserError(f"no checkpoint at {path}: {begin}") from None
-    except Exception as error:  # whatever a flipped bit may lead the reader into
-        reason = (str(error).splitlines() or ["it is empty"])[0][:80]
-        raise UserError(f"{path} is not a checkpoint that can be read ({reason})") from None
-    return dict(check_format(state, path))
-
-
-# --- the directory of a run ------------------------------------------------------------------------
-
-
-def directory_named(name: str | Path | None) -> Path | None:
-    """The directory that a user named. Raises `UserError`, for "" (an unset variable of a shell) too."""
-    if name is None:
-        return None
-    return named(name, "--out", "the name of a directory")
-
-
-def require_free(directory: Path) -> None:
-    """Refuse a directory with files that a run would overwrite, whoever made them."""
-    if (directory / "checkpoint.pt").exists():
-        how = "go on with --resume, or name another directory"
-        raise UserError(f"{directory} already holds a run: {how}")
-    if found := [name for name in NAMES if os.path.lexists(directory / name)]:
-        held = f"{directory} holds {', '.join(found)} and no checkpoint.pt"
-        raise UserError(f"{held}: nothing is overwritten; name another directory")
-
-
-def kept_threads(directory: Path) -> int | None:
-    """How many threads the run in `directory` computes with, as far as that can be read."""
-    with suppress(OSError, ValueError, AttributeError, UserError):
-        found = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        return whole("threads", check_format(found, "config.json").get("threads"), 1, 1024)
-    return None
-
-
-@contextmanager
-def _alone_in(directory: Path, make: bool) -> Iterator[None]:
-    """Keep every other run out of the directory until the block ends; `make` it first."""
-    try:
-        if make:
-            directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the directory {directory}: {error.strerror}") from None
-    if os.name != "posix" or not directory.exists():  # Windows has no flock
-        yield
-        return
-    import fcntl
-
-    folder = os.open(directory, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems know no locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait = "wait until it has ended, or stop it"
-                raise UserError(f"{directory} is in use by another run: {wait}") from None
-        yield
-    finally:
-        os.close(folder)
-
-
-class Record:
-    """The directory of one run, opened to begin (`resume=False`) or to go on. `config` says what runs;
-    two configs are the same run if all they hold is equal but names and places. Raises `UserError`
-    where the directory holds another run, or none to resume."""
-
-    def __init__(self, directory: Path, loop, config: dict, resume: bool, defaults: Mapping):
-        self.directory, self.loop = directory, loop
-        self.config = {"format": FORMAT, **json.loads(json.dumps(config))}
-        self.checkpoint = directory / "checkpoint.pt"
-        self.timing: list[dict] = []
-        self.written: Counter[str] = Counter()  # rows of each file that are on the disk
-        if resume:
-            self._restore(defaults)
-        else:
-            require_free(directory)
-            self._checkpoint()  # first of all: a directory without it is not touched again
-        with self._writing():
-            remove_temporaries(directory, NAMES)
-            write_json(directory / "config.json", self.config)
-        self._write_rows("w")  # those that a killed process wrote after its last checkpoint go
-
-    def _restore(self, defaults: Mapping) -> None:
-        state = load_checkpoint(self.checkpoint)
-        if state.get("format", 0) < 1:
-            begin = "name another directory to begin anew"
-            raise UserError(f"{self.checkpoint} was written before files had formats: {begin}")
-        try:
-            differs = self._difference(state["config"], defaults)
-            if differs is None:
-                self.config = state["config"] | self.config
-                self.timing = list(state["timing"])
-                self.loop.load_state_dict(state["loop"])
-        except UserError as error:
-            raise UserError(f"{self.directory}: {error}") from None
-        except Exception as error:  # of a checkpoint by other code, whatever that lacks
-            reason = shorten(str(error), 80)
-            raise UserError(f"{self.checkpoint} does not fit this run: {reason}") from None
-        if differs is not None:
-            raise UserError(f"{self.directory} holds another run: {differs}")
-
-    def _difference(self, config: dict, defaults: Mapping) -> str | None:
-        """What makes the stored run another one. What it says nothing of, a field that is younger than
-        it, it had at its default; the number of threads is the stored one, unless one was asked for."""
-        then, now = _flat(config), _flat(self.config)
-        if now.get("threads") is None and "threads" in then:
-            now["threads"] = self.config["threads"] = self.loop.threads = then["threads"]
-        younger = {k: defaults[k] for k in now if k not in then and k in defaults}
-        for name in {**then, **now}:
-            found, asked = (then | younger).get(name), now.get(name)
-            if found != asked:
-                return f"its {name} is {shorten(found)}, asked for is {shorten(asked)}"
-        if younger:
-            fields = ", ".join(
-                f"{name}, which is {value!r} in it" for name, value in younger.items()
-            )
-            say(f"{self.directory} was begun before there was {fields}")
-        return None
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            whole = "the last checkpoint is whole: mend it and go on with --resume"
-            kept = whole if self.checkpoint.exists() else "nothing was kept"
-            raise UserError(f"cannot write to {self.directory} ({reason}); {kept}") from None
-
-    def save(self) -> None:
-        """The rows since the last one, and the checkpoint."""
-        self._write_rows("a")
-        self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        state = {"format": FORMAT, "config": self.config, "timing": self.timing}
-        with self._writing():
-            save_checkpoint(self.checkpoint, state | {"loop": self.loop.state_dict()})
-
-    def _write_rows(self, mode: str) -> None:
-        for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):
-            with self._writing(), open(self.directory / name, mode, encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows[self.written[name] :])
-            self.written[name] = len(rows)
-
-
-def _flat(config: dict) -> dict:
-    """The fields of a budget or a recipe beside those around them, and those of data, space and
-    estimator under their names, but for what says nothing of their content."""
-    flat = {}
-    for key, value in config.items():
-        if key == "format":
-            continue
-        if not isinstance(value, dict):
-            flat[key] = value
-        elif key in ("budget", "recipe"):
-            flat |= value
-        else:
-            parts = {f"{key}'s {name}": part for name, part in value.items()}
-            flat |= {name: part for name, part in parts.items() if name not in NAMED_ONLY}
-    return flat
 
 
 # --- the loop --------------------------------------------------------------------------------------
@@ -287,7 +90,7 @@ def drive(
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
     if threads is not None:
         loop.threads = whole("--threads", threads, 1, 1024)
-    with nullcontext() if directory is None else _alone_in(directory, make=not resume):
+    with nullcontext() if directory is None else alone_in(directory, make=not resume):
         record = None
         if directory is not None:
             chosen = None if resume and threads is None else getattr(loop, "threads", None)

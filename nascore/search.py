@@ -28,8 +28,9 @@ from nascore.estimators import Table, TrainChildren
 from nascore.files import write_json
 from nascore.genotypes import Genotype, to_json
 from nascore.knobs import check_field, knob
-from nascore.loop import Progress, directory_named, drive, kept_threads, memory_errors, require_free
+from nascore.loop import Progress, drive, memory_errors
 from nascore.nets.convolutional import home
+from nascore.record import directory_named, kept_threads, require_free
 from nascore.spaces import examine
 from nascore.threads import one_thread
 from nascore.training import RECIPES

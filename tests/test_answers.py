@@ -15,7 +15,8 @@ import nascore
 from nascore import spaces
 from nascore.answers import Estimate, evaluate, name_of, storable
 from nascore.errors import UserError
-from nascore.loop import StepFailed, load_checkpoint
+from nascore.loop import StepFailed
+from nascore.record import load_checkpoint
 from nascore.search import methods_by_name
 
 BENCH = spaces.get("nasbench201")

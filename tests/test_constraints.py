@@ -15,8 +15,8 @@ from nascore.constraints import IN_A_ROW, Constraint
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.loop import load_checkpoint, save_checkpoint
 from nascore.nets import measure
+from nascore.record import load_checkpoint, save_checkpoint
 from nascore.search import methods_by_name
 from nascore.trials import MultiTrial
 

@@ -13,7 +13,8 @@ import torch
 from nascore import loop
 from nascore.errors import UserError
 from nascore.files import FORMAT
-from nascore.loop import Progress, drive, load_checkpoint, memory_errors, save_checkpoint
+from nascore.loop import Progress, drive, memory_errors
+from nascore.record import load_checkpoint, save_checkpoint
 
 
 class Counter:
@@ -308,7 +309,7 @@ def test_checkpoints_that_take_long_are_made_seldom(tmp_path, monkeypatch):
         saves.append(clock[0])
         clock[0] += cost
 
-    monkeypatch.setattr("nascore.loop.save_checkpoint", save)
+    monkeypatch.setattr("nascore.record.save_checkpoint", save)
     for cost, expected in ((0.0, 10), (1.0, 20), (2.0, 40), (30.0, 120)):
         saves.clear()
         counter = Counter(total=600, trap=tick)

@@ -17,8 +17,8 @@ import nascore
 from nascore import cli
 from nascore.errors import UserError, plain
 from nascore.files import write_whole
-from nascore.loop import load_checkpoint
 from nascore.published import GENOTYPES
+from nascore.record import load_checkpoint
 
 TABLE = "search random --data nasbench201 --trials 5 --quiet".split()
 QUICK = dict(data="nasbench201", trials=5, progress=False)

@@ -14,7 +14,7 @@ from nascore.data import Images
 from nascore.errors import UserError
 from nascore.estimators import Estimate
 from nascore.genotypes import from_json
-from nascore.loop import load_checkpoint
+from nascore.record import load_checkpoint
 from nascore.search import Budget, choose_device, get, knob, methods_by_name, run
 from nascore.trials import TrialBudget
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nascore import cli, loop
-from nascore.loop import load_checkpoint, save_checkpoint
+from nascore import cli, loop, record
 from nascore.methods import darts
+from nascore.record import load_checkpoint, save_checkpoint
 
 # Children of one warm process, which has everything imported: they start in no time, and are killed for real.
 forks = multiprocessing.get_context("forkserver")
@@ -55,7 +55,7 @@ def run_nascore(words, errors=None, limit=None):
     sys.exit(cli.main(words))
 
 
-FILES = (darts.__file__, loop.__file__)  # a search, and what drives it and writes its files
+FILES = (darts.__file__, loop.__file__, record.__file__)  # a search, and what drives it and writes its files
 
 
 def call_at_lines(call):

@@ -14,10 +14,10 @@ import nascore
 from nascore import cli, data, published, search, spaces
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights
-from nascore.loop import load_checkpoint
 from nascore.methods import darts
 from nascore.nets.convolutional import Network
 from nascore.nets.supernet import Supernet
+from nascore.record import load_checkpoint
 from nascore.threads import LARGE, fitting, one_thread, size, using_threads
 from nascore.training import RECIPES, Training, evaluate
 

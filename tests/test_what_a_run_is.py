@@ -18,8 +18,8 @@ from nascore.errors import UserError
 from nascore.estimators import Table, TrainChildren
 from nascore.files import FORMAT, check_format, read_rows
 from nascore.genotypes import GenotypeError, from_json, to_json
-from nascore.loop import load_checkpoint, save_checkpoint
 from nascore.published import GENOTYPES
+from nascore.record import load_checkpoint, save_checkpoint
 from nascore.training import RECIPES
 
 SMALL = dict(budget="smoke", channels=2, cells=3, batch_size=4, epochs=2, progress=False)
