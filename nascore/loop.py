@@ -1,9 +1,9 @@
 """Drive any resumable loop, a search or a training: checkpoint, resume, stop, progress.
 
-A loop has `step() -> Progress`, `done`, `history` (one plain dict a step), `threads` (how many its
-steps compute with), `state_dict()` and `load_state_dict(state)`. What lies in its directory, `record` says.
+What lies in the directory of a run, `record` says.
 """
 
+import copy
 import json
 import os
 import signal
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from tqdm.auto import tqdm
@@ -46,6 +47,36 @@ class Progress:
         genotype = self.genotype and json.loads(to_json(self.genotype))
         row = {"format": FORMAT, "step": self.step, "reward": self.reward, "genotype": genotype}
         return row | self.metrics
+
+
+class Loop:
+    """What is driven: `step() -> Progress` until `done`. `history` has a plain dict a row, `threads` is how
+    many its steps compute with, `total` what its steps count to.
+
+    `PARTS` name the attributes with a state of their own, modules and optimizers, `STATE` the plain ones: a
+    checkpoint holds both under their names. What one that is older lacks, stays as it was made."""
+
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    STATE: ClassVar[tuple[str, ...]] = ("steps", "history")
+    threads = 1
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.history: list[dict] = []
+
+    @property
+    def done(self) -> bool:
+        return self.steps >= self.total
+
+    def state_dict(self) -> dict:
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
+        return parts | {name: copy.copy(getattr(self, name)) for name in self.STATE}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in self.PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        for name in state.keys() & set(self.STATE):
+            setattr(self, name, copy.copy(state[name]))
 
 
 # --- the loop --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from nascore.data import Batches, Images
 from nascore.errors import UserError, look_up, one_of
 from nascore.files import FORMAT
 from nascore.knobs import check_field, knob
-from nascore.loop import Progress
+from nascore.loop import Loop, Progress
 from nascore.seeding import generator
 from nascore.threads import fitting, using_threads, with_its_threads
 
@@ -139,12 +139,16 @@ def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dic
     ]
 
 
-class Training:
+class Training(Loop):
     """Trains `network` on `images.train`; a step is a minibatch, a row of the history an epoch.
     What it does at a step depends on the seed and the step number alone, so a resumed training
     ends in the same bits."""
 
+    PARTS = ("network", "optimizer")
+    STATE = ("steps", "history", "epoch_so_far")
+
     def __init__(self, network: nn.Module, images: Images, recipe: Recipe, seed: int):
+        super().__init__()
         self.images = images
         self.recipe = recipe
         self.seed = seed
@@ -163,17 +167,13 @@ class Training:
         self.threads = fitting(network, recipe.batch_size, images.pixels)
         self.steps = 0
         self.history = []
-        self.sums = torch.zeros(
+        self.epoch_so_far = torch.zeros(
             3, device=self.device, dtype=torch.float64
         )  # of this epoch: loss, correct, images
 
     @property
     def total(self) -> int:
         return self.recipe.epochs * self.batches.per_epoch
-
-    @property
-    def done(self) -> bool:
-        return self.steps >= self.total
 
     @with_its_threads
     def step(self) -> Progress:
@@ -197,9 +197,9 @@ class Training:
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
         self.optimizer.step()
         self.steps += 1
-        self.sums[0] += loss.detach() * len(labels)
-        self.sums[1] += (logits.argmax(1) == labels).sum()
-        self.sums[2] += len(labels)
+        self.epoch_so_far[0] += loss.detach() * len(labels)
+        self.epoch_so_far[1] += (logits.argmax(1) == labels).sum()
+        self.epoch_so_far[2] += len(labels)
         metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
         return Progress(self.steps, self.total, metrics=metrics)
 
@@ -211,31 +211,19 @@ class Training:
         return output[0], losses[0] + self.recipe.auxiliary_weight * losses[1]
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
-        loss, accuracy = (self.sums[:2] / self.sums[2]).tolist()
+        loss, accuracy = (self.epoch_so_far[:2] / self.epoch_so_far[2]).tolist()
         if not math.isfinite(loss):
             raise UserError(
                 f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate"
             )
-        self.sums.zero_()
+        self.epoch_so_far.zero_()
         metrics = {"epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy}
         self.history.append({"format": FORMAT, "step": self.steps, **metrics})
         return metrics
 
-    def state_dict(self) -> dict:
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "steps": self.steps,
-            "history": self.history,
-            "epoch_so_far": self.sums,
-        }
-
     def load_state_dict(self, state: dict) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps = state["steps"]
-        self.history = list(state["history"])
-        self.sums = state["epoch_so_far"].to(self.device)
+        super().load_state_dict(state)
+        self.epoch_so_far = self.epoch_so_far.to(self.device)
 
 
 @torch.no_grad()

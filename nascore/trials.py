@@ -14,7 +14,7 @@ from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
 from nascore.errors import UserError, reason, require, say, shorten
 from nascore.genotypes import Genotype, to_json
-from nascore.loop import StepFailed
+from nascore.loop import Loop, StepFailed
 from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
 from nascore.seeding import generator, seeded
 from nascore.spaces.examine import decode
@@ -70,7 +70,7 @@ class TooCostly(Exception):
     """A thousand architectures in a row cost more than they may."""
 
 
-class MultiTrial:
+class MultiTrial(Loop):
     """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says
     which architectures come next, and `learn` gets them with their rewards once all of them are in.
 
@@ -79,8 +79,14 @@ class MultiTrial:
     many as it takes `at_once`; its answers wait their turn.
     """
 
+    STATE = ("history", "decisions", "batch_start", "infeasible", "in_a_row", "allowed", "rejected")
+
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
-        self.space, self.estimate, self.budget, self.seed = space, estimate, budget, seed
+        super().__init__()
+        self.space = space
+        self.estimate = estimate
+        self.budget = budget
+        self.seed = seed
         self.constraint = _constraint(space, budget)
         self.infeasible = 0  # proposals that cost too much: they are no trials
         self.in_a_row = 0  # of them, those since the last one that did not
@@ -90,12 +96,10 @@ class MultiTrial:
         self.rewards: list[float] = []  # or what the objective makes of them
         self.failed: list[bool] = []  # of those with a reward: whether it stands for an error
         self.answers: list[Estimate] = []  # of the next ones
-        self.history: list[dict] = []
         self.total = budget.trials  # what the progress counts to
         self.best: Trial | None = None
         self.best_at = 0
         self.batch_start = 0  # of what was proposed together last
-        self.threads = 1  # a controller is small; a child has its own number
 
     def propose(self, count: int) -> list[Decisions]:
         raise NotImplementedError
@@ -219,27 +223,15 @@ class MultiTrial:
         return costs | {"objective": merit, "infeasible": self.infeasible}, merit
 
     def state_dict(self) -> dict:
-        return {
-            "infeasible": self.infeasible,
-            "in_a_row": self.in_a_row,
-            "allowed": self.allowed,
-            "rejected": list(self.rejected),
-            "decisions": list(self.decisions),
-            "history": list(self.history),
-            "answers": [asdict(answer) for answer in self.answers],
-            "best": self.best and self.best_at,
-            "batch_start": self.batch_start,
-        }
+        answers = [asdict(answer) for answer in self.answers]
+        return super().state_dict() | {"answers": answers, "best": self.best and self.best_at}
 
     def load_state_dict(self, state: dict) -> None:
-        self.decisions, self.history = list(state["decisions"]), list(state["history"])
-        self.infeasible, self.rejected = state.get("infeasible", 0), list(state.get("rejected", ()))
-        self.in_a_row = state.get("in_a_row", 0)
+        super().load_state_dict(state)
         self.allowed = state.get("allowed", len(self.decisions))
         self.rewards = [row.get("objective", row["reward"]) for row in self.history]
         self.failed = ["error" in row for row in self.history]
         self.answers = [Estimate(**answer) for answer in state["answers"]]
-        self.batch_start = state["batch_start"]
         if state["best"] is not None:
             self.best_at = state["best"]
             self.best = self._trial(self.best_at)
@@ -274,6 +266,9 @@ def moving_average(average: float | None, values: Sequence[float], decay: float)
 class PolicySearch(MultiTrial):
     """A controller writes the architectures; a subclass's `improve` moves it towards those with
     more reward than the baseline, the moving average of the rewards that came before."""
+
+    PARTS = ("controller", "optimizer")
+    STATE = (*MultiTrial.STATE, "baseline", "entropy")
 
     def __init__(self, space, estimate, budget, seed: int, layers: int, scale: float):
         super().__init__(space, estimate, budget, seed)
@@ -318,16 +313,3 @@ class PolicySearch(MultiTrial):
         self.optimizer.zero_grad()
         (-objective).backward()
         self.optimizer.step()
-
-    def state_dict(self) -> dict:
-        policy = {
-            "controller": self.controller.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        return super().state_dict() | policy | {"baseline": self.baseline, "entropy": self.entropy}
-
-    def load_state_dict(self, state: dict) -> None:
-        super().load_state_dict(state)
-        self.controller.load_state_dict(state["controller"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.baseline, self.entropy = state["baseline"], state["entropy"]

@@ -20,6 +20,7 @@ from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.loop import Loop
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
@@ -184,13 +185,16 @@ class DARTSBudget(Budget):
 
 
 @method("darts", budget=DARTSBudget, space="darts", one_shot=True)
-class DARTS:
+class DARTS(Loop):
     """One step is one pass through the loop of Algorithm 1: a step of the alphas on a validation
     minibatch, then a step of the weights on a training minibatch. The reward of a step is the
     supernet's accuracy on that validation minibatch before the weights move; of the search, its
     mean over the last epoch."""
 
+    PARTS = ("supernet", "weight_optimizer", "alpha_optimizer")
+
     def __init__(self, space, data: Images, budget: DARTSBudget, seed: int, device: torch.device):
+        super().__init__()
         needed = ("primitives", "nodes", "n_inputs", "cell_types", "skeleton")
         on_edges = all(hasattr(space, name) for name in needed)
         if not on_edges or space.skeleton not in ("darts", "nasbench201"):
@@ -232,16 +236,10 @@ class DARTS:
             betas=(0.5, 0.999),
             weight_decay=budget.alpha_weight_decay,
         )
-        self.steps = 0
-        self.history = []
 
     @property
     def total(self) -> int:
         return self.budget.epochs * self.train_batches.per_epoch
-
-    @property
-    def done(self) -> bool:
-        return self.steps >= self.total
 
     @with_its_threads
     def step(self) -> Progress:
@@ -357,21 +355,10 @@ class DARTS:
         return Trial(genotype, reward, details)
 
     def state_dict(self) -> dict:
-        return {
-            "supernet": self.supernet.state_dict(),
-            "alphas": [alpha.detach().clone() for alpha in self.alphas],
-            "weight_optimizer": self.weight_optimizer.state_dict(),
-            "alpha_optimizer": self.alpha_optimizer.state_dict(),
-            "steps": self.steps,
-            "history": self.history,
-        }
+        return super().state_dict() | {"alphas": [a.detach().clone() for a in self.alphas]}
 
     def load_state_dict(self, state: dict) -> None:
-        self.supernet.load_state_dict(state["supernet"])
+        super().load_state_dict(state)
         with torch.no_grad():
             for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
                 alpha.copy_(stored)
-        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
-        self.alpha_optimizer.load_state_dict(state["alpha_optimizer"])
-        self.steps = state["steps"]
-        self.history = list(state["history"])

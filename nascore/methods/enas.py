@@ -33,6 +33,7 @@ from nascore.controllers import Controller, Written, skip_prior, squash
 from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
+from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
@@ -192,13 +193,17 @@ class MacroBudget(MicroBudget):
 
 @method("enas-micro", budget=MicroBudget, space="enas-micro", one_shot=True)
 @method("enas-macro", budget=MacroBudget, space="enas-macro", one_shot=True)
-class ENAS:
+class ENAS(Loop):
     """One epoch: `train_shared` for every minibatch of the training images, a new architecture
     each; then `train_controller` `controller_steps` times, on validation images. A step is one
     of either; its reward is the accuracy of the sampled architectures on their minibatch, in the
     first phase of training images."""
 
+    PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
+    STATE = ("steps", "history", "baseline")
+
     def __init__(self, space, data: Images, budget: MicroBudget, seed: int, device: torch.device):
+        super().__init__()
         self.space = space
         self.budget = budget
         self.seed = seed
@@ -226,8 +231,6 @@ class ENAS:
             budget.epsilon,
         )
         self.baseline = 0.0
-        self.steps = 0
-        self.history = []
         self._written: tuple[int, list[list[int]]] = (
             -1,
             [],
@@ -279,10 +282,6 @@ class ENAS:
     @property
     def total(self) -> int:
         return self.budget.epochs * self.per_epoch
-
-    @property
-    def done(self) -> bool:
-        return self.steps >= self.total
 
     @with_its_threads
     def step(self) -> Progress:
@@ -415,20 +414,6 @@ class ENAS:
         details = Table().row(genotype) if self.space.name == "nasbench201" else {}
         return Trial(genotype, reward, details)
 
-    def state_dict(self) -> dict:
-        modules = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return modules | {
-            "baseline": self.baseline,
-            "steps": self.steps,
-            "history": list(self.history),
-        }
-
     def load_state_dict(self, state: dict) -> None:
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(state[name])
-        self.baseline = state["baseline"]
-        self.steps = state["steps"]
-        self.history = list(state["history"])
+        super().load_state_dict(state)
         self._written = (-1, [])
-
-    PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")

@@ -160,6 +160,8 @@ class PNAS(MultiTrial):
     evaluated on the way, only teach the predictor. So it may fall when a level begins; the
     history has every reward."""
 
+    STATE = (*MultiTrial.STATE, "queue", "fit_correlation")
+
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
         self.choices = choices(space)
@@ -263,16 +265,10 @@ class PNAS(MultiTrial):
         return super()._record(answer)
 
     def state_dict(self) -> dict:
-        more = {
-            "queue": list(self.queue),
-            "predicted": [self.predicted[decisions] for decisions in self.decisions],
-            "fit_correlation": self.fit_correlation,
-        }
-        return super().state_dict() | more
+        predicted = [self.predicted[decisions] for decisions in self.decisions]
+        return super().state_dict() | {"predicted": predicted}
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.queue = list(state["queue"])
         self.predicted = dict(zip(self.decisions, state["predicted"]))
-        self.fit_correlation = state["fit_correlation"]
         self.total = self.reachable()
