@@ -1,0 +1,61 @@
+"""What a search finds: an architecture as a small frozen value.
+
+Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS,
+NAS-Bench-201), `ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS,
+DARTS) and `RecurrentTree` (NAS-RL). Values are hashable and equal by value; `to_json` and
+`from_json` are exact inverses; nothing here knows of torch.
+"""
+
+from nascore.genotypes.canonical import canonical
+from nascore.genotypes.values import (
+    ACTIVATIONS,
+    COMBINATIONS,
+    KINDS,
+    MAX_INPUTS,
+    MAX_NODES,
+    MAX_TEXT,
+    OPERATIONS,
+    TREE_COMBINATIONS,
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    ChainLayer,
+    Genotype,
+    GenotypeError,
+    MacroGenotype,
+    MacroLayer,
+    Node,
+    RecurrentGenotype,
+    RecurrentTree,
+    distinct,
+    from_json,
+    kind,
+    to_json,
+)
+
+__all__ = [
+    "TREE_COMBINATIONS",
+    "COMBINATIONS",
+    "ACTIVATIONS",
+    "Cell",
+    "CellGenotype",
+    "ChainGenotype",
+    "ChainLayer",
+    "Genotype",
+    "GenotypeError",
+    "KINDS",
+    "MAX_INPUTS",
+    "MAX_NODES",
+    "MAX_TEXT",
+    "MacroGenotype",
+    "MacroLayer",
+    "Node",
+    "OPERATIONS",
+    "RecurrentGenotype",
+    "RecurrentTree",
+    "canonical",
+    "distinct",
+    "from_json",
+    "kind",
+    "to_json",
+]

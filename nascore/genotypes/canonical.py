@@ -1,0 +1,96 @@
+"""Genotypes of the same network meet in one form."""
+
+import dataclasses
+
+from nascore.genotypes.values import (
+    MAX_NODES,
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    Genotype,
+    MacroGenotype,
+    Node,
+    RecurrentGenotype,
+)
+
+
+def canonical(genotype: Genotype) -> Genotype:
+    """The representative of all genotypes of the same network: the (input, op) pairs of a node
+    sorted, nodes renumbered. `==` on genotypes stays exact; compare canonical forms to compare
+    networks."""
+    match genotype:
+        case CellGenotype(normal, reduce):
+            return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
+        case ChainGenotype(layers):
+            return ChainGenotype(
+                tuple(dataclasses.replace(x, inputs=tuple(sorted(x.inputs))) for x in layers)
+            )
+        case MacroGenotype(layers):
+            return MacroGenotype(
+                tuple(dataclasses.replace(x, skips=tuple(sorted(x.skips))) for x in layers)
+            )
+        case RecurrentGenotype(nodes, concat):
+            cell = Cell(
+                tuple(Node((j + 1,), ("none",)) for j, _ in nodes),
+                tuple(j + 1 for j in concat),
+                n_inputs=1,
+            )
+            order = _canonical_order(cell, labels=[activation for _, activation in nodes])
+            place = {-1: -1} | {i: new for new, i in enumerate(order)}
+            renumbered = tuple((place[nodes[i][0]], nodes[i][1]) for i in order)
+            return RecurrentGenotype(renumbered, tuple(sorted(place[j] for j in concat)))
+        case _:
+            return genotype
+
+
+def _canonical_cell(cell: Cell) -> Cell:
+    n, order = cell.n_inputs, _canonical_order(cell, labels=[node.combine for node in cell.nodes])
+    place = {j: j for j in range(n)} | {n + i: n + new for new, i in enumerate(order)}
+    nodes = []
+    for i in order:
+        pairs = sorted((place[j], op) for j, op in zip(cell.nodes[i].inputs, cell.nodes[i].ops))
+        nodes.append(
+            Node(tuple(j for j, _ in pairs), tuple(op for _, op in pairs), cell.nodes[i].combine)
+        )
+    return Cell(tuple(nodes), tuple(sorted(place[j] for j in cell.concat)), n)
+
+
+def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
+    """The nodes in an order that does not depend on how they were numbered: always the least
+    node whose inputs are placed, by colours refined over both directions of the graph
+    (Weisfeiler and Leman). A node once placed keeps its place as its colour, which tells
+    equal-looking nodes apart. Exact for every cell of up to seven nodes."""
+    n, placed = cell.n_inputs, {}
+    for _ in cell.nodes:
+        colours = _refine(cell, labels, placed)
+        open_nodes = [i for i in range(len(cell.nodes)) if n + i not in placed]
+        ready = [i for i in open_nodes if all(j < n or j in placed for j in cell.nodes[i].inputs)]
+        placed[n + min(ready, key=lambda i: (colours[n + i], i))] = len(placed)
+    return [j - n for j in placed]
+
+
+def _refine(cell: Cell, labels: list[str], placed: dict[int, int]) -> list[int]:
+    n = cell.n_inputs
+    edges = [
+        (j, op, n + i) for i, node in enumerate(cell.nodes) for j, op in zip(node.inputs, node.ops)
+    ]
+    keys: list = [("", j in cell.concat, j) for j in range(n)]
+    keys += [
+        (label, n + i in cell.concat, placed.get(n + i, MAX_NODES) + n)
+        for i, label in enumerate(labels)
+    ]
+    colours: list[int] = []
+    while True:
+        ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
+        before, colours = colours, [ranks[key] for key in keys]
+        if colours == before:  # no class was split: stable
+            return colours
+        into = [
+            tuple(sorted((colours[j], op) for j, op, i in edges if i == v))
+            for v in range(len(keys))
+        ]
+        out = [
+            tuple(sorted((colours[i], op) for j, op, i in edges if j == v))
+            for v in range(len(keys))
+        ]
+        keys = list(zip(colours, into, out))
