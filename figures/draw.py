@@ -12,7 +12,8 @@ import graphviz
 import numpy as np
 
 from nascore.genotypes import from_json
-from nascore.show.drawing import FONT, GREY, INPUT, NODE, OUTPUT, Drawing, draw, look
+from nascore.show.canvas import FONT, GREY, Drawing
+from nascore.show.drawing import INPUT, NODE, OUTPUT, draw, look
 
 FOLDER = Path(__file__).parent
 sys.path.append(str(FOLDER.parent / "notebooks"))

@@ -19,7 +19,7 @@ from nascore import genotypes
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer, Node
 from nascore.published import GENOTYPES
-from nascore.show import drawing
+from nascore.show import canvas, drawing
 from nascore.show.drawing import FAMILIES, draw, look
 
 DARTS = GENOTYPES["darts-v2"]
@@ -129,7 +129,7 @@ def test_a_network_is_small_and_stays_on_its_canvas(name):
         half = 0.22 * float(text.get("font-size")) * len(text.text)  # Helvetica, half a line
         assert left <= x + float(text.get("x")) - half and x + float(text.get("x")) + half <= left + width, text.text
         assert top <= y + float(text.get("y")) - 8 and y + float(text.get("y")) <= top + height, text.text
-    assert int(root.get("width")) <= drawing.PAGE and int(root.get("height")) < 800 and len(svg) < 60_000
+    assert int(root.get("width")) <= canvas.PAGE and int(root.get("height")) < 800 and len(svg) < 60_000
 
 
 def test_the_words_of_a_network_say_where_the_image_enters_and_what_the_classifier_reads():

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from nascore.errors import one_of
 from nascore.files import named, write_whole
-from nascore.show.drawing import FAMILIES, GREY, accessible
+from nascore.show.canvas import GREY, accessible
+from nascore.show.drawing import FAMILIES
 
 COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [
     GREY

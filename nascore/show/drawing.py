@@ -6,20 +6,12 @@ or is mid-grey, so that it reads on light and on dark pages; colours are Okabe a
 the only sign: each edge carries its operation's name.
 """
 
-import html
 import os
-import re
-import threading
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import graphviz
 
 from nascore import formats
 from nascore.errors import UserError
-from nascore.files import write_whole
 from nascore.genotypes import (
     Cell,
     CellGenotype,
@@ -30,8 +22,8 @@ from nascore.genotypes import (
     kind,
 )
 from nascore.genotypes import RecurrentTree as Tree
+from nascore.show.canvas import PAGE, Drawing, page
 
-GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
 MAX_EDGES = 600  # dot takes many seconds from here on, and nobody could read the picture
 # The first key that occurs in an operation's name decides: stroke, tint, line style.
 FAMILIES = {
@@ -48,11 +40,7 @@ FAMILIES = {
     "sigmoid": ("#009E73", "#CFEDE4", "solid"),
 }
 INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
-FONT = dict(fontname="Helvetica,Arial,sans-serif", fontsize="14", fontcolor="#1b1b1b")
-LAYOUT = dict(nodesep="0.12", ranksep="0.28", mclimit="2", nslimit="2")
-PAGE = 940  # pixels, what a notebook gives a picture
 THIN = dict(penwidth="0.9", arrowsize="0.6")
-_lock = threading.Lock()  # Graphviz is C code on global state
 
 
 def look(operation: str) -> tuple[str, str, str]:
@@ -61,91 +49,6 @@ def look(operation: str) -> tuple[str, str, str]:
     return next(
         (value for key, value in FAMILIES.items() if key in operation),
         ("#666666", "#DDDDDD", "solid"),
-    )
-
-
-def accessible(svg: str, words: str) -> str:
-    """The bare <svg> element of a document, never wider than its page, with `words` as title and
-    alternative text."""
-    svg, words = (
-        re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL),
-        html.escape(words),
-    )
-    head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
-    return re.sub(
-        r"<svg([^>]*)>", lambda match: f"{head}{match[1]}>\n<title>{words}</title>", svg, count=1
-    )
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture of a genotype. Shows itself in a notebook; `source` is its DOT text, `words`
-    says the same in words."""
-
-    source: str
-    words: str
-
-    @cached_property
-    def svg(self) -> str:
-        """One self-contained <svg> element with a title and alternative text, without scripts or
-        references."""
-        svg = _render(self.source, "svg").decode().replace("&#160;", " ")
-        svg = re.sub(
-            r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL
-        )  # the names of nodes in the DOT text
-        svg = re.sub(
-            r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg
-        )  # ids would meet the next drawing's
-        # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large
-        # as it says it is.
-        width, height = map(
-            float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-        )
-        scale = min(1.0, PAGE / width)
-        size = f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT["fontname"]}"'
-        return accessible(
-            re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words
-        )
-
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
-        Returns the path."""
-        path = Path(path)
-        match path.suffix.lower():
-            case ".svg":
-                data = f'<?xml version="1.0" encoding="UTF-8"?>\n{self.svg}'.encode()
-            case ".png":
-                data = _render(self.source.replace("{", "{\n\tdpi=160", 1), "png")
-            case ".pdf":
-                data = _render(self.source, "pdf")
-            case ".dot":
-                data = self.source.encode()
-            case suffix:
-                raise UserError(
-                    f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot"
-                )
-        try:
-            write_whole(path, lambda file: file.write(data))
-        except OSError as error:
-            raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
-        return path
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def __repr__(self) -> str:
-        return self.words
-
-
-def page() -> graphviz.Digraph:
-    """An empty picture, which runs from left to right."""
-    return graphviz.Digraph(
-        graph_attr=FONT | dict(rankdir="LR", bgcolor="transparent", fontcolor=GREY) | LAYOUT,
-        node_attr=FONT
-        | dict(
-            shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"
-        ),
-        edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
     )
 
 
@@ -378,40 +281,3 @@ def _operation(
     for source in sources:
         graph.edge(source, label, color=stroke, style=style, arrowhead="none", headport="w")
     graph.edge(label, target, color=stroke, style=style, tailport="e")
-
-
-@contextmanager
-def _quiet():
-    """Fontconfig writes warnings straight to file descriptor 2; in a notebook they would become
-    a cell's output."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error to keep quiet
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def _render(source: str, format: str) -> bytes:
-    with _lock, _quiet():
-        with suppress(ImportError):
-            import pygraphviz
-
-            return pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
-        try:
-            return graphviz.Source(source).pipe(format=format)
-        except graphviz.ExecutableNotFound:
-            raise UserError(
-                "drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot"
-            ) from None
-        except (
-            graphviz.CalledProcessError,
-            BrokenPipeError,
-        ) as error:  # it did not read to the end
-            raise UserError(f"Graphviz's program dot failed: {error}") from None

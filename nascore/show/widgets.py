@@ -20,8 +20,9 @@ from nascore.data import TORCHVISION
 from nascore.errors import UserError, look_up, reason
 from nascore.knobs import kind_of
 from nascore.search import Progress, Result
+from nascore.show.canvas import GREY
 from nascore.show.chart import COLOURS
-from nascore.show.drawing import GREY, draw
+from nascore.show.drawing import draw
 
 REFRESH = 0.2  # seconds between two updates of the panel
 FOLLOWED = {

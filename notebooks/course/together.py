@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from nascore.genotypes import Cell
-from nascore.show.drawing import GREY, INPUT, NODE, OUTPUT, Drawing, look, page, plain, states
+from nascore.show.canvas import GREY, Drawing, page
+from nascore.show.drawing import INPUT, NODE, OUTPUT, look, plain, states
 
 STROKES = {"solid": look("sep_conv")[0], "dashed": look("max_pool")[0], "dotted": look("conv")[0]}
 PAPER = "#f4f4f4"
