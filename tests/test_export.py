@@ -2,11 +2,13 @@
 logits, and what a network costs is what it costs."""
 
 import json
+import logging
 import math
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 import weakref
 from pathlib import Path
 from random import Random
@@ -283,13 +285,20 @@ def test_a_disk_that_is_full_names_the_folder(tmp_path, capsys, monkeypatch):
     assert said == f"nascore: {tmp_path}: No space left on device\n" and not os.listdir(tmp_path)
 
 
-def test_the_exporter_of_pt2_is_silent(trained, tmp_path):
-    """In a process of its own, where nothing was warned of before."""
-    command = [sys.executable, "-W", "always", "-m", "nascore", "export", str(trained.directory)]
-    command += ["--to", "torch", "-o", str(tmp_path / "m")]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0 and ended.stdout.startswith("largest difference of a logit: ")
-    assert ended.stderr == "" and ended.stdout.count("\n") == 1
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["export", "save", "load"])
+def test_whatever_the_exporter_of_pt2_says_nothing_is_heard(trained, tmp_path, monkeypatch, capfd, name):
+    real = getattr(torch.export, name)
+
+    def noisy(*arguments, **options):
+        warnings.warn("a name that will go", FutureWarning, stacklevel=1)
+        logging.getLogger("torch.export").warning("a guard")
+        print("done", file=sys.stderr)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(torch.export, name, noisy)
+    assert nascore.export(trained.model, "torch", tmp_path / "m.pt2") < 1e-4
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_operation_of_one_s_own_has_no_text(monkeypatch):

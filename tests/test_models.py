@@ -501,7 +501,7 @@ def test_what_was_found_is_printed_before_it_is_drawn(folder, tmp_path, capsys):
     assert "of 360 images" in printed and errors == f"nascore: {tmp_path / 'absent'}: No such file or directory\n"
 
 
-NAMES = ["up $x^$ and $", "a\\$b", "$", "猫", "🐈 cat", "a\nb\x1b", os.fsdecode(b"caf\xe9"), "<b>&", "x", "y"]
+NAMES = ["up $x^$", "a\\$b", "$", "猫", "🐈 cat", "a\nb\x1b", os.fsdecode(b"caf\xe9"), "<b>&", "x", "y"]
 
 
 @pytest.mark.filterwarnings("error")
@@ -515,7 +515,7 @@ def test_a_class_may_have_any_name(folder, digits, tmp_path, capsys):
             chart.save(tmp_path / f"x{suffix}")
         if draw is looks.confusion:
             written = (tmp_path / "x.svg").read_text()
-            assert all(name in written for name in ("猫", "🐈 cat", "up $x^$ and $", ">$<", "caf\\udce9"))
+            assert all(name in written for name in ("猫", "🐈 cat", "up $x^$", ">$<", "caf\\udce9"))
     scan = tmp_path / "scan.png"
     Image.fromarray(digits.test[0, 0].numpy()).save(scan)
     assert cli.main(["predict", str(folder), str(scan), "--top", "10"]) == 0
@@ -527,7 +527,7 @@ def test_folders_of_classes_may_have_names_that_are_no_text(tmp_path, capfd):
     images = draw_images(tmp_path / "images", names=(os.fsdecode(b"caf\xe9"), "猫"), count=4)
     small = {**TINY, "batch_size": 8, "epochs": 1}
     nascore.train("darts-v2", images, recipe="child", directory=tmp_path / "run", **small)
-    command = ["evaluate", str(tmp_path / "run"), "--data", str(images), "--out", str(tmp_path / "x.png")]
+    command = ["evaluate", str(tmp_path / "run"), "--data", str(images), "--out", str(tmp_path / "x.svg")]
     assert cli.main(command) == 0 and cli.main([*command, "--json"]) == 0
     printed, errors = capfd.readouterr()
     assert errors == "" and "of 8 images" in printed

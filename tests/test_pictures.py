@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from nascore import pictures
 from nascore.errors import UserError
 from nascore.pictures import read
 
@@ -257,13 +259,21 @@ def test_a_picture_that_pillow_has_opened_is_read_as_its_file_is_and_more_than_o
                 assert (shown(image) == shown(path)).all(), path.name
 
 
-def test_a_picture_is_decoded_once_whoever_looks_at_it(tmp_path):
-    path = saved(
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)), tmp_path / "x.png"
-    )
-    with ThreadPoolExecutor(8) as pool, Image.open(path) as image:
-        found = list(pool.map(shown, [image] * 8))
-    assert all((one == shown(path)).all() for one in found)
+def test_a_picture_in_hand_is_looked_at_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    path, looking, real = saved(GREY, tmp_path / "x.png"), [], pictures.as_shown
+
+    def slowly(image):
+        looking.append(image)
+        time.sleep(0.01)  # in which the others would come
+        assert len(looking) == 1
+        found = real(image)
+        looking.clear()
+        return found
+
+    monkeypatch.setattr(pictures, "as_shown", slowly)
+    with ThreadPoolExecutor(4) as pool, Image.open(path) as image:
+        found = list(pool.map(shown, [image] * 4))
+    assert all((one == grey(RAMP)).all() for one in found)
 
 
 def closed(path):
