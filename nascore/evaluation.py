@@ -55,9 +55,9 @@ class Evaluation:
 def evaluate(
     model: Model | str | Path, data: str | Path | Images = "digits", batch_size: int = 100
 ) -> Evaluation:
-    """Ask `model`, or the one in a folder, about the test images of `data`, a name, `Images`, or a folder
-    whose classes are the model's: of a folder without a part for tests all images, but of the one that
-    the model was trained on those alone that were held out. Raises `UserError`."""
+    """Ask `model`, or the one in a folder, about the test images of `data`, a name, `Images`, or a
+    folder whose classes are the model's: of one without a part for tests all images, or if they are
+    those of the training, the ones that were held out. Raises `UserError`."""
     model = model if isinstance(model, Model) else models.load(model)
     images, labels = _to_test(model, data)
     probabilities = model.predict(images, batch_size)

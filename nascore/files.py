@@ -22,8 +22,8 @@ NAMES += ("genotype.json", "genotype.svg", "result.json", "model.safetensors", "
 
 
 def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
-    """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a file
-    of a run or of a model, which would be lost."""
+    """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a
+    file of a run or of a model, which would be lost."""
     good = isinstance(name, str | os.PathLike) and str(name).strip() and "\0" not in str(name)
     require(good, option, name, kind)
     path = Path(os.path.realpath(name))

@@ -152,8 +152,8 @@ def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
 
 
 def images_in(folder: str) -> list[str]:
-    """The images in `folder` and its sub-folders, in natural order, whether or not they can be read.
-    Raises `UserError` for a folder that cannot be listed."""
+    """The images in `folder` and its sub-folders, in natural order, readable or not. Raises
+    `UserError` for a folder that cannot be listed."""
     left_out: Counter[str] = Counter()
     with _listable(folder):
         found = [path for path, _ in _images(folder, left_out, ())]

@@ -37,8 +37,8 @@ MAX_ABOUT = 4_000_000  # characters of model.json
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes what a network reads: `channels` of `height` x `width` pixels, as `RESIZE`
-    says, each in [0, 1] less its `mean`, in units of its `std`, which are the training images'."""
+    """How a picture becomes what a network reads: `channels` of `height` x `width` pixels, as
+    `RESIZE` says, in [0, 1], less the training images' `mean` and in units of their `std`."""
 
     channels: int
     height: int

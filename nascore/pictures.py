@@ -30,8 +30,8 @@ WHITE_IS_ZERO = 0
 
 
 def read(image: str | Path | Image.Image) -> Image.Image:
-    """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for what is
-    none."""
+    """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for
+    what is none."""
     name = image
     try:
         if isinstance(image, Image.Image):
@@ -83,7 +83,7 @@ def as_shown(image: Image.Image) -> Image.Image:
 
 
 def fit(image: Image.Image, width: int, height: int) -> Image.Image:
-    """`image` at that size, for training and for answers alike: the shorter side, then the centre."""
+    """`image` at that size, in training and in answers: the shorter side, then the centre."""
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)

@@ -18,7 +18,7 @@ WRITTEN = 15  # classes of a table whose counts are written
 
 
 class Look(Chart):
-    """A chart with names that its fonts may lack, of classes in any script: a line for each glyph would
+    """A chart with names of classes, in any script: a line for each glyph that its fonts lack would
     help no one, and in SVG the reader's own fonts have them."""
 
     @pictures.quietly()
