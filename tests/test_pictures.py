@@ -3,10 +3,10 @@
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -264,7 +264,7 @@ def test_a_picture_in_hand_is_looked_at_by_one_thread_at_a_time(tmp_path, monkey
 
     def slowly(image):
         looking.append(image)
-        time.sleep(0.01)  # in which the others would come
+        Event().wait(0.01)  # in which the others would come
         assert len(looking) == 1
         found = real(image)
         looking.clear()
