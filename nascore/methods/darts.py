@@ -226,9 +226,8 @@ class DARTS(Loop):
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
         self.weights = list(self.supernet.parameters())  # the alphas are not among them
-        decay = {"weight_decay": budget.weight_decay}
         self.weight_optimizer = torch.optim.SGD(
-            self.weights, momentum=budget.momentum, foreach=True, **decay
+            self.weights, momentum=budget.momentum, weight_decay=budget.weight_decay, foreach=True
         )
         self.alpha_optimizer = torch.optim.Adam(
             self.alphas,

@@ -219,10 +219,13 @@ class ENAS(Loop):
         self.supernet.to(device, memory_format=torch.channels_last)
         self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
         self.weights = list(self.supernet.parameters())
-        sgd = dict(
-            momentum=budget.momentum, nesterov=budget.momentum > 0, weight_decay=budget.weight_decay
+        self.weight_optimizer = torch.optim.SGD(
+            self.weights,
+            budget.learning_rate,
+            momentum=budget.momentum,
+            nesterov=budget.momentum > 0,
+            weight_decay=budget.weight_decay,
         )
-        self.weight_optimizer = torch.optim.SGD(self.weights, budget.learning_rate, **sgd)
         self.controller = self.new_controller()
         self.controller_optimizer = torch.optim.Adam(
             self.controller.parameters(),

@@ -78,10 +78,9 @@ class NASRLBudget(TrialBudget):
     )
     hidden: int = knob(35, "units", "of each of the controller's two LSTM layers", low=1, high=1000)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=4, children=2, child_epochs=2, added_layers=1, stage=2, **_SMALL),
-        "reduced": dict(
-            trials=36, children=4, child_epochs=3, stage=12, learning_rate=0.01, **_SMALL
-        ),
+        "smoke": _SMALL | dict(trials=4, children=2, child_epochs=2, added_layers=1, stage=2),
+        "reduced": _SMALL
+        | dict(trials=36, children=4, child_epochs=3, stage=12, learning_rate=0.01),
         "full": {},
     }
 

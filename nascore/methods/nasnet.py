@@ -76,10 +76,9 @@ class NASNetBudget(TrialBudget):
     )
     hidden: int = knob(100, "units", "of the controller's one LSTM layer", low=1, high=1000)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=4, children=2, child_epochs=2, channels=4, **_SMALL),
-        "reduced": dict(
-            trials=24, children=4, child_epochs=3, channels=8, learning_rate=0.001, **_SMALL
-        ),
+        "smoke": _SMALL | dict(trials=4, children=2, child_epochs=2, channels=4),
+        "reduced": _SMALL
+        | dict(trials=24, children=4, child_epochs=3, channels=8, learning_rate=0.001),
         "full": {},
     }
 

@@ -138,10 +138,9 @@ class PNASBudget(TrialBudget):
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(trials=6, blocks=2, first=4, child_epochs=2, channels=4, cells=3, **_SMALL),
-        "reduced": dict(
-            trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3, **_SMALL
-        ),
+        "smoke": _SMALL | dict(trials=6, blocks=2, first=4, child_epochs=2, channels=4, cells=3),
+        "reduced": _SMALL
+        | dict(trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3),
         "full": {},
     }
 

@@ -161,7 +161,6 @@ class MixedEdges(nn.Module):
         self.shared: list[int] = []
         self.convolutions = nn.ModuleDict()
         self.plain = nn.ModuleDict()
-        how = {"channels": channels, "edges": edges, "stride": stride, "activation": activation}
         for k, name in enumerate(names):
             own = name in REGISTERED
             if not own and (name in POOLS or (name == "skip_connect" and stride == 1)):
@@ -169,7 +168,9 @@ class MixedEdges(nn.Module):
             elif not own and name == "skip_connect":
                 self.convolutions[name] = MixedReduce(channels, channels, edges)
             elif not own and name in FAST:
-                self.convolutions[name] = FAST[name](**how)
+                self.convolutions[name] = FAST[name](
+                    channels, edges, stride=stride, activation=activation
+                )
             elif own or name != "none":
                 self.plain[name] = PlainEdges(name, channels, edges, stride)
 
