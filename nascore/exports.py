@@ -55,7 +55,10 @@ def _python(model: Model, file: Path) -> None:
 
 def _untrained(genotype: Genotype | str | Path, file: Path, **sizes) -> None:
     asked = formats.at_home(genotype)
-    sizes = home(asked, sizes.pop("skeleton", None), **sizes)
+    skeleton = sizes.pop("skeleton", None)
+    if "network" not in sizes:
+        skeleton = skeleton or formats.skeleton_of(genotype)
+    sizes = home(asked, skeleton, **sizes)
     side = sizes.pop("input")
     with torch.device("meta"):
         network = Network(formats.read(asked), **sizes)

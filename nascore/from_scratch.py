@@ -68,6 +68,7 @@ def train(
     """
     whole("seed", seed, 0, 2**32 - 1)
     asked = formats.at_home(genotype)
+    skeleton = skeleton or formats.skeleton_of(genotype)
     at_home = home(asked, skeleton, **{name: fields.get(name) for name in ("channels", "cells")})
     recipe = recipe_named(recipe, **fields)
     if not auxiliary:

@@ -39,7 +39,7 @@ def read(image: str | Path | Image.Image) -> Image.Image:
             with DECODING:
                 return as_shown(image)
         if not stat.S_ISREG(os.stat(image).st_mode):
-            raise OSError("no regular file")
+            raise OSError("no image, and no folder of any")
         with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
     except Exception as error:  # a decoder that is fed rubbish may raise anything

@@ -26,7 +26,7 @@ Decisions = tuple[int, ...]
 
 FULL_SIZE = (
     "of the network at full size, as `nascore describe --skeleton` counts it in the space's own"
-    " (nasbench201 for the table); 0: any"
+    " (nasbench201-cifar for the table); 0: any"
 )
 
 
@@ -144,7 +144,7 @@ class MultiTrial(Loop):
         self._learn()
         if self.done and not self.rewards:
             found = f"all {self.infeasible:,} architectures cost more than {self.constraint}"
-            raise StepFailed(f"{found}: allow more")
+            raise UserError(f"{found}: begin anew in another directory and allow more")
 
     def _learn(self) -> None:
         """From what was proposed together, once all of it has its reward or was not allowed."""
@@ -155,7 +155,7 @@ class MultiTrial(Loop):
 
     def admits(self, decisions: Decisions) -> bool:
         """Whether the network of `decisions` may cost what it does. Raises `TooCostly` where a thousand in
-        a row may not, and the search ends with what it has found; where that is nothing, `StepFailed`."""
+        a row may not, and the search ends with what it has found; where that is nothing, `UserError`."""
         if not self.constraint:
             return True
         if self.constraint.allows(self.constraint.costs(decode(self.space, decisions))):
@@ -167,8 +167,8 @@ class MultiTrial(Loop):
         if self.in_a_row >= IN_A_ROW:
             del self.decisions[self.allowed :]
             found = f"{IN_A_ROW:,} architectures in a row cost more than {self.constraint}"
-            if not self.allowed:
-                raise StepFailed(f"{found}: allow more")
+            if not self.allowed:  # a bound is part of the run: it cannot be resumed with another
+                raise UserError(f"{found}: begin anew in another directory and allow more")
             say(f"{found}: the search ends with what it has found")
             raise TooCostly
         return False

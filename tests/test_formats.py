@@ -461,3 +461,20 @@ def test_whatever_cell_is_written_reads_back(data):
 def test_a_format_of_ours_needs_no_torch():
     code = "import sys; from nascore import formats; formats.read('darts-v2'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_cells_keep_the_skeleton_of_their_space(tmp_path):
+    """ENAS's list of its micro space, and the folder of a search or a training, say how cells are stacked."""
+    micro = (entry for entry in READ if entry["format"] == "enas-micro")
+    text = next(text_of(e) for e in micro if formats.read(text_of(e)) == published.GENOTYPES["enas-micro"])
+    counts = describe("enas-micro")["parameters"]
+    (tmp_path / "arc.txt").write_text(text)
+    for name in (text, tmp_path / "arc.txt"):
+        assert formats.skeleton_of(name) == "enas" and describe(name)["parameters"] == counts
+    assert describe(text, skeleton="darts")["parameters"] != counts
+    nascore.run("enas-micro", budget="smoke", directory=tmp_path / "run", progress=False)
+    sizes = dict(channels=4, cells=3, epochs=1, progress=False)
+    trained = nascore.train(tmp_path / "run", directory=tmp_path / "model", **sizes)
+    assert trained.model.network.skeleton == describe(tmp_path / "run")["skeleton"] == "enas"
+    assert nascore.train(tmp_path / "model", **sizes).model.network.skeleton == "enas"
+    assert formats.skeleton_of("darts-v2") is None and formats.skeleton_of(published.GENOTYPES["darts-v2"]) is None

@@ -394,7 +394,7 @@ def test_a_folder_that_cannot_be_listed_is_a_line_and_the_others_go_on(folder, s
 
 def test_wrong_words_are_one_line(folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert "empty is not an image that can be read (no regular file)" in line(
+    assert "empty is not an image that can be read (no image, and no folder of any)" in line(
         capsys, "predict", folder, tmp_path / "empty"
     )
     assert "--top: found 0" in line(capsys, "predict", folder, tmp_path, "--top", 0)

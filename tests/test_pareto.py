@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 import nascore
+from nascore.errors import UserError
 from nascore.show.chart import Chart
 from nascore.show.pareto import front, hypervolume, pareto, points
 
@@ -65,3 +66,9 @@ def test_the_shipped_run_is_what_a_search_gives_today():
         share = hypervolume(found, RUN["bound"], RUN["least"]) / RUN["hypervolume"]
         assert share == pytest.approx(RUN[method]["shares"][3])
     assert front([tuple(point) for point in RUN["front"]]) == [tuple(point) for point in RUN["front"]]
+
+
+@pytest.mark.parametrize("history", [[], [{"reward": 0.5, "step": 1}]])
+def test_a_history_without_costs_is_one_line(history):
+    with pytest.raises(UserError, match="^mine: found 'no row with multiply_adds', allowed: the history of a search"):
+        pareto({"mine": history})

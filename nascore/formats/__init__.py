@@ -16,15 +16,17 @@ import json
 import os
 import re
 import textwrap
+from contextlib import suppress
 
-from nascore import genotypes, published
+from nascore import genotypes, published, spaces
 from nascore.errors import UserError, one_of, require, shorten
 from nascore.files import check_format
 from nascore.formats.python import python, to_quark0
 from nascore.formats.strings import nasbench201, to_nasbench201
 from nascore.formats.tokens import enas
-from nascore.genotypes import Genotype
+from nascore.genotypes import CellGenotype, Genotype
 
+TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
 
 
@@ -41,8 +43,7 @@ def read(name: str | os.PathLike | Genotype) -> Genotype:
         return parse(name)
     file = _file_in(name)
     try:
-        with open(file, encoding="utf-8") as text:
-            return parse(text.read(genotypes.MAX_TEXT + 1))
+        return parse(_text_in(file))
     except FileNotFoundError:
         known = ", ".join(published.GENOTYPES)
         others = "a text in another's format, a model's folder, or the folder of a search"
@@ -57,6 +58,32 @@ def at_home(name: str | os.PathLike | Genotype) -> Genotype | str:
     """What `read` gives, but a published name as it is: its authors had a skeleton for it."""
     is_name = isinstance(name, str) and name in published.GENOTYPES
     return name if is_name else read(name)
+
+
+def skeleton_of(name: str | os.PathLike | Genotype) -> str | None:
+    """The skeleton that a genotype says it belongs in beside what it is: ENAS's list of its micro space,
+    the folder of a search or of a training; None for all others, published names too."""
+    if isinstance(name, Genotype) or name in published.GENOTYPES:
+        return None
+    name = os.fsdecode(name)
+    if os.path.isdir(name):
+        return _skeleton_in(name)
+    text = _text_in(name) if os.path.exists(name) else name
+    is_list = TOKENS.fullmatch(textwrap.dedent(text).strip())
+    return "enas" if is_list and isinstance(parse(text), CellGenotype) else None
+
+
+def _skeleton_in(folder: str) -> str | None:
+    """As its config.json says, a training's, or the space of a search."""
+    with suppress(OSError, ValueError, KeyError, TypeError, UserError):
+        config = json.loads(_text_in(os.path.join(folder, "config.json")))
+        return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
+    return None
+
+
+def _text_in(file: str) -> str:
+    with open(file, encoding="utf-8") as text:
+        return text.read(genotypes.MAX_TEXT + 1)
 
 
 def _file_in(name: str) -> str:
@@ -83,7 +110,7 @@ def parse(text: str) -> Genotype:
         return genotypes.from_json(_inner(text))
     if text.startswith("|"):
         return nasbench201(text)
-    if tokens := re.fullmatch(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)", text):
+    if tokens := TOKENS.fullmatch(text):
         return enas(*tokens.groups())
     return python(text)
 

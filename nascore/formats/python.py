@@ -153,7 +153,7 @@ def _tuples(value: ast.List | ast.Tuple) -> CellGenotype:
         good = isinstance(block, list) and len(block) == 4
         require(good, field, block, "(state, state, 'operation', 'operation')", GenotypeError)
         inputs = [whole(field, j, 0, i + 1, GenotypeError) for j in block[:2]]
-        ops = [operation(op, field) for op in block[2:]]
+        ops = [operation(op, f"{field}, entry {k}") for k, op in enumerate(block[2:], 2)]
         nodes.append({"inputs": inputs, "ops": ops})
     return CellGenotype(cell_of(nodes, range(2, 2 + len(nodes))))
 

@@ -147,7 +147,7 @@ def _walk(network: nn.Module, input_shape: Sequence[int]) -> _Walk:
 # --- how long it takes here -----------------------------------------------------------------------
 
 BATCHES = (1, 64)
-WARM_UP, FEWEST, MOST = 3, 3, 200  # passes
+WARM_UP, FEWEST, MOST = 3, 6, 200  # passes
 SECONDS = 3.0  # after which no further pass of a batch begins, once there are the fewest
 
 
@@ -172,14 +172,14 @@ def measure_latency(
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call. The first few, which warm the caches, do not count, unless calls are so
-    slow that they are all there is time for."""
+    """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of calls
+    so slow that there is no time for that, one."""
     taken, began = [], time.perf_counter()
     while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
         start = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - start))
-    return taken[min(WARM_UP, len(taken) - FEWEST) :]
+    return taken[min(WARM_UP, len(taken) - FEWEST + 1) :]
 
 
 def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
@@ -252,6 +252,8 @@ def describe(
     name, genotype = genotype, formats.at_home(genotype)
     if network is None and genotype is not name:
         network = _of_model(name)
+    if network is None:
+        skeleton = skeleton or formats.skeleton_of(name)
     sizes = home(genotype, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
     if isinstance(genotype, str):

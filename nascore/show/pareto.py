@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from nascore.errors import require
 from nascore.show.chart import GREY, MARKERS, Chart, panels, styled
 
 Point = tuple[float, float]  # cost, accuracy
@@ -9,7 +10,8 @@ Point = tuple[float, float]  # cost, accuracy
 
 def points(history: Sequence[Mapping], cost: str = "multiply_adds") -> list[Point]:
     """(cost, reward) of the rows of a constrained search that did not fail."""
-    return [(row[cost], row["reward"]) for row in history if "error" not in row]
+    good = (row for row in history if cost in row and "error" not in row)
+    return [(row[cost], row["reward"]) for row in good]
 
 
 def front(found: Sequence[Point]) -> list[Point]:
@@ -44,6 +46,7 @@ def pareto(
     words = []
     for (name, history), marker in zip(histories.items(), MARKERS):
         found = points(history, cost)
+        require(found, name, f"no row with {cost}", "the history of a search under a bound")
         (line,) = axes.step(*zip(*front(found)), where="post", label=name)
         axes.plot(*zip(*found), marker, markersize=3, alpha=0.3, color=line.get_color())
         cheapest, best = front(found)[0], front(found)[-1]
