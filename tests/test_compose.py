@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nascore import spaces
 from nascore.controllers import Controller
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer, Node
-from nascore.nets import depthwise, supernet
+from nascore.nets import depthwise, edges
 from nascore.nets.convolutional import Network
 from nascore.nets.depthwise import DepthwiseConv
 from nascore.nets.shared import shared_network
@@ -96,7 +96,7 @@ def by_pytorch(monkeypatch):
     """Every depthwise convolution by PyTorch's own."""
 
     def use(*_):
-        for place in (depthwise, supernet):
+        for place in (depthwise, edges):
             monkeypatch.setattr(place, "is_plain", lambda x: False)
 
     return use

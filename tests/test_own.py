@@ -1,4 +1,4 @@
-"""What is the user's own, everywhere: the README's page, run as it stands, and `--import`."""
+"""What is the user's own, everywhere: `notebooks/my_nas.py`, run as the README says, and `--import`."""
 
 import json
 import re
@@ -12,18 +12,19 @@ import nascore
 from nascore import cli, genotypes, search, spaces
 from nascore.nets import operations
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-PAGE = README.split("\n## Your own parts\n")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "README.md").read_text().split("\n## Your own parts\n")[1].split("\n## ")[0]
 COMMANDS = re.search(r"```bash\n(.*?)```", PAGE, re.S).group(1).splitlines()
+OWN = (ROOT / "notebooks" / "my_nas.py").read_text()
+PARTS = re.split(r"^# An? ", OWN, flags=re.MULTILINE)[1:]
 SMALL = "--trials 2 --child-epochs 1 --channels 4 --cells 3 --batch-size 360".split()
 
 
 @pytest.fixture
 def my_nas(tmp_path, monkeypatch):
-    """The README's page as a file in the current folder; what it registers is forgotten afterwards."""
+    """That file in the current folder; what it registers is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    Path("my_nas.py").write_text("\n".join(BLOCKS))
+    Path("my_nas.py").write_text(OWN)
     before = dict(search.methods_by_name()), dict(spaces.SPACES), dict(operations._CONSTRUCTORS)
     path, known = list(sys.path), set(genotypes.OPERATIONS)
     yield tmp_path / "my_nas.py"
@@ -38,13 +39,13 @@ def my_nas(tmp_path, monkeypatch):
 
 
 def test_each_part_takes_less_than_thirty_lines():
-    assert len(BLOCKS) == 4 and all(block.count("\n") < 30 for block in BLOCKS)
+    assert len(PARTS) == 4 and all(part.strip().count("\n") < 30 for part in PARTS)
 
 
 def test_the_commands_of_the_page_search(my_nas, capsys):
     assert len(COMMANDS) == 3
     for command in COMMANDS:
-        words = command.split()[1:]
+        words = command.replace("notebooks/", "").split()[1:]
         if "evolution" in words:
             words += SMALL
         if "darts" in words:
