@@ -54,17 +54,13 @@ def _python(model: Model, file: Path) -> None:
 
 
 def _untrained(genotype: Genotype | str | Path, file: Path, **sizes) -> None:
-    asked = formats.at_home(genotype)
-    skeleton = sizes.pop("skeleton", None)
-    if "network" not in sizes:
-        skeleton = skeleton or formats.skeleton_of(genotype)
-    sizes = home(asked, skeleton, **sizes)
+    sizes = home(genotype, sizes.pop("skeleton", None), **sizes)
     side = sizes.pop("input")
     with torch.device("meta"):
-        network = Network(formats.read(asked), **sizes)
+        network = Network(formats.read(genotype), **sizes)
     network.check((1, network.in_channels, side, side))
-    published_name = isinstance(asked, str)
-    title = published.get(asked).source if published_name else "A network of nascore"
+    by_name = isinstance(genotype, str) and genotype in published.GENOTYPES
+    title = published.get(genotype).source if by_name else "A network of nascore"
     write_bytes(file, source.python(network, title, (side, side)).encode())
 
 

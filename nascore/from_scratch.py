@@ -67,9 +67,8 @@ def train(
     there. The rest is as in `search.run`. Raises `UserError`.
     """
     whole("seed", seed, 0, 2**32 - 1)
-    asked = formats.at_home(genotype)
-    skeleton = skeleton or formats.skeleton_of(genotype)
-    at_home = home(asked, skeleton, **{name: fields.get(name) for name in ("channels", "cells")})
+    value = formats.read(genotype)
+    at_home = home(genotype, skeleton, **{name: fields.get(name) for name in ("channels", "cells")})
     recipe = recipe_named(recipe, **fields)
     if not auxiliary:
         recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
@@ -80,7 +79,7 @@ def train(
     how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
     how["checkpoint_seconds"] = checkpoint_seconds
     with memory_errors(), one_thread():
-        return _trained(formats.read(asked), at_home["skeleton"], images, recipe, seed, out, how)
+        return _trained(value, at_home["skeleton"], images, recipe, seed, out, how)
 
 
 def _trained(

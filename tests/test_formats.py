@@ -477,4 +477,4 @@ def test_cells_keep_the_skeleton_of_their_space(tmp_path):
     trained = nascore.train(tmp_path / "run", directory=tmp_path / "model", **sizes)
     assert trained.model.network.skeleton == describe(tmp_path / "run")["skeleton"] == "enas"
     assert nascore.train(tmp_path / "model", **sizes).model.network.skeleton == "enas"
-    assert formats.skeleton_of("darts-v2") is None and formats.skeleton_of(published.GENOTYPES["darts-v2"]) is None
+    assert formats.skeleton_of("darts-v2") == "darts" and formats.skeleton_of(published.GENOTYPES["darts-v2"]) is None

@@ -54,18 +54,14 @@ def read(name: str | os.PathLike | Genotype) -> Genotype:
         raise UserError(f"{file[:200]}: {said}") from None
 
 
-def at_home(name: str | os.PathLike | Genotype) -> Genotype | str:
-    """What `read` gives, but a published name as it is: its authors had a skeleton for it."""
-    is_name = isinstance(name, str) and name in published.GENOTYPES
-    return name if is_name else read(name)
-
-
 def skeleton_of(name: str | os.PathLike | Genotype) -> str | None:
-    """The skeleton that a genotype says it belongs in beside what it is: ENAS's list of its micro space,
-    the folder of a search or of a training; None for all others, published names too."""
-    if isinstance(name, Genotype) or name in published.GENOTYPES:
+    """The skeleton that a genotype belongs in by what it was called: its authors' for a published name,
+    ENAS's for a list of its micro space, their own for the folders of searches and trainings; else None."""
+    if isinstance(name, Genotype):
         return None
     name = os.fsdecode(name)
+    if name in published.GENOTYPES:
+        return published.get(name).skeleton
     if os.path.isdir(name):
         return _skeleton_in(name)
     text = _text_in(name) if os.path.exists(name) else name

@@ -1,13 +1,14 @@
 """From a genotype to a convolutional network: `Network` runs what a skeleton laid out;
 `NETWORKS` names all sizes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from nascore import published
+from nascore import formats
 from nascore.errors import UserError, one_of, whole
 from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype
 from nascore.nets.blocks import Drop, require_images
@@ -145,23 +146,22 @@ def _require_few_operations(genotype: CellGenotype, cells: int) -> None:
 
 
 def home(
-    genotype: Genotype | str,
+    genotype: Genotype | str | os.PathLike,
     skeleton: str | None = None,
     network: str | Mapping | None = None,
     **sizes,
 ) -> dict:
-    """The sizes of the network that a genotype, or a published name, belongs in, with
+    """The sizes of the network that a genotype (whatever `formats.read` takes) belongs in, with
     `in_channels`: `network`, an entry of `NETWORKS` or one's name, or the first of its skeleton.
-    What is not published belongs in DARTS's, except a chain, a macro network, and a cell without
-    a reduction cell: of one input in NAS-Bench-201's, of two in PNASNet's. `sizes` that are not
-    None override it."""
+    What does not say so by its name (`formats.skeleton_of`) belongs in DARTS's, except a chain, a
+    macro network, and a cell without a reduction cell: of one input in NAS-Bench-201's, of two in
+    PNASNet's. `sizes` that are not None override it."""
     named = {} if network is None else network
     if not isinstance(named, Mapping):
         named = NETWORKS[one_of("network", network, NETWORKS)]
-    skeleton = skeleton or named.get("skeleton")
-    if skeleton is None and isinstance(genotype, str):
-        skeleton = published.get(genotype).skeleton
-    elif skeleton is None and isinstance(genotype, CellGenotype):
+    skeleton = skeleton or named.get("skeleton") or formats.skeleton_of(genotype)
+    genotype = formats.read(genotype)
+    if skeleton is None and isinstance(genotype, CellGenotype):
         single = "nasbench201" if genotype.normal.n_inputs == 1 else "pnasnet"
         skeleton = "darts" if genotype.reduce else single
     elif skeleton is None:

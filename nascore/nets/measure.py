@@ -249,15 +249,12 @@ def describe(
     home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None
     override it.
     `activation_bytes` is of one image. With `latency` the network is built and run here."""
-    name, genotype = genotype, formats.at_home(genotype)
-    if network is None and genotype is not name:
+    name = genotype
+    genotype = formats.read(name)
+    if network is None and genotype is not name and name not in published.GENOTYPES:
         network = _of_model(name)
-    if network is None:
-        skeleton = skeleton or formats.skeleton_of(name)
-    sizes = home(genotype, skeleton, network, **sizes)
+    sizes = home(name, skeleton, network, **sizes)
     side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
-    if isinstance(genotype, str):
-        genotype = published.get(genotype).genotype
     with torch.device("meta"):
         built = Network(genotype, **sizes)
     shape = (1, sizes["in_channels"], side, side)
