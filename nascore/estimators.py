@@ -11,22 +11,24 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
-from nascore.data import TENSORS, Images
 from nascore.errors import one_of, reason, require, whole
 from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
 from nascore.nets.convolutional import SKELETONS, Network
+from nascore.nets.measure import parameters
 from nascore.seeding import seeded
+from nascore.task import Task
 from nascore.threads import fitting, with_its_threads
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
@@ -95,20 +97,20 @@ class Table:
 
 
 class SharedWeights:
-    """The accuracy of architectures with the weights of a trained supernet (ENAS), on all of
-    `images.test`, minibatch by minibatch with the batch's own statistics. It ranks; it is no
+    """The reward of architectures with the weights of a trained supernet (ENAS), on all validation examples
+    of a search's `task`, minibatch by minibatch with the batch's own statistics. It ranks; it is no
     result."""
 
-    def __init__(self, supernet: Callable, images: Images, batch_size: int = 100):
+    def __init__(self, supernet: nn.Module, task: Task, batch_size: int = 100):
         self.supernet = supernet
-        self.images = images
+        self.task = task
         self.batch_size = batch_size
-        self.threads = fitting(supernet, batch_size, images.pixels)
+        self.threads = fitting(supernet, batch_size, task.positions)
 
     @property
     def name(self) -> str:
-        """The weights and the images, as config.json and --resume know them."""
-        content = hashlib.blake2b(repr(self.images.fingerprint()).encode(), digest_size=16)
+        """The weights and the examples, as config.json and --resume know them."""
+        content = hashlib.blake2b(repr(self.task.fingerprint()).encode(), digest_size=16)
         for name, tensor in self.supernet.state_dict().items():
             content.update(name.encode())
             content.update(tensor.numpy(force=True).tobytes())
@@ -117,21 +119,13 @@ class SharedWeights:
     @with_its_threads
     @torch.no_grad()
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
-        # Batches of even sizes: no image is left alone.
-        count = max(1, len(self.images.test) // self.batch_size)
-        batches = zip(
-            *(part.tensor_split(count) for part in (self.images.test, self.images.test_labels))
-        )
-        batches = [(self.images.normalise(pixels), labels) for pixels, labels in batches]
+        # Batches of even sizes: no example is left alone.
+        batches = list(self.task.in_order("valid", self.batch_size, even=True))
+        return [self._reward(genotype, batches) for genotype in genotypes]
 
-        def accuracy(genotype: Genotype) -> float:
-            correct = [
-                (self.supernet(pixels, genotype).argmax(1) == labels).sum()
-                for pixels, labels in batches
-            ]
-            return sum(correct).item() / len(self.images.test)
-
-        return [accuracy(genotype) for genotype in genotypes]
+    def _reward(self, genotype: Genotype, batches: list[tuple[Tensor, Tensor]]) -> float:
+        scores = [self.task.score(self.supernet(x, genotype), targets) for x, targets in batches]
+        return self.task.reward(torch.stack(scores).sum().item(), self.task.count("valid"))
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -162,7 +156,7 @@ class TrainChildren:
 
     def __init__(
         self,
-        images: Images,
+        task: Task,
         recipe: Recipe,
         channels: int,
         cells: int,
@@ -181,40 +175,32 @@ class TrainChildren:
         one_of("skeleton of the children", skeleton, SKELETONS)
         whole("last_epochs", last_epochs, 1, recipe.epochs)
         whole("patience", 1 if patience is None else patience, 1, 100_000)
+        whole("threads", threads, 1, 1024)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
         self.at_once = 2 * self.workers
-        self.images = images.to(device).validation_split(validation)
+        self.task = task.to(device).validation_split(validation)
         self.progress = progress
         sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
-        sizes |= {"classes": len(images.classes), "in_channels": images.channels}
-        how = {
-            "recipe": recipe,
-            "sizes": sizes,
-            "seed": seed,
-            "last_epochs": last_epochs,
-            "patience": patience,
-            "threads": whole("threads", threads, 1, 1024),
-        }
-        self.train_one = partial(_train_one, device=device, seconds=seconds, **how)
-        self.how = how | {"validation": validation, "seconds": seconds}
+        sizes |= {"classes": task.outputs, "in_channels": task.channels}
+        self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds, threads)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
 
     @property
     def name(self) -> str:
         """What the children are trained on, and how, as config.json and --resume know it."""
-        content = repr((self.images.fingerprint(), self.how)).encode()
+        content = repr((self.task.fingerprint(), self.child)).encode()
         return f"children {hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
     def check(self, genotype: Genotype) -> None:
         """Raises `UserError` where the network of `genotype` cannot take these images."""
         try:
             with torch.device("meta"):
-                network = Network(genotype, **self.train_one.keywords["sizes"])
+                network = self.child.network(genotype)
         except Exception:  # of this genotype alone, and when it is trained its error
             return
-        network.check(self.images.train.shape)
+        network.check(self.task.shape)
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         forms = [canonical(genotype) for genotype in genotypes]
@@ -233,14 +219,13 @@ class TrainChildren:
         left = list(forms)
         while left and (self.workers == 1 or len(left) == 1 or self.here < START):
             form = left.pop(0)
-            estimate = self.train_one(form, self.images)
+            estimate = self.child.estimate(form, self.task)
             self.here += estimate.seconds
             yield form, estimate
         if left:  # as arrays, which joblib lets the workers share where they are large
-            arrays = {name: getattr(self.images, name).numpy(force=True) for name in TENSORS}
-            call = partial(
-                _in_a_worker, self.train_one, replace(self.images, **arrays), operations.REGISTERED
-            )
+            arrays = self.task.mapped(lambda tensor: tensor.numpy(force=True))
+            device = self.task.device
+            call = partial(_in_a_worker, self.child, arrays, device, operations.REGISTERED)
             for k, answer in unordered(call, left, self.workers):
                 yield left[k], answer if isinstance(answer, Estimate) else _failed(answer)
 
@@ -248,65 +233,72 @@ class TrainChildren:
 # --- one child ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Child:
+    """How a genotype is trained, and what of that its reward is."""
+
+    recipe: Recipe
+    sizes: dict
+    seed: int
+    last_epochs: int
+    patience: int | None
+    seconds: float | None
+    threads: int
+
+    def network(self, genotype: Genotype) -> Network:
+        """The network that is trained, as it is drawn."""
+        return Network(genotype, **self.sizes)
+
+    def estimate(self, genotype: Genotype, task: Task) -> Estimate:
+        """Whatever is wrong with a child becomes its error."""
+        began = time.monotonic()
+        try:
+            with memory_errors():
+                found = self._train(genotype, task)
+        except Exception as error:
+            found = _failed(error)
+        finally:
+            torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
+        return replace(found, seconds=time.monotonic() - began)
+
+    def _train(self, genotype: Genotype, task: Task) -> Estimate:
+        began = time.monotonic()
+        with seeded(self.seed, "child"):
+            network = self.network(genotype)
+        training = Training(network, task, self.recipe, self.seed)
+        training.threads = self.threads
+        epochs = self.recipe.epochs
+        rewards: list[float] = []
+        for epoch in range(epochs):
+            for _ in range(training.batches.per_epoch):
+                training.step()
+                if self.seconds is not None and time.monotonic() - began > self.seconds:
+                    raise TimeoutError(f"a child may take {self.seconds:g} seconds")
+            if self.patience is not None or epoch >= epochs - self.last_epochs:
+                loss, reward = evaluate_network(network, task, "valid", threads=self.threads)
+                rewards.append(reward)
+            if self._gives_up(rewards, epoch):
+                break
+        trained = f"train_{task.measure}"
+        details = {
+            "parameters": parameters(network),
+            "loss": loss,
+            "epochs": epoch + 1,
+            trained: training.history[-1][trained],
+        }
+        return Estimate(max(rewards[-self.last_epochs :]), details=details)
+
+    def _gives_up(self, rewards: list[float], epoch: int) -> bool:
+        """After `patience` epochs without a better reward."""
+        return self.patience is not None and epoch - rewards.index(max(rewards)) >= self.patience
+
+
 def _in_a_worker(
-    train_one: Callable, arrays: Images, registered: dict, genotype: Genotype
+    child: Child, arrays: Task, device: torch.device, registered: dict, genotype: Genotype
 ) -> Estimate:
     for name, constructor in registered.items():
         operations.register(name, constructor)
-    return train_one(
-        genotype,
-        replace(arrays, **{name: torch.from_numpy(getattr(arrays, name)) for name in TENSORS}),
-    )
-
-
-def _train_one(genotype: Genotype, images: Images, device: torch.device | str, **how) -> Estimate:
-    """Whatever is wrong with a child becomes its error."""
-    began = time.monotonic()
-    try:
-        with memory_errors():
-            reward, details = _score(genotype, images.to(device), **how)
-        return Estimate(reward, time.monotonic() - began, details)
-    except Exception as error:
-        return replace(_failed(error), seconds=time.monotonic() - began)
-    finally:
-        torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
-
-
-def _score(
-    genotype: Genotype,
-    images: Images,
-    recipe: Recipe,
-    sizes: dict,
-    seed: int,
-    last_epochs: int,
-    patience: int | None,
-    seconds: float | None,
-    threads: int,
-) -> tuple[float, dict]:
-    began = time.monotonic()
-    accuracies = []
-    with seeded(seed, "child"):
-        network = Network(genotype, **sizes)
-    training = Training(network, images, recipe, seed)
-    training.threads = threads
-    for epoch in range(recipe.epochs):
-        for _ in range(training.batches.per_epoch):
-            training.step()
-            if seconds is not None and time.monotonic() - began > seconds:
-                raise TimeoutError(f"a child may take {seconds:g} seconds")
-        if patience is not None or epoch >= recipe.epochs - last_epochs:
-            loss, accuracy = evaluate_network(network, images, threads=threads)
-            accuracies.append(accuracy)
-        if patience is not None and epoch - accuracies.index(max(accuracies)) >= patience:
-            break
-    details = {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "loss": loss,
-        "epochs": epoch + 1,
-    }
-    return max(accuracies[-last_epochs:]), details | {
-        "train_accuracy": training.history[-1]["train_accuracy"]
-    }
+    return child.estimate(genotype, arrays.mapped(torch.from_numpy).to(device))
 
 
 def _failed(error: Exception) -> Estimate:

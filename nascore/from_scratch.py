@@ -76,38 +76,44 @@ def train(
     if out and not resume:
         require_free(out)
     images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
-    how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
-    how["checkpoint_seconds"] = checkpoint_seconds
+    skeleton = at_home["skeleton"]
+    config = {
+        "command": "train",
+        "genotype": json.loads(genotypes.to_json(value)),
+        "data": images.fingerprint(),
+        "seed": seed,
+        "recipe": dataclasses.asdict(recipe),
+        "skeleton": skeleton,
+    }
     with memory_errors(), one_thread():
-        return _trained(value, at_home["skeleton"], images, recipe, seed, out, how)
+        loop = Training(_network(value, images, recipe, skeleton, seed), images, recipe, seed)
+        began = time.monotonic()
+        drive(
+            loop,
+            directory=out,
+            config=config,
+            resume=resume,
+            progress=progress,
+            stop=stop,
+            checkpoint_seconds=checkpoint_seconds,
+            threads=threads,
+            defaults=training.DEFAULTS,
+        )
+        return _tested(loop, _model(loop, images, skeleton), out, time.monotonic() - began)
 
 
-def _trained(
-    genotype: Genotype,
-    skeleton: str,
-    images: Images,
-    recipe: Recipe,
-    seed: int,
-    out: Path | None,
-    how: dict,
-) -> Trained:
-    """What `train` does, once what it was asked for is known to be there."""
-    loop = Training(_network(genotype, images, recipe, skeleton, seed), images, recipe, seed)
-    config = {"command": "train", "genotype": json.loads(genotypes.to_json(genotype))}
-    config |= {"data": images.fingerprint(), "seed": seed}
-    config |= {"recipe": dataclasses.asdict(recipe), "skeleton": skeleton}
-    began = time.monotonic()
-    finished = drive(loop, directory=out, config=config, defaults=training.DEFAULTS, **how)
-    seconds = time.monotonic() - began
-    model, loss, accuracy = _model(loop, skeleton), None, None
-    if finished:
-        loss, accuracy = training.evaluate(loop.network, images, threads=loop.threads)
-        model.about["accuracy"] = accuracy
-    if finished and out:
+def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> Trained:
+    """The end of a training: test the model and save it, if all its epochs are over."""
+    if not loop.done:
+        return Trained(model, None, None, loop.history, loop.steps, seconds, out, False)
+    loss, accuracy = training.evaluate(loop.network, loop.task, threads=loop.threads)
+    model.about["accuracy"] = accuracy
+    if out:
         model.save(out)
-        counted = {"parameters": parameters(loop.network)}
-        write_json(out / "result.json", {"test_accuracy": accuracy, "test_loss": loss, **counted})
-    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, finished)
+        counted = parameters(loop.network)
+        found = {"test_accuracy": accuracy, "test_loss": loss, "parameters": counted}
+        write_json(out / "result.json", found)
+    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, True)
 
 
 def _network(
@@ -127,9 +133,9 @@ def _network(
     return network
 
 
-def _model(loop: Training, skeleton: str) -> Model:
+def _model(loop: Training, images: Images, skeleton: str) -> Model:
     """The network of a training, as it is now, without the auxiliary head, which only learns."""
-    images, recipe = loop.images, loop.recipe
+    recipe = loop.recipe
     sizes = {
         "skeleton": skeleton,
         "stem": "cifar",

@@ -9,10 +9,11 @@ so that this file knows none of them.
 import dataclasses
 import importlib
 import json
+import math
 import pkgutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 
 from nascore import methods, spaces
-from nascore.answers import name_of
+from nascore.answers import Estimate, name_of
 from nascore.data import Images, choose_device
 from nascore.data import load as load_images
 from nascore.errors import UserError, look_up, require, shorten, whole
@@ -32,6 +33,7 @@ from nascore.loop import Progress, drive, memory_errors
 from nascore.nets.convolutional import home
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.spaces import examine
+from nascore.task import Task
 from nascore.threads import one_thread
 from nascore.training import RECIPES
 
@@ -64,11 +66,40 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """An evaluated architecture; `reward` is an accuracy in [0, 1]."""
+    """An architecture on its way through a search: proposed as `decisions`, answered by the estimator,
+    learned from. `reward` is an accuracy in [0, 1] and `objective` what the search makes of it, both NaN
+    until the answer is there; `seconds` is what that took and `error` what went wrong."""
 
     genotype: Genotype
-    reward: float
+    reward: float = math.nan
     details: dict = field(default_factory=dict)
+    decisions: tuple[int, ...] = ()
+    objective: float = math.nan
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        return not math.isnan(self.reward)
+
+    def answered(self, answer: Estimate) -> "Trial":
+        """The trial with its answer."""
+        return replace(
+            self,
+            reward=answer.reward,
+            objective=answer.reward,
+            details=answer.details,
+            seconds=answer.seconds,
+            error=answer.error,
+        )
+
+    @property
+    def answer(self) -> dict | None:
+        """The answer as a checkpoint keeps it; None before it is there."""
+        if not self.is_answered:
+            return None
+        answer = Estimate(self.reward, self.seconds, self.details, self.error)
+        return dataclasses.asdict(answer)
 
 
 @dataclass(frozen=True)
@@ -130,7 +161,7 @@ def run(
     method: str,
     *,
     space: Any = None,
-    data: str | Path | Images = "digits",
+    data: str | Path | Task = "digits",
     estimate: Callable | None = None,
     budget: str | Budget = "reduced",
     seed: int = 0,
@@ -147,11 +178,11 @@ def run(
 ) -> Result:
     """Run one search and return what it found.
 
-    `space` is a name or any object with the methods of a space; `data` a name, a folder or `Images`;
-    `image_size` and `flip` go to `data.load`; `estimate` is any callable from genotypes to rewards
-    (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields` replace single
-    fields of the preset; `progress` may be a callable that gets every `Progress`; `threads` is how
-    many PyTorch computes with, by default what the sizes of the search ask for.
+    `space` is a name or any object with the methods of a space; `data` a name, a folder, `Images` or
+    another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
+    genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields`
+    replace single fields of the preset; `progress` may be a callable that gets every `Progress`;
+    `threads` is how many PyTorch computes with, by default what the sizes of the search ask for.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space, estimator
@@ -159,7 +190,7 @@ def run(
     """
     entry = get(method)
     budget = _budget(entry, budget, fields)
-    device = choose_device(device)
+    chosen = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
     require(isinstance(resume, bool), "resume", resume, "true or false")
     require(estimate is None or callable(estimate), "estimate", estimate, "a function")
@@ -168,26 +199,32 @@ def run(
         require_free(directory)
     if directory and resume and threads is None:
         threads = kept_threads(directory)
-    how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
-    how["checkpoint_seconds"] = checkpoint_seconds
     with memory_errors(), one_thread():
-        space, data, estimate = _resolved(
-            entry, space, data, estimate, budget, image_size=image_size, flip=flip
-        )
-        config = {"method": method, "seed": seed, "device": device.type}
-        config |= _content(space, data, estimate) | {"budget": dataclasses.asdict(budget)}
-        search = _build(entry, space, data, estimate, budget, seed, device, threads)
-        defaults = {f.name: f.default for f in dataclasses.fields(budget)}
+        setting = _setting(entry, space, data, estimate, budget, image_size, flip)
+        config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
+        config["budget"] = dataclasses.asdict(budget)
+        search = _build(entry, setting, budget, seed, chosen, threads)
         began = time.monotonic()
-        finished = drive(search, directory=directory, config=config, defaults=defaults, **how)
+        finished = drive(
+            search,
+            directory=directory,
+            config=config,
+            resume=resume,
+            progress=progress,
+            stop=stop,
+            checkpoint_seconds=checkpoint_seconds,
+            threads=threads,
+            defaults={f.name: f.default for f in dataclasses.fields(budget)},
+        )
         seconds = time.monotonic() - began
         if not search.history:  # it was stopped before its first step
             return Result(None, None, {}, [], seconds, directory, False)
         best = search.best
     if directory:
         write_json(directory / "genotype.json", json.loads(to_json(best.genotype)))
+    details = best.details | ({"error": best.error} if best.error else {})
     history = search.history
-    return Result(best.genotype, best.reward, best.details, history, seconds, directory, finished)
+    return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
 
 
 def _budget(entry: Method, budget: str | Budget, fields: dict) -> Budget:
@@ -198,12 +235,39 @@ def _budget(entry: Method, budget: str | Budget, fields: dict) -> Budget:
         raise UserError(f"budget of {entry.name}: found {found}, allowed: {entry.budget.__name__}")
     for name in fields.keys() - {f.name for f in dataclasses.fields(budget)}:
         raise UserError(f"unknown field {shorten(name)} of the budget")
-    return dataclasses.replace(budget, **fields)
+    return replace(budget, **fields)
 
 
-def _resolved(entry: Method, space, data, estimate, budget: Budget, **of_images):
-    """Space, data and estimator as objects, for names. Data are `Images`, where any are trained on, or
-    the name of a table."""
+@dataclass(frozen=True)
+class _Setting:
+    """What a search is about, as objects: `data` is the task, where one is learned, or the name of a
+    table; without an `estimate` children are trained, or the method has its own."""
+
+    space: Any
+    data: Any
+    estimate: Callable | None
+
+    def content(self) -> dict:
+        """What a search is, as far as its budget does not say, for config.json."""
+        data = None
+        if isinstance(self.data, Task):
+            data = self.data.fingerprint()
+        elif isinstance(self.estimate, Table):
+            data = {"name": self.data}
+        estimator = None if self.estimate is None else {"name": name_of(self.estimate)}
+        return {"space": examine.examine(self.space), "data": data, "estimator": estimator}
+
+
+def _setting(
+    entry: Method,
+    space: Any,
+    data: Any,
+    estimate: Callable | None,
+    budget: Budget,
+    image_size: int | None = None,
+    flip: bool | None = None,
+) -> _Setting:
+    """Space, data and estimator for their names. Raises `UserError` for what does not go together."""
     table = isinstance(data, str) and data == "nasbench201"
     if entry.one_shot and table:
         instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder"
@@ -218,66 +282,64 @@ def _resolved(entry: Method, space, data, estimate, budget: Budget, **of_images)
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {name!r} was asked for, but {held}")
         space = estimate.space
-    if estimate is None:
-        data = load_images(data, **of_images)
-    elif any(value is not None for value in of_images.values()):
-        raise UserError(
-            "--image-size, --no-flip: found with no images, allowed: where some are trained on"
-        )
-    return _space(space, entry, budget), data, estimate
+    of_images = image_size is not None or flip is not None
+    if of_images and (estimate is not None or _is_other(data)):
+        allowed = "where some are trained on"
+        raise UserError(f"--image-size, --no-flip: found with no images, allowed: {allowed}")
+    if estimate is None and not _is_other(data):
+        data = load_images(data, image_size=image_size, flip=flip)
+    return _Setting(_space(space, entry, budget), data, estimate)
 
 
-def _space(space, entry: Method, budget: Budget):
+def _is_other(data: Any) -> bool:
+    """A task that is not one of images."""
+    return isinstance(data, Task) and not isinstance(data, Images)
+
+
+def _space(space: Any, entry: Method, budget: Budget) -> Any:
     if space in (None, entry.space) and hasattr(entry.build, "own_space"):
         return entry.build.own_space(budget)
     return spaces.get(space or entry.space) if space is None or isinstance(space, str) else space
 
 
-def _content(space, data, estimate: Callable | None) -> dict:
-    """What a search is, as far as its budget does not say, for config.json."""
-    about = {"space": examine.examine(space), "data": None, "estimator": None}
-    if isinstance(data, Images):
-        about["data"] = data.fingerprint()
-    elif isinstance(estimate, Table):
-        about["data"] = {"name": data}
-    if estimate is not None:
-        about["estimator"] = {"name": name_of(estimate)}
-    return about
-
-
 def _build(
     entry: Method,
-    space,
-    data,
-    estimate,
+    setting: _Setting,
     budget: Budget,
     seed: int,
     device: torch.device,
     threads: int | None = None,
-):
+) -> Any:
     """The search. Children are trained where there is no other estimator."""
-    space, data, estimate = _resolved(entry, space, data, estimate, budget)
+    space = setting.space
     if entry.one_shot:
-        return entry.build(space, data.to(device), budget, seed, device)
-    if estimate is None:
-        recipe = dataclasses.replace(
-            RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
-        )
-        estimate = TrainChildren(
-            data.to(device),
-            recipe,
-            budget.channels,
-            budget.cells,
-            skeleton_of(space),
-            seed,
-            device,
-            validation=budget.validation,
-            seconds=budget.child_seconds or None,
-            last_epochs=min(budget.last_epochs, recipe.epochs),
-            threads=threads or 1,
-        )
-        estimate.check(example(space))
+        return entry.build(space, setting.data.to(device), budget, seed, device)
+    estimate = setting.estimate or _children(setting, budget, seed, device, threads)
     return entry.build(space, estimate, budget, seed)
+
+
+def _children(
+    setting: _Setting, budget: Any, seed: int, device: torch.device, threads: int | None
+) -> TrainChildren:
+    """The estimator that trains each architecture as the budget says."""
+    recipe = replace(
+        RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
+    )
+    estimate = TrainChildren(
+        setting.data.to(device),
+        recipe,
+        budget.channels,
+        budget.cells,
+        skeleton_of(setting.space),
+        seed,
+        device,
+        validation=budget.validation,
+        seconds=budget.child_seconds or None,
+        last_epochs=min(budget.last_epochs, recipe.epochs),
+        threads=threads or 1,
+    )
+    estimate.check(example(setting.space))
+    return estimate
 
 
 def skeleton_of(space) -> str:

@@ -4,15 +4,14 @@ import math
 from dataclasses import MISSING, dataclass, fields, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.data import Batches, Images
 from nascore.errors import UserError, look_up, one_of
 from nascore.files import FORMAT
 from nascore.knobs import check_field, knob
 from nascore.loop import Loop, Progress
 from nascore.seeding import generator
+from nascore.task import Task
 from nascore.threads import fitting, using_threads, with_its_threads
 
 
@@ -49,30 +48,63 @@ class Recipe:
 DEFAULTS = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 RECIPES = {
     # DARTS, appendix A.2.1 and cnn/train.py: 20 cells of width 36 for 600 epochs.
-    "darts-cifar": Recipe(36, 20, 600, 96, cutout=16, auxiliary_weight=0.4, drop_path=0.2),
+    "darts-cifar": Recipe(
+        channels=36,
+        cells=20,
+        epochs=600,
+        batch_size=96,
+        cutout=16,
+        auxiliary_weight=0.4,
+        drop_path=0.2,
+    ),
     # NASNet (the authors' cifar_config): 6 @ 768, which is 18 normal and 2 reduction cells of width
     # 32. Their l2 is of the weights of convolutions and linear layers alone.
     "nasnet-cifar": Recipe(
-        32, 20, 600, 32, weight_decay=5e-4, decay_all=False, auxiliary_weight=0.4, drop_path=0.4
+        channels=32,
+        cells=20,
+        epochs=600,
+        batch_size=32,
+        weight_decay=5e-4,
+        decay_all=False,
+        auxiliary_weight=0.4,
+        drop_path=0.4,
     ),
     # A child of NASNet's search: N = 2, momentum, 20 epochs, one period of the cosine. The paper
     # does not state width, batch size, learning rate and decay: these are of the final training.
-    "nasnet-child": Recipe(32, 8, 20, 32, weight_decay=5e-4, decay_all=False),
+    "nasnet-child": Recipe(
+        channels=32, cells=8, epochs=20, batch_size=32, weight_decay=5e-4, decay_all=False
+    ),
     # A child of NAS-RL's search (section 4.1): Nesterov's momentum, 0.1, 1e-4, 50 epochs. The paper
     # does not state the batch size (here DenseNet's, whose settings it names), the schedule and
     # clipping; a chain has its own sizes.
-    "nas-rl-child": Recipe(32, 8, 50, 64, learning_rate=0.1, weight_decay=1e-4, nesterov=True),
+    "nas-rl-child": Recipe(
+        channels=32,
+        cells=8,
+        epochs=50,
+        batch_size=64,
+        learning_rate=0.1,
+        weight_decay=1e-4,
+        nesterov=True,
+    ),
     # A child of PNAS's search: N = 2, F = 24, 20 epochs, 0.01 and a cosine. The paper does not
     # state the batch size and the decay: these are NASNet's.
-    "pnas-child": Recipe(24, 6, 20, 32, learning_rate=0.01, weight_decay=5e-4, decay_all=False),
+    "pnas-child": Recipe(
+        channels=24,
+        cells=6,
+        epochs=20,
+        batch_size=32,
+        learning_rate=0.01,
+        weight_decay=5e-4,
+        decay_all=False,
+    ),
     # ENAS's cells, N = 15, F = 36, and its whole networks (the authors' scripts cifar10_micro_final
     # and _macro_final: their l2 of 2e-4 has no 1/2, their clipping no effect). Theirs drop out
     # before the classifier.
     "enas-cifar": Recipe(
-        36,
-        17,
-        630,
-        144,
+        channels=36,
+        cells=17,
+        epochs=630,
+        batch_size=144,
         learning_rate=0.05,
         final_learning_rate=1e-4,
         nesterov=True,
@@ -83,10 +115,10 @@ RECIPES = {
         period=10,
     ),
     "enas-macro-cifar": Recipe(
-        96,
-        24,
-        310,
-        100,
+        channels=96,
+        cells=24,
+        epochs=310,
+        batch_size=100,
         learning_rate=0.05,
         final_learning_rate=1e-3,
         nesterov=True,
@@ -95,9 +127,9 @@ RECIPES = {
         period=10,
     ),
     # What a laptop can do: minutes on digits, half an hour on CIFAR-10.
-    "small": Recipe(16, 5, 20, 64, learning_rate=0.05),
+    "small": Recipe(channels=16, cells=5, epochs=20, batch_size=64, learning_rate=0.05),
     # A child of a multi-trial search: just enough to rank it.
-    "child": Recipe(8, 3, 10, 64, learning_rate=0.05),
+    "child": Recipe(channels=8, cells=3, epochs=10, batch_size=64, learning_rate=0.05),
 }
 
 
@@ -140,21 +172,23 @@ def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dic
 
 
 class Training(Loop):
-    """Trains `network` on `images.train`; a step is a minibatch, a row of the history an epoch.
+    """Trains `network` on the training part of a task; a step is a minibatch, a row of the history an epoch.
     What it does at a step depends on the seed and the step number alone, so a resumed training
     ends in the same bits."""
 
     PARTS = ("network", "optimizer")
     STATE = ("steps", "history", "epoch_so_far")
 
-    def __init__(self, network: nn.Module, images: Images, recipe: Recipe, seed: int):
+    def __init__(self, network: nn.Module, task: Task, recipe: Recipe, seed: int):
         super().__init__()
-        self.images = images
+        self.task = task
         self.recipe = recipe
         self.seed = seed
-        self.device = images.train.device
+        self.device = task.device
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.batches = Batches(images, recipe.batch_size, seed, "training", cutout=recipe.cutout)
+        self.batches = task.batches(
+            "train", recipe.batch_size, seed, "training", cutout=recipe.cutout
+        )
         # Once: finding them takes a small network long, at every step.
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(
@@ -164,12 +198,9 @@ class Training(Loop):
             nesterov=recipe.nesterov,
             foreach=True,
         )
-        self.threads = fitting(network, recipe.batch_size, images.pixels)
-        self.steps = 0
-        self.history = []
-        self.epoch_so_far = torch.zeros(
-            3, device=self.device, dtype=torch.float64
-        )  # of this epoch: loss, correct, images
+        self.threads = fitting(network, recipe.batch_size, task.positions)
+        # Of this epoch: loss, score, examples.
+        self.epoch_so_far = torch.zeros(3, device=self.device, dtype=torch.float64)
 
     @property
     def total(self) -> int:
@@ -177,11 +208,11 @@ class Training(Loop):
 
     @with_its_threads
     def step(self) -> Progress:
-        """One minibatch; at the end of an epoch a row with the mean loss and accuracy on the
-        augmented images."""
+        """One minibatch; at the end of an epoch a row with the mean loss and the reward on what was
+        trained on, as it was augmented."""
         recipe = self.recipe
         epoch = self.steps // self.batches.per_epoch
-        images, labels = self.batches[self.steps]
+        inputs, targets = self.batches[self.steps]
         rates = (recipe.learning_rate, recipe.final_learning_rate)
         rate = warm_restarts(*rates, epoch, recipe.period or recipe.epochs)
         for group in self.optimizer.param_groups:
@@ -191,33 +222,37 @@ class Training(Loop):
         self.network.drop_path = recipe.drop_path * epoch / recipe.epochs
         self.network.generator = generator(self.seed, "drop path", self.steps, device=self.device)
         self.optimizer.zero_grad()
-        logits, loss = self._loss(images, labels)
+        logits, loss = self._loss(inputs, targets)
         loss.backward()
         if recipe.clip:
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
         self.optimizer.step()
         self.steps += 1
-        self.epoch_so_far[0] += loss.detach() * len(labels)
-        self.epoch_so_far[1] += (logits.argmax(1) == labels).sum()
-        self.epoch_so_far[2] += len(labels)
+        self.epoch_so_far[0] += loss.detach() * len(targets)
+        self.epoch_so_far[1] += self.task.score(logits, targets)
+        self.epoch_so_far[2] += len(targets)
         metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
         return Progress(self.steps, self.total, metrics=metrics)
 
-    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.network(images)
+    def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.network(inputs)
         if not isinstance(output, tuple):
-            return output, F.cross_entropy(output, labels)
-        losses = [F.cross_entropy(logits, labels) for logits in output]
-        return output[0], losses[0] + self.recipe.auxiliary_weight * losses[1]
+            return output, self.task.loss(output, targets)
+        logits, auxiliary = output
+        loss = self.task.loss(logits, targets)
+        weight = self.recipe.auxiliary_weight
+        return logits, loss + weight * self.task.loss(auxiliary, targets)
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
-        loss, accuracy = (self.epoch_so_far[:2] / self.epoch_so_far[2]).tolist()
+        loss, score, count = self.epoch_so_far.tolist()
+        loss = loss / count
         if not math.isfinite(loss):
             raise UserError(
                 f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate"
             )
         self.epoch_so_far.zero_()
-        metrics = {"epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy}
+        reward = self.task.reward(score, count)
+        metrics = {"epoch": epoch + 1, "loss": loss, f"train_{self.task.measure}": reward}
         self.history.append({"format": FORMAT, "step": self.steps, **metrics})
         return metrics
 
@@ -228,15 +263,20 @@ class Training(Loop):
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, images: Images, batch_size: int = 500, threads: int | None = None
+    network: nn.Module,
+    task: Task,
+    part: str = "test",
+    batch_size: int = 500,
+    threads: int | None = None,
 ) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and accuracy in [0, 1] on `images.test`, not augmented."""
+    """Mean loss (nats) and reward in [0, 1] on a part of the task, not augmented."""
     network.eval()
-    loss = correct = 0.0
-    batches = zip(images.test.split(batch_size), images.test_labels.split(batch_size))
-    with using_threads(threads or fitting(network, batch_size, images.pixels)):
-        for pixels, labels in batches:
-            logits = network(images.normalise(pixels))
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            correct += (logits.argmax(1) == labels).sum().item()
-    return loss / len(images.test), correct / len(images.test)
+    loss = 0.0
+    score = 0.0
+    with using_threads(threads or fitting(network, batch_size, task.positions)):
+        for inputs, targets in task.in_order(part, batch_size):
+            logits = network(inputs)
+            loss += task.loss(logits, targets, reduction="sum").item()
+            score += task.score(logits, targets).item()
+    count = task.count(part)
+    return loss / count, task.reward(score, count)

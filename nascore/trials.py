@@ -2,9 +2,9 @@
 rewards; and what those share whose architectures a controller writes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from operator import index
 
 import torch
@@ -13,7 +13,7 @@ from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
 from nascore.errors import UserError, reason, require, say, shorten
-from nascore.genotypes import Genotype, to_json
+from nascore.genotypes import to_json
 from nascore.loop import Loop, StepFailed
 from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
 from nascore.seeding import generator, seeded
@@ -74,14 +74,15 @@ class MultiTrial(Loop):
     """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says
     which architectures come next, and `learn` gets them with their rewards once all of them are in.
 
-    A step is one architecture, and a row of the history; under a bound also a look at what one costs,
-    which is no row. The estimator is asked for all that were proposed together in one call, or for as
-    many as it takes `at_once`; its answers wait their turn.
+    Each is a `Trial` in `trials`, in the order of proposals: proposed, answered (in any order, late or
+    early), recorded as a row of the history and learned from (in the order of proposals). A step
+    records one trial; under a bound it may be a look at what one costs, which is no row. The estimator
+    is asked for all that were proposed together in one call, or for as many as it takes `at_once`.
     """
 
-    STATE = ("history", "decisions", "batch_start", "infeasible", "in_a_row", "allowed", "rejected")
+    STATE = ("history", "batch_start", "infeasible", "in_a_row", "allowed", "rejected")
 
-    def __init__(self, space, estimate, budget: TrialBudget, seed: int):
+    def __init__(self, space, estimate: Callable, budget: TrialBudget, seed: int):
         super().__init__()
         self.space = space
         self.estimate = estimate
@@ -91,17 +92,15 @@ class MultiTrial(Loop):
         self.infeasible = 0  # proposals that cost too much: they are no trials
         self.in_a_row = 0  # of them, those since the last one that did not
         self.rejected: list[Decisions] = []  # of them, those since the last `learn`
-        self.decisions: list[Decisions] = []  # of everything proposed; the last may await rewards
+        self.trials: list[Trial] = []  # the first of them, one a row of the history, are recorded
         self.allowed = 0  # of them, those whose costs were looked at
-        self.rewards: list[float] = []  # or what the objective makes of them
-        self.failed: list[bool] = []  # of those with a reward: whether it stands for an error
-        self.answers: list[Estimate] = []  # of the next ones
+        self.batch_start = 0  # the first of those that were proposed together last
         self.total = budget.trials  # what the progress counts to
         self.best: Trial | None = None
         self.best_at = 0
-        self.batch_start = 0  # of what was proposed together last
 
     def propose(self, count: int) -> list[Decisions]:
+        """At most `count` architectures to evaluate next, and at least one."""
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
@@ -114,44 +113,109 @@ class MultiTrial(Loop):
         return {}
 
     @property
+    def decisions(self) -> list[Decisions]:
+        """Of everything proposed; the last may await rewards."""
+        return [trial.decisions for trial in self.trials]
+
+    @property
+    def rewards(self) -> list[float]:
+        """Of the trials that are recorded, or what the objective makes of them."""
+        return [trial.objective for trial in self.trials[: self.recorded]]
+
+    @property
+    def recorded(self) -> int:
+        """How many trials have a row in the history."""
+        return len(self.history)
+
+    @property
     def done(self) -> bool:
-        given_up = self.in_a_row >= IN_A_ROW and 0 < len(self.rewards) == len(self.decisions)
-        return given_up or len(self.rewards) >= self.budget.trials
+        given_up = self.in_a_row >= IN_A_ROW and 0 < self.recorded == len(self.trials)
+        return given_up or self.recorded >= self.budget.trials
 
     @with_its_threads
     def step(self) -> Progress:
-        if len(self.rewards) == len(self.decisions):
-            self.batch_start = len(self.decisions)
-            count = min(self.budget.children, self.budget.trials - self.batch_start)
-            self.decisions += self._proposed(count)
-        if self.constraint and self.allowed < len(self.decisions):
+        if self.recorded == len(self.trials):
+            self._propose()
+        if self.constraint and self.allowed < len(self.trials):
             self._look()
-            return Progress(len(self.rewards), self.total)
-        if not self.answers:
-            self.answers = self.evaluate(self.decisions[len(self.rewards) :])
-        progress = self._record(self.answers.pop(0))
+            return Progress(self.recorded, self.total)
+        if not self.trials[self.recorded].is_answered:
+            self._ask()
+        progress = self._record()
         self._learn()
         return progress
+
+    def answer(self, at: int, answer: Estimate) -> None:
+        """What became of trial `at`: it is recorded once all before it are."""
+        self.trials[at] = self.trials[at].answered(answer)
+
+    def _ask(self) -> None:
+        """The estimator, for as many trials that have no answer as it takes in a call."""
+        proposed = range(self.recorded, len(self.trials))
+        waiting = [at for at in proposed if not self.trials[at].is_answered]
+        together = waiting[: getattr(self.estimate, "at_once", None) or len(waiting)]
+        answers = evaluate(self.estimate, [self.trials[at].genotype for at in together])
+        for at, answer in zip(together, answers):
+            self.answer(at, answer)
+
+    def _record(self) -> Progress:
+        """The next trial as a row of the history."""
+        at = self.recorded
+        costs = self._priced(at)
+        trial = self.trials[at]
+        if self.best is None or merit(trial) > merit(self.best):
+            self.best = trial
+            self.best_at = at
+        metrics = {"best": self.best.reward, **self.metrics(), **costs, "details": trial.details}
+        if trial.error:
+            metrics["error"] = trial.error
+        progress = Progress(at + 1, self.total, trial.genotype, trial.reward, metrics)
+        self.history.append(progress.row())
+        return progress
+
+    def _learn(self) -> None:
+        """From what was proposed together, once all of it is recorded or was not allowed."""
+        if self.recorded == len(self.trials):
+            batch = self.trials[self.batch_start :]
+            with suppress(TooCostly):  # of a method that asks for costs before it proposes
+                self.learn([t.decisions for t in batch], [t.objective for t in batch])
+            self.rejected = []
+
+    def _propose(self) -> None:
+        """Ask the method for the next batch. Raises `StepFailed`, one line, where it fails: rows before
+        are kept."""
+        self.batch_start = len(self.trials)
+        count = min(self.budget.children, self.budget.trials - self.batch_start)
+        name = f"{type(self).__name__}.propose({count})"
+        try:
+            found = [tuple(map(index, decisions)) for decisions in self.propose(count)]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except UserError as error:
+            raise StepFailed(str(error)) from error
+        except Exception as error:
+            raise StepFailed(f"{name} raised {shorten(reason(error), 200)}") from error
+        some = "at least one architecture, a list of decisions each"
+        require(found, name, found, some, StepFailed)
+        self.trials += [self._trial(decisions) for decisions in found]
+
+    def _trial(self, decisions: Decisions) -> Trial:
+        return Trial(decode(self.space, decisions), decisions=decisions)
+
+    # --- under a bound ----------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Whether the next one of what was proposed is allowed: if not, it was no trial. One a step, so
         that a stop does not wait for a thousand."""
         with suppress(TooCostly):
-            if self.admits(self.decisions[self.allowed]):
+            if self.admits(self.trials[self.allowed].decisions):
                 self.allowed += 1
             else:
-                del self.decisions[self.allowed]
+                del self.trials[self.allowed]
         self._learn()
-        if self.done and not self.rewards:
+        if self.done and not self.history:
             found = f"all {self.infeasible:,} architectures cost more than {self.constraint}"
             raise UserError(f"{found}: begin anew in another directory and allow more")
-
-    def _learn(self) -> None:
-        """From what was proposed together, once all of it has its reward or was not allowed."""
-        if len(self.rewards) == len(self.decisions):
-            with suppress(TooCostly):  # of a method that asks for costs before it proposes
-                self.learn(self.decisions[self.batch_start :], self.rewards[self.batch_start :])
-            self.rejected = []
 
     def admits(self, decisions: Decisions) -> bool:
         """Whether the network of `decisions` may cost what it does. Raises `TooCostly` where a thousand in
@@ -165,7 +229,7 @@ class MultiTrial(Loop):
         self.infeasible += 1
         self.in_a_row += 1
         if self.in_a_row >= IN_A_ROW:
-            del self.decisions[self.allowed :]
+            del self.trials[self.allowed :]
             found = f"{IN_A_ROW:,} architectures in a row cost more than {self.constraint}"
             if not self.allowed:  # a bound is part of the run: it cannot be resumed with another
                 raise UserError(f"{found}: begin anew in another directory and allow more")
@@ -173,76 +237,54 @@ class MultiTrial(Loop):
             raise TooCostly
         return False
 
-    def _proposed(self, count: int) -> list[Decisions]:
-        """What the method proposes. Raises `StepFailed`, one line, where it fails: rows before are kept."""
-        name = f"{type(self).__name__}.propose({count})"
-        try:
-            found = [tuple(map(index, decisions)) for decisions in self.propose(count)]
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except UserError as error:
-            raise StepFailed(str(error)) from error
-        except Exception as error:
-            raise StepFailed(f"{name} raised {shorten(reason(error), 200)}") from error
-        require(
-            found, name, found, "at least one architecture, a list of decisions each", StepFailed
-        )
-        return found
-
-    def evaluate(self, decisions: Sequence[Decisions]) -> list[Estimate]:
-        """The answers for as many of `decisions` as the estimator takes in a call."""
-        together = getattr(self.estimate, "at_once", None) or len(decisions)
-        return evaluate(self.estimate, [decode(self.space, one) for one in decisions[:together]])
-
-    def _record(self, answer: Estimate) -> Progress:
-        at = len(self.rewards)
-        genotype = decode(self.space, self.decisions[at])
-        error = {"error": answer.error} if answer.error else {}
-        costs, merit = self._priced(genotype, answer.reward)
-        self.rewards.append(merit)
-        self.failed.append(bool(answer.error))
-        if self.best is None or self._merit(at) > self._merit(self.best_at):
-            self.best = Trial(genotype, answer.reward, answer.details | error)
-            self.best_at = at
-        metrics = {"best": self.best.reward, **self.metrics(), **costs, "details": answer.details}
-        metrics |= error
-        progress = Progress(len(self.rewards), self.total, genotype, answer.reward, metrics)
-        self.history.append(progress.row())
-        return progress
-
-    def _merit(self, at: int) -> tuple[bool, float]:
-        """What failed never beats what worked."""
-        return not self.failed[at], self.rewards[at]
-
-    def _priced(self, genotype: Genotype, reward: float) -> tuple[dict, float]:
-        """What a constrained search says of an architecture beside its reward, and what that counts."""
+    def _priced(self, at: int) -> dict:
+        """What a constrained search says of trial `at` beside its reward; the objective counts the costs."""
         if not self.constraint:
-            return {}, reward
-        costs = self.constraint.costs(genotype)
-        merit = self.constraint.objective(reward, costs)
-        return costs | {"objective": merit, "infeasible": self.infeasible}, merit
+            return {}
+        trial = self.trials[at]
+        costs = self.constraint.costs(trial.genotype)
+        objective = self.constraint.objective(trial.reward, costs)
+        self.trials[at] = replace(trial, objective=objective)
+        return costs | {"objective": objective, "infeasible": self.infeasible}
+
+    # --- checkpoints ------------------------------------------------------------------------------
 
     def state_dict(self) -> dict:
-        answers = [asdict(answer) for answer in self.answers]
-        return super().state_dict() | {"answers": answers, "best": self.best and self.best_at}
+        """Trials that are recorded are in the history; the answers are of those after them."""
+        waiting = self.trials[self.recorded :]
+        while waiting and not waiting[-1].is_answered:
+            waiting.pop()
+        return super().state_dict() | {
+            "decisions": self.decisions,
+            "answers": [trial.answer for trial in waiting],
+            "best": self.best and self.best_at,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.allowed = state.get("allowed", len(self.decisions))
-        self.rewards = [row.get("objective", row["reward"]) for row in self.history]
-        self.failed = ["error" in row for row in self.history]
-        self.answers = [Estimate(**answer) for answer in state["answers"]]
+        self.trials = [self._trial(decisions) for decisions in state["decisions"]]
+        self.allowed = state.get("allowed", len(self.trials))
+        for at, row in enumerate(self.history):
+            self.trials[at] = _recorded(self.trials[at], row)
+        for at, answer in enumerate(state["answers"], self.recorded):
+            if answer:
+                self.answer(at, Estimate(**answer))
         if state["best"] is not None:
             self.best_at = state["best"]
-            self.best = self._trial(self.best_at)
+            self.best = self.trials[self.best_at]
 
-    def _trial(self, at: int) -> Trial:
-        row = self.history[at]
-        genotype = decode(self.space, self.decisions[at])
-        if json.loads(to_json(genotype)) != row["genotype"]:  # another space under the same name
-            raise UserError(f"step {at + 1}: its decisions mean another architecture now")
-        error = {"error": row["error"]} if "error" in row else {}
-        return Trial(genotype, row["reward"], row["details"] | error)
+
+def merit(trial: Trial) -> tuple[bool, float]:
+    """By which the better one of two trials is known: what failed never beats what worked."""
+    return not trial.error, trial.objective
+
+
+def _recorded(trial: Trial, row: dict) -> Trial:
+    """A trial with what its row of the history says."""
+    if json.loads(to_json(trial.genotype)) != row["genotype"]:  # another space of the same name
+        raise UserError(f"step {row['step']}: its decisions mean another architecture now")
+    answer = Estimate(row["reward"], details=row["details"], error=row.get("error"))
+    return replace(trial.answered(answer), objective=row.get("objective", row["reward"]))
 
 
 def _constraint(space, budget: TrialBudget) -> Constraint | None:
@@ -282,7 +324,7 @@ class PolicySearch(MultiTrial):
     def propose(self, count: int, length: int | None = None) -> list[Decisions]:
         written = self.controller.sample(
             count,
-            generator(self.seed, "architectures", len(self.decisions) + self.infeasible),
+            generator(self.seed, "architectures", len(self.trials) + self.infeasible),
             length,
         )
         self.entropy = written.entropies.sum(1).mean().item()

@@ -105,10 +105,10 @@ class Climb(MultiTrial):
     """Goes on from the best so far, one decision away."""
 
     def propose(self, count):
-        random = Random(f"{self.seed} {len(self.decisions)} {self.infeasible}")
+        random = Random(f"{self.seed} {len(self.trials)} {self.infeasible}")
         return [self.propose_one(random) for _ in range(count)]
 
     def propose_one(self, random):
         if self.best is None or random.random() < self.budget.restart:
             return self.space.sample(random)
-        return self.space.mutate(self.decisions[self.best_at], random)
+        return self.space.mutate(self.best.decisions, random)

@@ -229,7 +229,7 @@ def test_alphas_are_never_in_the_weights_optimizer():
 
 def test_weights_and_alphas_learn_from_disjoint_halves():
     found = search()
-    train, valid = found.train_batches.images.train, found.valid_batches.images.test
+    train, valid = found.task.train, found.task.valid
     assert (len(train), len(valid)) == (719, 718)
     assert torch.equal(torch.cat([train, valid]), data.load("digits").train)
     assert len(found.valid_batches.labels) == 718

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.testing import assert_close
 
 from nascore import data
-from nascore.data import CIFAR10_STATISTICS, Batches, Images, cut_out, load
+from nascore.data import STATISTICS, Images, load
+from nascore.images import Batches, cut_out
 from nascore.errors import UserError
 from nascore.seeding import generator
 
@@ -179,7 +180,7 @@ def test_digits_has_1437_and_360_scans_with_every_class_in_proportion():
 def test_no_scan_is_in_two_parts():
     images = load("digits")
     halves = images.validation_split(0.5)
-    parts = {name: {x.numpy().tobytes() for x in part} for name, part in (("a", halves.train), ("b", halves.test))}
+    parts = {name: {x.numpy().tobytes() for x in part} for name, part in (("a", halves.train), ("b", halves.valid))}
     test = {x.numpy().tobytes() for x in images.test}
     assert len(parts["a"]) + len(parts["b"]) + len(test) == 1797  # all scans differ
     assert not parts["a"] & parts["b"] and not parts["a"] & test and not parts["b"] & test
@@ -189,10 +190,10 @@ def test_no_scan_is_in_two_parts():
 def test_a_validation_split_cuts_the_training_images_and_shares_them_fairly(portion, held_out):
     images = load("digits")
     split = images.validation_split(portion)
-    assert len(split.test) == held_out and len(split.train) == 1437 - held_out
-    assert torch.equal(torch.cat([split.train, split.test]), images.train)
-    assert torch.equal(torch.cat([split.train_labels, split.test_labels]), images.train_labels)
-    share = torch.bincount(split.test_labels, minlength=10) / torch.bincount(images.train_labels)
+    assert len(split.valid) == held_out and len(split.test) == 0 and len(split.train) == 1437 - held_out
+    assert torch.equal(torch.cat([split.train, split.valid]), images.train)
+    assert torch.equal(torch.cat([split.train_labels, split.valid_labels]), images.train_labels)
+    share = torch.bincount(split.valid_labels, minlength=10) / torch.bincount(images.train_labels)
     assert (share - portion).abs().max() < 0.13
 
 
@@ -201,7 +202,7 @@ def test_too_few_images_to_split_are_refused_and_the_line_says_how_many_would_do
     with pytest.raises(UserError, match=f"3 training images, too few to hold {portion:.0%} .* at least {least}$"):
         noise(count=3).validation_split(portion)
     halves = noise(count=least).validation_split(portion)
-    assert min(len(halves.train), len(halves.test)) == 2
+    assert min(len(halves.train), len(halves.valid)) == 2
 
 
 # --- torchvision ----------------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ def test_torchvision_sets_become_one_tensor_a_part(monkeypatch, name, fake, shap
     assert images.train.dtype == torch.uint8 and images.train_labels.tolist() == [1] * 5
     assert images.train_labels.dtype == torch.int64 and (images.padding, images.flip) == (padding, flip)
     if name == "cifar10":
-        assert (images.mean, images.std) == CIFAR10_STATISTICS
+        assert (images.mean, images.std) == STATISTICS["cifar10"]
 
 
 def test_every_name_is_a_class_of_torchvision():
@@ -258,8 +259,8 @@ def test_all_of_cifar10_loads_from_a_folder_and_the_second_time_from_the_cache(t
     assert torch.bincount(images.train_labels).tolist() == [5_000] * 10
     assert torch.bincount(images.test_labels).tolist() == [1_000] * 10
     assert images.classes == tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
-    assert_close(torch.tensor(images.mean), torch.tensor(CIFAR10_STATISTICS[0]), atol=0.01, rtol=0)
-    assert_close(torch.tensor(images.std), torch.tensor(CIFAR10_STATISTICS[1]), atol=0.01, rtol=0)
+    assert_close(torch.tensor(images.mean), torch.tensor(STATISTICS["cifar10"][0]), atol=0.01, rtol=0)
+    assert_close(torch.tensor(images.std), torch.tensor(STATISTICS["cifar10"][1]), atol=0.01, rtol=0)
     halves = images.validation_split(0.5)
-    assert abs(torch.bincount(halves.test_labels) - 2_500).max() < 250
+    assert abs(torch.bincount(halves.valid_labels) - 2_500).max() < 250
     shutil.rmtree(tmp_path)  # 60,000 files that pytest would keep

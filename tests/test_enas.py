@@ -174,7 +174,7 @@ def test_weights_see_training_images_and_rewards_validation_images_each_another_
         return supernet(images, genotype)
 
     search.supernet = watched
-    halves = [set(part[:, 0, 0, 0].tolist()) for part in (search.images.train, search.images.test)]
+    halves = [set(part[:, 0, 0, 0].tolist()) for part in (search.task.train, search.task.valid)]
     assert [len(half) for half in halves] == [30, 30] and not halves[0] & halves[1]
     for k in range(3):
         search.train_shared(0, k)
@@ -346,11 +346,11 @@ def test_a_resumed_search_ends_in_the_same_bits(digits, tmp_path):
 def test_shared_weights_are_an_estimator_for_any_multi_trial_search(digits):
     space = spaces.get("nasbench201")
     search = enas(digits, space=space)
-    estimate = SharedWeights(search.supernet, search.images, 100)
+    estimate = SharedWeights(search.supernet, search.task, 100)
     found = nascore.run("random", space=space, estimate=estimate, trials=3, progress=False)
     assert found.reward == max(row["reward"] for row in found.history) == estimate([found.genotype])[0]
     before = estimate.name
-    assert before == SharedWeights(search.supernet, search.images).name  # the same weights, the same rewards
+    assert before == SharedWeights(search.supernet, search.task).name  # the same weights, the same rewards
     search.step()
     assert estimate.name != before
 
@@ -384,10 +384,10 @@ def test_on_nasbench201_the_found_cell_is_looked_up_in_the_table(digits):
 def test_the_best_is_scored_on_all_validation_images(digits):
     search = enas(digits, batch_size=64)
     best = search.best
-    images = search.images.normalise(search.images.test)
+    images = search.task.normalise(search.task.valid)
     with torch.no_grad():
         right = [search.supernet(part, best.genotype).argmax(1) for part in images.tensor_split(len(images) // 64)]
-    accuracy = (torch.cat(right) == search.images.test_labels).double().mean().item()
+    accuracy = (torch.cat(right) == search.task.valid_labels).double().mean().item()
     assert best.reward == pytest.approx(accuracy, abs=1e-9) and len(images) > 2 * 64
 
 

@@ -258,7 +258,7 @@ def test_the_reward_is_the_best_of_the_last_epochs_and_patience_ends_a_child_ear
     training, accuracies = Training(network, split, recipe, 3), []
     while not training.done:
         if training.step().metrics:
-            accuracies.append(evaluate_network(network, split)[1])
+            accuracies.append(evaluate_network(network, split, "valid")[1])
 
     def child(**how):
         return train_children([genotype], noisy, recipe, **PROXY, **how)[0]

@@ -67,13 +67,13 @@ def test_a_validation_part_is_what_a_search_validates_on(tmp_path, name):
     images = load(tmp_path)
     assert len(images.train) == len(images.valid) == len(images.test) == 12
     split = images.validation_split(0.5)
-    assert split.valid is None and len(split.train) == 12
+    assert len(split.test) == 0 and len(split.train) == 12
     files = {pixels_of(p): p.parent.name for p in (tmp_path / name).rglob("*.png")}
-    assert found(split, "test") == files
+    assert found(split, "valid") == files
     shutil.rmtree(tmp_path / "test")  # instead of a test, it is the test
     images = load(tmp_path)
     assert images.valid is None and found(images, "test") == files
-    assert len(images.validation_split(0.5).test) == 6
+    assert len(images.validation_split(0.5).valid) == 6
 
 
 def test_a_flat_folder_of_classes_is_split_class_by_class_whatever_the_seed(tmp_path, capsys):

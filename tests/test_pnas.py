@@ -88,14 +88,14 @@ def test_a_search_climbs_level_by_level_and_keeps_what_its_predictor_ranks_first
     finished(search)
     levels = [row["level"] for row in search.history]
     assert levels == [1] * 5 + [2] * 20 + [3] * 20
-    parents, seen = search.decisions[5:25], search.decisions[:25]
-    search.rewards, search.decisions = search.rewards[:25], seen
+    rows, parents, seen = search.history, search.decisions[5:25], search.decisions[:25]
+    search.trials, search.history = search.trials[:25], rows[:25]
     predictor = search.fitted(2)
     scores = predictor.score_children(parents).flatten()
     assert scores.shape == (20 * 125,)
-    kept = [row["predicted"] for row in search.history[25:]]
+    kept = [row["predicted"] for row in rows[25:]]
     assert kept == sorted(kept, reverse=True) and kept[0] == pytest.approx(scores.max().item(), abs=1e-6)
-    assert all("predicted" not in row for row in search.history[:5])
+    assert all("predicted" not in row for row in rows[:5])
     forms = {canonical(BENCH.decode(d)) for d in seen}
     assert len(forms) == 25
 

@@ -102,10 +102,11 @@ def test_full_trains_a_child_as_the_paper_does(name, batch_size):
     images = Images("blank", pixels, labels, pixels[:10], labels[:10], tuple("0123456789"), (0.5,), (0.25,), 0, False)
     for preset, kept, batch in (("full", 45_000, batch_size), ("reduced", 40_000, 64), ("smoke", 40_000, 64)):
         budget, entry = get(name).budget.preset(preset), get(name)
-        estimate = search._build(entry, None, images, None, budget, 0, torch.device("cpu")).estimate
-        assert (len(estimate.images.train), len(estimate.images.test)) == (kept, 50_000 - kept)
-        assert estimate.train_one.keywords["recipe"].batch_size == batch
-        assert estimate.train_one.keywords["recipe"].epochs == budget.child_epochs
+        setting = search._setting(entry, None, images, None, budget)
+        estimate = search._build(entry, setting, budget, 0, torch.device("cpu")).estimate
+        assert (estimate.task.count("train"), estimate.task.count("valid")) == (kept, 50_000 - kept)
+        assert estimate.child.recipe.batch_size == batch
+        assert estimate.child.recipe.epochs == budget.child_epochs
 
 
 # --- run ------------------------------------------------------------------------------------------------------------

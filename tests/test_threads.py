@@ -60,15 +60,19 @@ def test_the_size_of_a_work_is_that_of_its_first_map():
     assert [fitting(network, count, 64) for count in (1, few - 1, few, 10 * few)] == [1, 1, 2, 2]
 
 
+def built(entry, images, budget):
+    setting = search._setting(entry, None, images, None, budget)
+    return search._build(entry, setting, budget, 0, torch.device("cpu"))
+
+
 def test_small_searches_have_one_thread_and_the_papers_two():
-    digits, device = data.load("digits"), torch.device("cpu")
+    digits = data.load("digits")
     for name in ("darts", "enas-micro", "enas-macro"):
         entry = search.get(name)
         for preset in ("smoke", "reduced"):
-            loop = search._build(entry, None, digits, None, entry.budget.preset(preset), 0, device)
-            assert loop.threads == 1, name
+            assert built(entry, digits, entry.budget.preset(preset)).threads == 1, name
     images = data.load("digits", image_size=32)
-    assert search._build(search.get("darts"), None, images, None, darts.DARTSBudget(), 0, device).threads == 2
+    assert built(search.get("darts"), images, darts.DARTSBudget()).threads == 2
     recipe = replace(RECIPES["darts-cifar"], channels=4, cells=3)
     network = Network(published.GENOTYPES["darts-v2"], channels=36, cells=3, in_channels=1)
     assert Training(network, images, recipe, 0).threads == 2

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nascore import data
-from nascore.data import Batches, Images
+from nascore.data import Images
+from nascore.images import Batches
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.nets.convolutional import Network
@@ -290,7 +291,7 @@ def test_evaluate_gives_the_loss_and_the_accuracy_of_known_logits(batch_size):
 
     counts = torch.bincount(known.test_labels, minlength=3).tolist()
     certainty = [0.8, 0.5, 0.3]
-    loss, accuracy = evaluate(Known(), known, batch_size)
+    loss, accuracy = evaluate(Known(), known, "test", batch_size)
     assert loss == pytest.approx(-sum(n * math.log(p) for n, p in zip(counts, certainty)) / 24, rel=1e-5)
     assert accuracy == (counts[0] + counts[1]) / 24
 

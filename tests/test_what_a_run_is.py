@@ -302,10 +302,13 @@ def test_how_images_are_normalised_and_cropped_belongs_to_them(tmp_path):
 
 
 def test_the_threads_of_children_are_kept_too(tmp_path, monkeypatch):
-    seen, score = [], estimators._score
-    monkeypatch.setattr(
-        estimators, "_score", lambda *a, threads, **k: seen.append(threads) or score(*a, threads=1, **k)
-    )
+    seen, train = [], estimators.Child.estimate
+
+    def estimate(child, genotype, task):
+        seen.append(child.threads)
+        return train(replace(child, threads=1), genotype, task)
+
+    monkeypatch.setattr(estimators.Child, "estimate", estimate)
     how = dict(budget="smoke", channels=2, trials=2, child_epochs=1, progress=False, directory=tmp_path / "run")
     steps = iter(range(9))
     nascore.run("random", threads=2, stop=lambda: next(steps) == 1, **how)

@@ -8,7 +8,7 @@ from nascore import search
 from nascore.errors import UserError
 from nascore.search import knob
 from nascore.spaces import examine
-from nascore.trials import Decisions, MultiTrial, TrialBudget
+from nascore.trials import Decisions, MultiTrial, TrialBudget, merit
 
 _PRESETS = {
     "smoke": {"trials": 3, "child_epochs": 2, "channels": 4},
@@ -111,9 +111,11 @@ class RegularizedEvolution(Baseline):
             raise UserError(f"evolution: space {examine.name_of(space)} has no method mutate")
 
     def propose_one(self) -> Decisions:
-        born, alive = len(self.rewards), self.budget.population_size
+        born = self.recorded
+        alive = self.budget.population_size
         if born < alive:
             return examine.drawn(self.space, "sample", self.generator)
-        candidates = self.generator.choices(range(born - alive, born), k=self.budget.sample_size)
-        parent = max(candidates, key=lambda k: (not self.failed[k], self.rewards[k]))
-        return examine.drawn(self.space, "mutate", self.decisions[parent], self.generator)
+        population = range(born - alive, born)
+        sample = self.generator.choices(population, k=self.budget.sample_size)
+        parent = max((self.trials[k] for k in sample), key=merit)
+        return examine.drawn(self.space, "mutate", parent.decisions, self.generator)

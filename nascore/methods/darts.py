@@ -8,6 +8,7 @@ difference is ours: the validation minibatches pass over their half of the data 
 where the code draws a fresh random one at each step.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import Cell, CellGenotype, Node
@@ -25,9 +25,11 @@ from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
 from nascore.spaces import examine
+from nascore.task import Task
 from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
 
+Batch = tuple[Tensor, Tensor]  # inputs and targets
 Tensors = Sequence[Tensor]
 Loss = Callable[[Tensors, Tensors], Tensor]  # (weights, alphas) -> scalar
 
@@ -81,19 +83,20 @@ def architecture_gradient(
     alphas: Tensors,
     xi: float = 0.0,
     product: Callable[..., Tensors] = finite_difference,
-    **inner,
+    velocities: Tensors | None = None,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
 ) -> Tensors:
     """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha) by equation 7; with xi = 0 the
-    first-order gradient. `product` makes the second term; `inner` (momentum, weight decay) goes
-    to `unrolled_weights`."""
-    weights = [
-        w.detach() for w in weights
-    ]  # detached weights get no gradient, and none is computed for them
+    first-order gradient. `product` makes the second term; velocities, momentum and weight decay are
+    those of `unrolled_weights`."""
+    weights = [w.detach() for w in weights]  # they get no gradient: none is computed for them
     if xi == 0:
         return torch.autograd.grad(valid_loss(weights, alphas), alphas)
     here = [w.detach().requires_grad_() for w in weights]
     slope = torch.autograd.grad(train_loss(here, [a.detach() for a in alphas]), here)
-    ahead = [w.requires_grad_() for w in unrolled_weights(weights, slope, xi, **inner)]  # w'
+    ahead = unrolled_weights(weights, slope, xi, velocities, momentum, weight_decay)
+    ahead = [w.requires_grad_() for w in ahead]  # w'
     gradients = torch.autograd.grad(valid_loss(ahead, alphas), [*alphas, *ahead])
     direct = gradients[: len(alphas)]
     v = gradients[len(alphas) :]
@@ -184,16 +187,35 @@ class DARTSBudget(Budget):
     }
 
 
+class LossOn:
+    """The loss on one minibatch as a function of weights and alphas. `loss` and `score` are what it last
+    saw."""
+
+    def __init__(self, supernet: Supernet, task: Task, batch: Batch):
+        self.supernet = supernet
+        self.task = task
+        self.inputs, self.targets = batch
+        self.names = [name for name, _ in supernet.named_parameters()]
+
+    def __call__(self, weights: Tensors, alphas: Tensors) -> Tensor:
+        state = dict(zip(self.names, weights))
+        logits = torch.func.functional_call(self.supernet, state, (self.inputs, alphas))
+        value = self.task.loss(logits, self.targets)
+        self.loss = value.detach()
+        self.score = self.task.score(logits.detach(), self.targets)
+        return value
+
+
 @method("darts", budget=DARTSBudget, space="darts", one_shot=True)
 class DARTS(Loop):
     """One step is one pass through the loop of Algorithm 1: a step of the alphas on a validation
     minibatch, then a step of the weights on a training minibatch. The reward of a step is the
-    supernet's accuracy on that validation minibatch before the weights move; of the search, its
-    mean over the last epoch."""
+    supernet's on that validation minibatch before the weights move; of the search, its mean over
+    the last epoch."""
 
     PARTS = ("supernet", "weight_optimizer", "alpha_optimizer")
 
-    def __init__(self, space, data: Images, budget: DARTSBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
         super().__init__()
         needed = ("primitives", "nodes", "n_inputs", "cell_types", "skeleton")
         on_edges = all(hasattr(space, name) for name in needed)
@@ -205,9 +227,9 @@ class DARTS(Loop):
             )
         self.space = space
         self.budget = budget
-        halves = data.to(device).validation_split(0.5)
-        self.train_batches = Batches(halves, budget.batch_size, seed, "darts")
-        self.valid_batches = Batches(halves, budget.batch_size, seed, "darts", which="test")
+        self.task = data.to(device).validation_split(0.5)
+        self.train_batches = self.task.batches("train", budget.batch_size, seed, "darts")
+        self.valid_batches = self.task.batches("valid", budget.batch_size, seed, "darts")
         with seeded(seed, "supernet"):
             self.supernet = Supernet(
                 space.primitives,
@@ -215,16 +237,16 @@ class DARTS(Loop):
                 n_inputs=space.n_inputs,
                 channels=budget.channels,
                 cells=budget.cells,
-                classes=len(data.classes),
+                classes=data.outputs,
                 in_channels=data.channels,
                 skeleton=space.skeleton,
                 cell_types=space.cell_types,
             )
-        self.supernet.check(data.train.shape)
+        self.supernet.check(data.shape)
         self.supernet.to(device, memory_format=torch.channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
-        self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
+        self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())  # the alphas are not among them
         self.weight_optimizer = torch.optim.SGD(
             self.weights, momentum=budget.momentum, weight_decay=budget.weight_decay, foreach=True
@@ -242,86 +264,62 @@ class DARTS(Loop):
 
     @with_its_threads
     def step(self) -> Progress:
+        budget = self.budget
         epoch = self.steps // self.train_batches.per_epoch
-        rate = cosine(
-            self.budget.learning_rate, self.budget.final_learning_rate, epoch, self.budget.epochs
-        )
+        rate = cosine(budget.learning_rate, budget.final_learning_rate, epoch, budget.epochs)
         self.weight_optimizer.param_groups[0]["lr"] = rate
         train = self.train_batches[self.steps]
         valid = self.valid_batches[self.steps]
-        seen = self.descend_architecture(train, valid, xi=rate if self.budget.order == 2 else 0.0)
-        seen["loss"] = self.descend_weights(train)
+        seen = self.descend_architecture(train, valid, xi=rate if budget.order == 2 else 0.0)
+        loss = self.descend_weights(train)
         self.steps += 1
-        metrics = {"epoch": epoch + 1} | {name: value.item() for name, value in seen.items()}
-        reward = metrics.pop("accuracy")
+        losses = {"valid_loss": seen.loss.item(), "loss": loss.item()}
         for name in ("loss", "valid_loss"):
-            if not metrics[name] < float("inf"):
-                raise UserError(
-                    f"{name} became {metrics[name]} at step {self.steps} of {self.total} (epoch {epoch + 1}); "
-                    "lower --learning-rate or --alpha-learning-rate"
-                )
-        progress = Progress(
-            self.steps,
-            self.total,
-            derive(self.alphas, self.space),
-            reward,
-            metrics | self.strengths(),
-        )
+            if not math.isfinite(losses[name]):
+                where = f"at step {self.steps} of {self.total} (epoch {epoch + 1})"
+                lower = "lower --learning-rate or --alpha-learning-rate"
+                raise UserError(f"{name} became {losses[name]} {where}; {lower}")
+        genotype = derive(self.alphas, self.space)
+        reward = self.task.reward(seen.score.item(), len(valid[1]))
+        metrics = {"epoch": epoch + 1, **losses, **self.strengths()}
+        progress = Progress(self.steps, self.total, genotype, reward, metrics)
         self.history.append(progress.row())
         return progress
 
     @with_its_threads
-    def descend_architecture(self, train, valid, xi: float) -> dict[str, Tensor]:
-        """Step (a) of Algorithm 1: alpha by Adam on equation 7."""
-        seen: dict[str, Tensor] = {}
+    def descend_architecture(self, train: Batch, valid: Batch, xi: float) -> "LossOn":
+        """Step (a) of Algorithm 1: alpha by Adam on equation 7. Returns the validation loss, which has
+        seen its value."""
+        budget = self.budget
+        seen = self.loss_on(valid)
+        state = self.weight_optimizer.state  # empty before the first step: velocities are 0
         gradients = architecture_gradient(
             self.loss_on(train),
-            self.loss_on(valid, seen),
+            seen,
             self.weights,
             self.alphas,
             xi,
-            PRODUCTS[self.budget.hessian],
-            **self.inner_step(),
+            PRODUCTS[budget.hessian],
+            velocities=[state[w]["momentum_buffer"] for w in self.weights] if state else None,
+            momentum=budget.momentum,
+            weight_decay=budget.weight_decay,
         )
         for alpha, gradient in zip(self.alphas, gradients):
             alpha.grad = gradient
         self.alpha_optimizer.step()
         return seen
 
-    def inner_step(self) -> dict:
-        """What the weights' own optimizer would add to the inner step; its velocities are 0
-        before its first step."""
-        state = self.weight_optimizer.state
-        velocities = [state[w]["momentum_buffer"] for w in self.weights] if state else None
-        return dict(
-            velocities=velocities,
-            momentum=self.budget.momentum,
-            weight_decay=self.budget.weight_decay,
-        )
-
-    def loss_on(self, batch, seen: dict | None = None) -> Loss:
-        """The cross-entropy on a minibatch as a function of weights and alphas; `seen` gets its
-        value and accuracy."""
-        images, labels = batch
-        names = [name for name, _ in self.supernet.named_parameters()]
-
-        def loss(weights: Tensors, alphas: Tensors) -> Tensor:
-            logits = torch.func.functional_call(
-                self.supernet, dict(zip(names, weights)), (images, alphas)
-            )
-            value = F.cross_entropy(logits, labels)
-            if seen is not None:
-                seen["valid_loss"] = value.detach()
-                seen["accuracy"] = (logits.argmax(1) == labels).double().mean()
-            return value
-
-        return loss
+    def loss_on(self, batch: Batch) -> "LossOn":
+        """The loss on a minibatch as a function of weights and alphas."""
+        return LossOn(self.supernet, self.task, batch)
 
     @with_its_threads
-    def descend_weights(self, train) -> Tensor:
+    def descend_weights(self, train: Batch) -> Tensor:
         """Step (b) of Algorithm 1: w by SGD on the training loss."""
+        inputs, targets = train
         self.weight_optimizer.zero_grad()
-        loss = F.cross_entropy(self.supernet(train[0], [a.detach() for a in self.alphas]), train[1])
+        logits = self.supernet(inputs, [alpha.detach() for alpha in self.alphas])
+        loss = self.task.loss(logits, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(self.weights, self.budget.clip, foreach=True)
         self.weight_optimizer.step()
@@ -330,15 +328,12 @@ class DARTS(Loop):
     def strengths(self) -> dict:
         """For each cell type: the mean entropy over edges (nats), and the mean strength of each
         operation."""
-        softmax = [F.softmax(alpha.detach().double(), -1) for alpha in self.alphas]
-        entropies = {
-            f"entropy_{cell}": -(p * p.log()).sum(-1).mean().item()
-            for cell, p in zip(self.space.cell_types, softmax)
-        }
-        means = {
-            cell: dict(zip(self.space.primitives, p.mean(0).tolist()))
-            for cell, p in zip(self.space.cell_types, softmax)
-        }
+        entropies = {}
+        means = {}
+        for cell, alpha in zip(self.space.cell_types, self.alphas):
+            p = F.softmax(alpha.detach().double(), -1)
+            entropies[f"entropy_{cell}"] = -(p * p.log()).sum(-1).mean().item()
+            means[cell] = dict(zip(self.space.primitives, p.mean(0).tolist()))
         return entropies | {"strengths": means}
 
     @property

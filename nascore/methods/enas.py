@@ -25,18 +25,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
 from nascore.controllers import Controller, Written, skip_prior, squash
-from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
+from nascore.genotypes import Genotype
 from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
+from nascore.task import Task
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
 from nascore.trials import moving_average
@@ -202,22 +202,22 @@ class ENAS(Loop):
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
     STATE = ("steps", "history", "baseline")
 
-    def __init__(self, space, data: Images, budget: MicroBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
         super().__init__()
         self.space = space
         self.budget = budget
         self.seed = seed
-        self.images = data.to(device).validation_split(budget.validation)
-        self.train_batches = Batches(self.images, budget.batch_size, seed, "enas")
-        self.valid_batches = Batches(
-            self.images, budget.batch_size, seed, "enas", which="test", augment=False
-        )
-        sizes = (budget.channels, budget.cells, len(data.classes), data.channels)
+        self.task = data.to(device).validation_split(budget.validation)
+        size = budget.batch_size
+        self.train_batches = self.task.batches("train", size, seed, "enas")
+        self.valid_batches = self.task.batches("valid", size, seed, "enas", augment=False)
         with seeded(seed, "supernet"):
-            self.supernet = shared_network(space, *sizes)
-        self.supernet.check(data.train.shape)
+            self.supernet = shared_network(
+                space, budget.channels, budget.cells, data.outputs, data.channels
+            )
+        self.supernet.check(data.shape)
         self.supernet.to(device, memory_format=torch.channels_last)
-        self.threads = fitting(self.supernet, budget.batch_size, data.pixels)
+        self.threads = fitting(self.supernet, size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.weight_optimizer = torch.optim.SGD(
             self.weights,
@@ -314,21 +314,17 @@ class ENAS(Loop):
     def train_shared(self, epoch: int, k: int):
         """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture
         drawn for it (M = 1). What the architecture does not use has no gradient and stays."""
-        if (
-            self._written[0] != epoch
-        ):  # theta is fixed for an epoch: all its architectures are written at once
-            self._written = (
-                epoch,
-                self.sample(self.train_batches.per_epoch, "shared", epoch).lists(),
-            )
+        if self._written[0] != epoch:  # theta is fixed for an epoch: all are written at once
+            written = self.sample(self.train_batches.per_epoch, "shared", epoch)
+            self._written = (epoch, written.lists())
         genotype = self.space.decode(self._written[1][k])
         budget = self.budget
-        images, labels = self.train_batches[epoch * self.train_batches.per_epoch + k]
+        inputs, targets = self.train_batches[epoch * self.train_batches.per_epoch + k]
         rate = warm_restarts(budget.learning_rate, budget.final_learning_rate, epoch, budget.period)
         self.weight_optimizer.param_groups[0]["lr"] = rate
         self.weight_optimizer.zero_grad()
-        logits = self.supernet(images, genotype)
-        loss = F.cross_entropy(logits, labels)
+        logits = self.supernet(inputs, genotype)
+        loss = self.task.loss(logits, targets)
         if not loss.isfinite():
             raise UserError(
                 f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate"
@@ -337,7 +333,8 @@ class ENAS(Loop):
         if budget.clip:
             nn.utils.clip_grad_norm_(self.weights, budget.clip)
         self.weight_optimizer.step()
-        return genotype, (logits.argmax(1) == labels).double().mean().item(), {"loss": loss.item()}
+        reward = self.task.reward(self.task.score(logits, targets).item(), len(targets))
+        return genotype, reward, {"loss": loss.item()}
 
     def train_controller(self, step: int):
         """One step of theta, omega fixed: REINFORCE on M architectures, each with its own
@@ -347,17 +344,14 @@ class ENAS(Loop):
         count = self.budget.samples
         decisions = self.sample(count, "controller", step).decisions
         genotypes = [self.space.decode(row) for row in decisions.tolist()]
-        accuracies = [
-            self.accuracy(genotype, step * count + k) for k, genotype in enumerate(genotypes)
-        ]
+        rewards = [self.reward(m, step * count + k) for k, m in enumerate(genotypes)]
         with one_thread():
             written = self.controller(decisions)
             p = written.log_probs.exp()
             entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
-            rewards = (
-                torch.tensor(accuracies) + budget.entropy_weight * entropies.detach().sum(1)
-            ).tolist()
-            advantages = torch.tensor([reward - self.average(reward) for reward in rewards])
+            bonus = budget.entropy_weight * entropies.detach().sum(1)
+            seen = (torch.tensor(rewards) + bonus).tolist()
+            advantages = torch.tensor([reward - self.average(reward) for reward in seen])
             loss = -(written.log_probs.sum(1) * advantages).mean()
             metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
             if self.skips:
@@ -373,8 +367,8 @@ class ENAS(Loop):
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()
-        best = max(range(count), key=accuracies.__getitem__)
-        return genotypes[best], sum(accuracies) / count, metrics
+        best = max(range(count), key=rewards.__getitem__)
+        return genotypes[best], sum(rewards) / count, metrics
 
     def average(self, reward: float) -> float:
         """The baseline, once it has taken the reward in."""
@@ -391,10 +385,11 @@ class ENAS(Loop):
 
     @with_its_threads
     @torch.no_grad()
-    def accuracy(self, genotype, minibatch: int) -> float:
+    def reward(self, genotype: Genotype, minibatch: int) -> float:
         """With the shared weights, on one minibatch of validation images."""
-        images, labels = self.valid_batches[minibatch]
-        return (self.supernet(images, genotype).argmax(1) == labels).double().mean().item()
+        inputs, targets = self.valid_batches[minibatch]
+        score = self.task.score(self.supernet(inputs, genotype), targets)
+        return self.task.reward(score.item(), len(targets))
 
     def derive(self):
         """Sample some architectures, score each on the same validation minibatch, keep the best
@@ -404,14 +399,14 @@ class ENAS(Loop):
             self.space.decode(row)
             for row in self.sample(self.budget.derived, "derive", self.steps).lists()
         ]
-        return max(genotypes, key=lambda genotype: self.accuracy(genotype, 0))
+        return max(genotypes, key=lambda genotype: self.reward(genotype, 0))
 
     @property
     def best(self) -> Trial:
         """The derived architecture; its reward is the accuracy of the shared weights on all
         validation images."""
         genotype = self.derive()
-        estimate = SharedWeights(self.supernet, self.images, self.budget.batch_size)
+        estimate = SharedWeights(self.supernet, self.task, self.budget.batch_size)
         estimate.threads = self.threads
         (reward,) = estimate([genotype])
         details = Table().row(genotype) if self.space.name == "nasbench201" else {}

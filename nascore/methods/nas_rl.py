@@ -105,7 +105,7 @@ class NASRL(PolicySearch):
     def propose(self, count: int) -> list[Decisions]:
         if not isinstance(self.space, spaces.Chains):
             return super().propose(count)
-        born = len(self.decisions)
+        born = len(self.trials)
         budget = self.budget
         count = min(
             count, budget.stage - born % budget.stage

@@ -28,7 +28,7 @@ from nascore.predictors import (
     make,
     rank_correlation,
 )
-from nascore.search import knob, method
+from nascore.search import Progress, knob, method
 from nascore.seeding import seed_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget
 
@@ -206,7 +206,7 @@ class PNAS(MultiTrial):
 
     @property
     def done(self) -> bool:
-        return super().done or (not self.queue and len(self.rewards) == len(self.decisions))
+        return super().done or (not self.queue and self.recorded == len(self.trials))
 
     def propose(self, count: int) -> list[Decisions]:
         taken = self.queue[:count]
@@ -215,26 +215,23 @@ class PNAS(MultiTrial):
         return [architecture for architecture, _ in taken]
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        unspent = self.decisions and not self.queue and not super().done
-        if unspent and len(self.decisions[-1]) < self.levels[-1]:
+        unspent = self.trials and not self.queue and not super().done
+        if unspent and len(self.trials[-1].decisions) < self.levels[-1]:
             self.grow()
 
     def grow(self) -> None:
         """The body of Algorithm 1's loop: fit the predictor on everything so far, expand the
         level in hand by one block, predict, keep the K best."""
-        length = len(self.decisions[-1])
+        seen = self.decisions
+        length = len(seen[-1])
         level = self.levels.index(length) + 1
-        parents = [architecture for architecture in self.decisions if len(architecture) == length]
+        parents = [architecture for architecture in seen if len(architecture) == length]
         with memory_errors("--beam"):
             predictor = self.fitted(level)
             scores = predictor.score_children(parents)
-            k = self.share(len(self.rewards), level)
-            self.queue = top_k(
-                self.space, parents, scores, k, known=self.decisions, admits=self.admits
-            )
-        self.fit_correlation = rank_correlation(
-            predictor.predict(self.decisions).tolist(), self.rewards
-        )
+            k = self.share(self.recorded, level)
+            self.queue = top_k(self.space, parents, scores, k, known=seen, admits=self.admits)
+        self.fit_correlation = rank_correlation(predictor.predict(seen).tolist(), self.rewards)
         self.total = self.reachable()
 
     def fitted(self, level: int) -> Predictor:
@@ -242,26 +239,32 @@ class PNAS(MultiTrial):
         have `level` blocks."""
         budget = self.budget
         seed = seed_of(self.seed, "level", level)
-        how = {"learning_rate": budget.rate(level), "steps": budget.steps, "seed": seed}
-        largest = max(1.0, *self.rewards)  # a tradeoff may be more, and the predictor's head is not
-        rewards = [reward / largest for reward in self.rewards]
-        return fit(make(budget.predictor, self.space, seed), self.decisions, rewards, **how)
+        rewards = self.rewards
+        largest = max(1.0, *rewards)  # a tradeoff may be more, and the predictor's head is not
+        return fit(
+            make(budget.predictor, self.space, seed),
+            self.decisions,
+            [reward / largest for reward in rewards],
+            learning_rate=budget.rate(level),
+            steps=budget.steps,
+            seed=seed,
+        )
 
     def metrics(self) -> dict[str, float]:
         """Level, predicted accuracy and the predictor's rank correlation on what it was fitted
         on; from level 2 on."""
-        at = len(self.rewards) - 1
-        row = {"level": self.levels.index(len(self.decisions[at])) + 1}
-        predicted = self.predicted[self.decisions[at]]
+        decisions = self.trials[self.recorded].decisions
+        row = {"level": self.levels.index(len(decisions)) + 1}
+        predicted = self.predicted[decisions]
         if predicted is not None:
             row |= {"predicted": predicted, "fit_correlation": self.fit_correlation}
         return row
 
-    def _record(self, answer):
-        at = len(self.rewards)
-        if at and len(self.decisions[at]) > len(self.decisions[at - 1]):
+    def _record(self) -> Progress:
+        at = self.recorded
+        if at and len(self.trials[at].decisions) > len(self.trials[at - 1].decisions):
             self.best = None  # a new level
-        return super()._record(answer)
+        return super()._record()
 
     def state_dict(self) -> dict:
         predicted = [self.predicted[decisions] for decisions in self.decisions]

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nascore import data, spaces
-from nascore.data import Batches, Images
+from nascore.data import Images
 from nascore.estimators import TrainChildren
 from nascore.nets import depthwise
 from nascore.nets.convolutional import Network
@@ -44,7 +44,8 @@ def network(genotype, images: Images, recipe: Recipe, skeleton: str) -> Network:
 def plain(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
     images = images.validation_split(0.2)
     for genotype in genotypes:
-        net, batches = network(genotype, images, recipe, skeleton), Batches(images, recipe.batch_size, 0, "training")
+        net = network(genotype, images, recipe, skeleton)
+        batches = images.batches("train", recipe.batch_size, 0, "training")
         optimizer = torch.optim.SGD(net.parameters(), recipe.learning_rate, momentum=0.9, weight_decay=3e-4)
         for step in range(recipe.epochs * batches.per_epoch):
             rate = cosine(recipe.learning_rate, 0.0, step // batches.per_epoch, recipe.epochs)
@@ -54,7 +55,7 @@ def plain(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
             F.cross_entropy(net(pixels.contiguous()), labels).backward()
             nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
             optimizer.step()
-        evaluate(net, images)
+        evaluate(net, images, "valid")
 
 
 def in_turn(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
@@ -63,7 +64,7 @@ def in_turn(genotypes, images: Images, recipe: Recipe, skeleton: str) -> None:
         training = Training(network(genotype, images, recipe, skeleton), images, recipe, 0)
         while not training.done:
             training.step()
-        evaluate(training.network, images)
+        evaluate(training.network, images, "valid")
 
 
 def seconds(way: str, threads: int, genotypes, images: Images, recipe: Recipe, skeleton: str) -> dict[str, float]:

@@ -34,7 +34,10 @@ def compare(search: DARTS) -> dict:
     weights = [w.detach() for w in search.weights]
     here = [w.clone().requires_grad_() for w in weights]
     slope = torch.autograd.grad(train_loss(here, search.alphas), here)
-    ahead = [w.requires_grad_() for w in unrolled_weights(weights, slope, xi, **search.inner_step())]
+    state, budget = search.weight_optimizer.state, search.budget
+    velocities = [state[w]["momentum_buffer"] for w in search.weights] if state else None
+    ahead = unrolled_weights(weights, slope, xi, velocities, budget.momentum, budget.weight_decay)
+    ahead = [w.requires_grad_() for w in ahead]
     gradients = torch.autograd.grad(valid_loss(ahead, search.alphas), [*search.alphas, *ahead])
     n = len(search.alphas)
     direct, v = flat(gradients[:n]), gradients[n:]

@@ -10,6 +10,7 @@ from random import Random
 import torch
 
 from nascore.methods.pnas import PNAS, PNASBudget, top_k
+from nascore.search import Trial
 
 
 def main() -> None:
@@ -18,8 +19,11 @@ def main() -> None:
         budget, random = PNASBudget.preset("full", predictor=name), Random(0)
         search = PNAS(PNAS.own_space(budget), None, budget, 0)
         lengths = [length for length, count in zip(search.levels, (136, 256, 256, 256)) for _ in range(count)]
-        search.decisions = [tuple(search.space.sample(random))[:length] for length in lengths]
-        search.rewards = [random.uniform(0.7, 0.9) for _ in lengths]
+        for length in lengths:
+            decisions = tuple(search.space.sample(random))[:length]
+            reward = random.uniform(0.7, 0.9)
+            search.trials.append(Trial(search.space.decode(decisions), reward, {}, decisions, reward))
+        search.history = [{}] * len(lengths)
         seconds = [time.process_time()]
         predictor, parents = search.fitted(4), search.decisions[-256:]
         seconds.append(time.process_time())

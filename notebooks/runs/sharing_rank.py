@@ -80,7 +80,7 @@ def on_the_table(images, seeds: int, count: int) -> None:
     for seed in range(seeds):
         loop, learning = build(images, space, seed, **UNIFORM), []
         for epochs in RANKED:
-            shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
+            shared = SharedWeights(trained(loop, epochs).supernet, loop.task, 100)(genotypes)
             found = {"valid": agreement(shared, valid), "test": agreement(shared, test)}
             found["top quarter"] = agreement(np.array(shared)[top], np.array(test)[top])
             row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
@@ -105,7 +105,7 @@ def trained_alone(images, count: int = 30, ranked: tuple[int, ...] = (10, 30, 60
     how = dict(channels=8, cells=3, validation=0.2, learning_rate=0.1, epochs=ranked[-1], period=ranked[-1])
     loop = build(images, space, 0, **UNIFORM | how)
     for epochs in ranked:
-        shared = SharedWeights(trained(loop, epochs).supernet, loop.images, 100)(genotypes)
+        shared = SharedWeights(trained(loop, epochs).supernet, loop.task, 100)(genotypes)
         row = {"epochs": epochs, "accuracy": round(float(np.mean(shared)), 4)}
         result["learning"].append(row | {"reward": triple(agreement(shared, rewards))})
         print(result["learning"][-1], flush=True)

@@ -136,7 +136,7 @@ def curves_of(seeds: range, name: str, queries: int, signal: str) -> list[list[f
         loop, curve = STRATEGIES[name](estimate, queries, seed), []
         while not loop.done:
             loop.step()
-            if len(loop.rewards) in points:
+            if loop.recorded in points:
                 curve.append(round(loop.best.details["test"], 3))
         curves.append(curve)
     gc.enable()

@@ -57,7 +57,7 @@ def searches():
             images, budget = data.load("digits", image_size=side), entry.budget.preset("full", **fields)
             space = entry.build.own_space(budget) if name.startswith("enas") else spaces.get("darts")
             loop = entry.build(space, images, budget, 0, torch.device("cpu"))
-            yield name, fields, images, loop, size(loop.supernet, budget.batch_size, images.pixels)
+            yield name, fields, images, loop, size(loop.supernet, budget.batch_size, images.positions)
 
 
 def trainings():
@@ -68,7 +68,7 @@ def trainings():
         recipe = RECIPES["small"]
         recipe = type(recipe)(**(recipe.__dict__ | sizes | {"batch_size": fields["batch_size"]}))
         loop = Training(network, images, recipe, 0)
-        yield "train", fields, images, loop, size(network, recipe.batch_size, images.pixels)
+        yield "train", fields, images, loop, size(network, recipe.batch_size, images.positions)
 
 
 def steps_in(loop, seconds: float) -> int:

@@ -1,0 +1,209 @@
+"""Labelled images that live on the device: a whole batch is augmented at once. No worker processes to wait
+for."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nascore.errors import UserError
+from nascore.seeding import generator
+from nascore.task import Task
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Images(Task):
+    """A set of labelled images: uint8 tensors (N, C, H, W) and int64 labels (N,), all on one
+    device.
+
+    `mean` and `std` per channel are of the training images in [0, 1]; `padding` (pixels) and `flip`
+    say which random crops and mirror images leave a label true. `valid` is there where a user keeps
+    images for validation apart, and in the task of a search.
+    """
+
+    name: str
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    padding: int
+    flip: bool
+    valid: Tensor | None = None
+    valid_labels: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.train.shape)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.device
+
+    def part(self, name: str) -> tuple[Tensor, Tensor]:
+        """The images and labels of "train", "valid" or "test"; none where it has no such part."""
+        images = getattr(self, name)
+        if images is None:
+            return self.train[:0], self.train_labels[:0]
+        return images, getattr(self, f"{name}_labels")
+
+    def count(self, part: str) -> int:
+        return len(self.part(part)[0])
+
+    def mapped(self, function: Callable) -> Self:
+        held = {name: getattr(self, name) for part in PARTS for name in (part, f"{part}_labels")}
+        return replace(self, **{k: function(x) for k, x in held.items() if x is not None})
+
+    def validation_split(self, portion: float) -> Self:
+        """Loaders keep or make the order of images random, so that a cut is a fair split."""
+        unseen = replace(self, test=self.test[:0], test_labels=self.test_labels[:0])
+        if self.valid is not None:
+            return unseen
+        found = len(self.train)
+        least = next(n for n in count() if 2 <= round(portion * n) <= n - 2)
+        if found < least:
+            few = f"{found} training images, too few to hold {portion:.0%} of them out"
+            raise UserError(f"{self.name}: found {few}; allowed: at least {least}")
+        cut = found - round(portion * found)
+        return replace(
+            unseen,
+            train=self.train[:cut],
+            train_labels=self.train_labels[:cut],
+            valid=self.train[cut:],
+            valid_labels=self.train_labels[cut:],
+        )
+
+    def fingerprint(self) -> dict:
+        parts = [part for part in PARTS if getattr(self, part) is not None]
+        content = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            for tensor in self.part(part):
+                content.update(tensor.numpy(force=True).data)
+        return {
+            "name": os.path.realpath(self.name) if os.path.isdir(self.name) else self.name,
+            "classes": list(self.classes),
+            "image": list(self.shape[1:]),
+            **{part: self.count(part) for part in parts},
+            "flip": self.flip,
+            "content": content.hexdigest(),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "padding": self.padding,
+        }
+
+    def batches(
+        self, part: str, size: int, *place: int | str, augment: bool = True, cutout: int = 0
+    ) -> "Batches":
+        return Batches(self, size, *place, part=part, augment=augment, cutout=cutout)
+
+    def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        pixels, labels = self.part(part)
+        if even:
+            parts = max(1, len(pixels) // size)
+            cut = zip(pixels.tensor_split(parts), labels.tensor_split(parts))
+        else:
+            cut = zip(pixels.split(size), labels.split(size))
+        for batch, of_batch in cut:
+            yield self.normalise(batch), of_batch
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
+        return normalise(batch, self.mean, self.std)
+
+
+def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 (B, C, H, W) -> float, (x / 255 - mean) / std per channel, channels_last."""
+    center = torch.tensor(mean, device=batch.device).view(1, -1, 1, 1)
+    scale = torch.tensor(std, device=batch.device).view(1, -1, 1, 1)
+    return ((batch.float() / 255 - center) / scale).contiguous(memory_format=torch.channels_last)
+
+
+class Batches:
+    """Minibatches of images, indexed by the step of training: `batches[step]` is the same whenever it is
+    asked for, and every `per_epoch` steps see each image of the `part` once. They are augmented, in
+    DARTS's architecture step too, or plain, as for ENAS's rewards."""
+
+    def __init__(
+        self,
+        images: Images,
+        size: int,
+        *place: int | str,
+        part: str = "train",
+        augment: bool = True,
+        cutout: int = 0,
+    ):
+        self.images = images
+        self.size = size
+        # The name under which a search's held-out images were drawn from the first: seeds keep their meaning.
+        self.place = (*place, "train" if part == "train" else "test")
+        self.cutout = cutout
+        self.padding = images.padding if augment else 0
+        self.flip = images.flip and augment
+        pixels, self.labels = images.part(part)
+        # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in
+        # channels_last. (N, H + 2 padding, W + 2 padding, C)
+        padded = F.pad(pixels, (self.padding,) * 4)
+        self.pixels = padded.permute(0, 2, 3, 1).contiguous()
+        full, rest = divmod(len(pixels), size)
+        self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
+        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch in hand and its order
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) and labels (B,); the last batch of an epoch may be smaller."""
+        epoch, position = divmod(step, self.per_epoch)
+        device = self.pixels.device
+        if self._order[0] != epoch:
+            random = generator(*self.place, "order", epoch)
+            order = torch.randperm(len(self.labels), generator=random)
+            self._order = (epoch, order.to(device))
+        index = self._order[1][position * self.size : (position + 1) * self.size]
+        random = generator(*self.place, "augment", step, device=device)
+        batch = self.images.normalise(self.crop(index, random))
+        if self.cutout:
+            cut_out(batch, self.cutout, random)
+        return batch, self.labels[index]
+
+    def crop(self, index: Tensor, random: torch.Generator) -> Tensor:
+        """The images `index`, each shifted at random within the padding and, where that is
+        allowed, mirrored."""
+        n = len(index)
+        device = index.device
+        height, width = self.images.shape[2:]
+        most = 2 * self.padding + 1
+        top, left = torch.randint(0, most, (2, n, 1), generator=random, device=device)
+        rows = top + torch.arange(height, device=device)  # (n, height)
+        columns = torch.arange(width, device=device).expand(n, width)
+        if self.flip:
+            mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        columns = left + columns
+        found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
+        return found.permute(0, 3, 1, 2)
+
+
+def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
+    """Cutout (DeVries and Taylor 2017), in place: a square of `length` pixels, its centre
+    uniform over the image and clipped at the border, set to 0 after normalisation."""
+    n, _, height, width = batch.shape
+    device = batch.device
+    y = torch.randint(0, height, (n, 1), generator=random, device=device)
+    x = torch.randint(0, width, (n, 1), generator=random, device=device)
+    rows = torch.arange(height, device=device)
+    columns = torch.arange(width, device=device)
+    inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
+    inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
+    batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)

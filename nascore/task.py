@@ -1,0 +1,100 @@
+"""What there is to learn, and how well it was learned: all that methods, training and estimators know of
+data. `images.Images` is one."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Minibatches(Protocol):
+    """Minibatches of one part, by the step of training: the same whenever they are asked for."""
+
+    per_epoch: int
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The inputs and targets of a step; every `per_epoch` steps see each example once."""
+
+
+class Task(ABC):
+    """Examples, inputs with their targets, in up to three parts: `train`, `valid`, `test`. A search learns
+    from `train` and is rewarded by `valid`; `test` is for what was found.
+
+    The loss, the score and the reward are those of classification unless a task has others."""
+
+    name: str
+    measure = "accuracy"  # what a reward is called in a history
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of all training inputs, (N, channels, ...)."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many logits a network puts out for an example."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the examples are."""
+
+    @abstractmethod
+    def count(self, part: str) -> int:
+        """How many examples a part has."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict:
+        """What tells this task from others, for config.json: its content, whatever its name."""
+
+    @abstractmethod
+    def mapped(self, function: Callable) -> Self:
+        """The same task, with `function` of each of its tensors."""
+
+    @abstractmethod
+    def validation_split(self, portion: float) -> Self:
+        """The task of a search, which sees nothing of `test`: its `valid` is the user's own where there is
+        one, else the last `portion` of `train`. Raises `UserError` where that is too little."""
+
+    @abstractmethod
+    def batches(
+        self, part: str, size: int, *place: int | str, augment: bool = True, cutout: int = 0
+    ) -> Minibatches:
+        """Minibatches of `size`, in an order that is drawn anew each epoch. Whatever is random follows from
+        `place`, the seed first. `augment` and `cutout` (pixels) change images."""
+
+    @abstractmethod
+    def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each example of a part once, unchanged, in minibatches of `size` and a smaller last one, or
+        `even`, all about as large."""
+
+    @property
+    def channels(self) -> int:
+        """Of an input."""
+        return self.shape[1]
+
+    @property
+    def positions(self) -> int:
+        """Of an input: the pixels of an image."""
+        return math.prod(self.shape[2:])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same task on a device."""
+        return self.mapped(lambda tensor: tensor.to(device))
+
+    def loss(self, logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """What training lowers, in nats: the "mean" or the "sum" over the examples."""
+        return F.cross_entropy(logits, targets, reduction=reduction)
+
+    def score(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """What a reward is made of, added up over the examples: how many are right."""
+        return (logits.argmax(1) == targets).sum()
+
+    def reward(self, score: float, count: int) -> float:
+        """In [0, 1], of the score of `count` examples."""
+        return score / count
