@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
@@ -101,7 +102,11 @@ class SharedWeights:
     of a search's `task`, minibatch by minibatch with the batch's own statistics. It ranks; it is no
     result."""
 
-    def __init__(self, supernet: nn.Module, task: Task, batch_size: int = 100):
+    def __init__(self, supernet: Any, task: Task, batch_size: int = 100):
+        held_out = task.count("valid")
+        require(
+            held_out > 0, "validation examples", held_out, "some, as validation_split makes them"
+        )
         self.supernet = supernet
         self.task = task
         self.batch_size = batch_size

@@ -149,7 +149,7 @@ def _model(loop: Training, images: Images, skeleton: str) -> Model:
     state = loop.network.state_dict().items()
     kept = {name: x for name, x in state if not name.startswith("auxiliary.")}
     network.load_state_dict(kept)
-    network.to(loop.device, memory_format=torch.channels_last)
+    network.to(loop.device).to(memory_format=torch.channels_last)
     about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
     about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}
     return Model(network, images.classes, Preprocessing.of(images), about)

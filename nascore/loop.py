@@ -59,6 +59,7 @@ class Loop:
     PARTS: ClassVar[tuple[str, ...]] = ()
     STATE: ClassVar[tuple[str, ...]] = ("steps", "history")
     threads = 1
+    total: int
 
     def __init__(self) -> None:
         self.steps = 0
@@ -130,7 +131,7 @@ def drive(
             record = Record(directory, loop, what, resume, defaults or {})
         with _interrupts() as interrupted, _reporter(progress, loop) as report:
             _steps(
-                loop, record, lambda: interrupted() or (stop and stop()), report, checkpoint_seconds
+                loop, record, lambda: interrupted() or (stop is not None and stop()), report, checkpoint_seconds
             )
         if record:
             record.save()

@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from nascore import folders, genotypes, pictures
-from nascore.data import Images, choose_device, normalise
+from nascore.data import Images, choose_device
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
 from nascore.genotypes import Genotype
+from nascore.images import normalise
 from nascore.nets.convolutional import LIMITS, Network
 from nascore.threads import fitting, using_threads
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -185,10 +186,11 @@ class Training(Loop):
         self.recipe = recipe
         self.seed = seed
         self.device = task.device
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network: Any = network.to(self.device).to(memory_format=torch.channels_last)
         self.batches = task.batches(
             "train", recipe.batch_size, seed, "training", cutout=recipe.cutout
         )
+        self.total = recipe.epochs * self.batches.per_epoch
         # Once: finding them takes a small network long, at every step.
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(
@@ -201,10 +203,6 @@ class Training(Loop):
         self.threads = fitting(network, recipe.batch_size, task.positions)
         # Of this epoch: loss, score, examples.
         self.epoch_so_far = torch.zeros(3, device=self.device, dtype=torch.float64)
-
-    @property
-    def total(self) -> int:
-        return self.recipe.epochs * self.batches.per_epoch
 
     @with_its_threads
     def step(self) -> Progress:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import index
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
@@ -80,7 +82,14 @@ class MultiTrial(Loop):
     is asked for all that were proposed together in one call, or for as many as it takes `at_once`.
     """
 
-    STATE = ("history", "batch_start", "infeasible", "in_a_row", "allowed", "rejected")
+    STATE: ClassVar[tuple[str, ...]] = (
+        "history",
+        "batch_start",
+        "infeasible",
+        "in_a_row",
+        "allowed",
+        "rejected",
+    )
 
     def __init__(self, space, estimate: Callable, budget: TrialBudget, seed: int):
         super().__init__()
@@ -196,7 +205,7 @@ class MultiTrial(Loop):
         except Exception as error:
             raise StepFailed(f"{name} raised {shorten(reason(error), 200)}") from error
         some = "at least one architecture, a list of decisions each"
-        require(found, name, found, some, StepFailed)
+        require(len(found) > 0, name, found, some, StepFailed)
         self.trials += [self._trial(decisions) for decisions in found]
 
     def _trial(self, decisions: Decisions) -> Trial:
@@ -297,23 +306,23 @@ def _constraint(space, budget: TrialBudget) -> Constraint | None:
     return constraint
 
 
-def moving_average(average: float | None, values: Sequence[float], decay: float) -> float:
-    """The exponential moving average, after `values` one by one; the first value of all begins
-    it."""
-    for value in values:
-        average = value if average is None else decay * average + (1 - decay) * value
-    return average
+def moving_average(average: float | None, value: float, decay: float) -> float:
+    """The exponential moving average after one more value; the first of all begins it."""
+    return value if average is None else decay * average + (1 - decay) * value
 
 
 class PolicySearch(MultiTrial):
     """A controller writes the architectures; a subclass's `improve` moves it towards those with
     more reward than the baseline, the moving average of the rewards that came before."""
 
-    PARTS = ("controller", "optimizer")
-    STATE = (*MultiTrial.STATE, "baseline", "entropy")
+    PARTS: ClassVar[tuple[str, ...]] = ("controller", "optimizer")
+    STATE: ClassVar[tuple[str, ...]] = (*MultiTrial.STATE, "baseline", "entropy")
 
-    def __init__(self, space, estimate, budget, seed: int, layers: int, scale: float):
+    def __init__(
+        self, space, estimate: Callable, budget: Any, seed: int, layers: int, scale: float
+    ):
         super().__init__(space, estimate, budget, seed)
+        self.decay: float = budget.decay  # of the baseline
         with seeded(seed, "controller"):
             self.controller = Controller(space, budget.hidden, layers, scale)
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=budget.learning_rate)
@@ -322,13 +331,11 @@ class PolicySearch(MultiTrial):
 
     @one_thread()
     def propose(self, count: int, length: int | None = None) -> list[Decisions]:
-        written = self.controller.sample(
-            count,
-            generator(self.seed, "architectures", len(self.trials) + self.infeasible),
-            length,
-        )
+        proposed = len(self.trials) + self.infeasible
+        random = generator(self.seed, "architectures", proposed)
+        written = self.controller.sample(count, random, length)
         self.entropy = written.entropies.sum(1).mean().item()
-        return written.lists()
+        return [tuple(decisions) for decisions in written.lists()]
 
     def metrics(self) -> dict[str, float]:
         return {"baseline": self.baseline or 0.0, "entropy": self.entropy}
@@ -336,21 +343,25 @@ class PolicySearch(MultiTrial):
     @one_thread()
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
         """What cost too much was worth nothing."""
-        decisions, rewards = [*decisions, *self.rejected], [*rewards, *(0.0 for _ in self.rejected)]
+        decisions = [*decisions, *self.rejected]
+        rewards = [*rewards, *(0.0 for _ in self.rejected)]
         seen = self.signal(torch.tensor(rewards))
         # Before there is an average, the batch's own mean stands in: Adam would long remember a
         # gradient so large.
         baseline = seen.mean().item() if self.baseline is None else self.baseline
         self.improve(decisions, seen - baseline)
-        self.baseline = moving_average(
-            self.baseline, seen.tolist(), self.budget.decay
-        )  # after its use, so no bias
+        for value in seen.tolist():  # after its use, so no bias
+            self.baseline = moving_average(self.baseline, value, self.decay)
 
-    def signal(self, rewards: torch.Tensor) -> torch.Tensor:
+    def improve(self, decisions: Sequence[Decisions], advantages: Tensor) -> None:
+        """Move the controller: `advantages` (m,) are what was seen of the rewards less the baseline."""
+        raise NotImplementedError
+
+    def signal(self, rewards: Tensor) -> Tensor:
         """What the controller is shown of the rewards."""
         return rewards
 
-    def ascend(self, objective: torch.Tensor) -> None:
+    def ascend(self, objective: Tensor) -> None:
         """One step of the controller's optimizer towards more of `objective`."""
         self.optimizer.zero_grad()
         (-objective).backward()

@@ -192,7 +192,7 @@ def test_the_controller_s_loss_is_reinforce_and_the_prior(digits, entropy, proba
         for p in search.controller.parameters():
             p.mul_(10)  # far from even odds
     accuracies, losses, backward = iter([0.1, 0.7, 0.3, 0.9]), [], torch.Tensor.backward
-    monkeypatch.setattr(search, "accuracy", lambda genotype, minibatch: next(accuracies))
+    monkeypatch.setattr(search, "reward", lambda genotype, minibatch: next(accuracies))
     decisions = search.sample(4, "controller", 0).decisions
     with torch.no_grad():
         written = search.controller(decisions)
@@ -216,7 +216,7 @@ def test_the_controller_s_loss_is_reinforce_and_the_prior(digits, entropy, proba
 
 def test_a_controller_that_runs_away_ends_in_one_line(digits, monkeypatch):
     search = enas(digits)
-    monkeypatch.setattr(search, "accuracy", lambda genotype, minibatch: math.inf)
+    monkeypatch.setattr(search, "reward", lambda genotype, minibatch: math.inf)
     with pytest.raises(UserError, match="controller's loss became .*: lower --controller-learning-rate"):
         search.train_controller(0)
 
@@ -268,7 +268,7 @@ def test_the_best_of_the_samples_on_one_minibatch_is_derived(digits, monkeypatch
         asked.append((genotype, minibatch))
         return 1 / (1 + abs(len(asked) - 4))  # the fourth is the best
 
-    monkeypatch.setattr(search, "accuracy", accuracy)
+    monkeypatch.setattr(search, "reward", accuracy)
     assert search.derive() == asked[3][0] and len({genotype for genotype, _ in asked}) == 6
     assert {minibatch for _, minibatch in asked} == {0}
 
@@ -302,7 +302,7 @@ def test_the_controller_learns_what_earns_more_as_far_as_its_logits_reach(digits
     def learned(**fields):
         adam = dict(samples=20, controller_learning_rate=0.02, beta1=0.9, epsilon=1e-8)
         search = enas(digits, space=spaces.get("nasbench201"), **adam, **fields)
-        monkeypatch.setattr(search, "accuracy", lambda genotype, _: share_of_convolutions(genotype))
+        monkeypatch.setattr(search, "reward", lambda genotype, _: share_of_convolutions(genotype))
         rewards = [search.train_controller(step)[1] for step in range(80)]
         assert rewards[0] < 0.35
         return sum(rewards[-20:]) / 20
@@ -357,13 +357,13 @@ def test_shared_weights_are_an_estimator_for_any_multi_trial_search(digits):
 
 def test_no_image_is_scored_alone(digits):
     sizes = []
-    few = dataclasses.replace(digits, test=digits.test[:33], test_labels=digits.test_labels[:33])
+    few = dataclasses.replace(digits, valid=digits.test[:33], valid_labels=digits.test_labels[:33])
 
     def supernet(images, genotype):
         sizes.append(len(images))
         return torch.nn.functional.one_hot(torch.zeros(len(images), dtype=torch.long), 10)
 
-    zeros = (few.test_labels == 0).double().mean().item()
+    zeros = (few.valid_labels == 0).double().mean().item()
     assert SharedWeights(supernet, few, 32)(["any"]) == [pytest.approx(zeros)]
     assert sum(sizes) == 33 and min(sizes) > 1
 

@@ -71,8 +71,8 @@ def test_a_batch_is_the_mean_of_its_children(estimates):
 
 
 def test_the_moving_average_is_used_before_it_learns_of_a_batch():
-    assert moving_average(None, [0.5], 0.9) == 0.5
-    assert moving_average(0.5, [1.0, 0.0], 0.9) == pytest.approx(0.9 * (0.9 * 0.5 + 0.1))
+    assert moving_average(None, 0.5, 0.9) == 0.5
+    assert moving_average(0.5, 1.0, 0.9) == pytest.approx(0.9 * 0.5 + 0.1)
     search = NASRL(TINY, lambda genotypes: [0.5], dataclasses.replace(SMALL, power=3.0, decay=0.9), seed=0)
     seen = []
     search.improve = lambda decisions, advantages: seen.append(advantages)

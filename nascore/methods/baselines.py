@@ -3,6 +3,7 @@ and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2
 
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 from nascore import search
 from nascore.errors import UserError
@@ -10,7 +11,7 @@ from nascore.search import knob
 from nascore.spaces import examine
 from nascore.trials import Decisions, MultiTrial, TrialBudget, merit
 
-_PRESETS = {
+_PRESETS: dict[str, dict] = {
     "smoke": {"trials": 3, "child_epochs": 2, "channels": 4},
     "reduced": {"trials": 24, "child_epochs": 4},
     # The scale of Real et al.: 20,000 children of 3 x 3 + 2 cells, width 24, 25 epochs each.
@@ -27,12 +28,12 @@ _PRESETS = {
 
 @dataclass(frozen=True)
 class RandomBudget(TrialBudget):
-    PRESETS = _PRESETS
+    PRESETS: ClassVar[dict[str, dict]] = _PRESETS
 
 
 @dataclass(frozen=True)
 class EvolutionBudget(TrialBudget):
-    PRESETS = {
+    PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": {**_PRESETS["smoke"], "population_size": 2, "sample_size": 2},
         "reduced": _PRESETS["reduced"],
         "full": {**_PRESETS["full"], "population_size": 100, "sample_size": 25},
@@ -62,6 +63,10 @@ class Baseline(MultiTrial):
     def propose(self, count: int) -> list[Decisions]:
         return [self.propose_one() for _ in range(count)]
 
+    def propose_one(self) -> Decisions:
+        """The next architecture, after those that were proposed before it."""
+        raise NotImplementedError
+
     def state_dict(self) -> dict:
         return super().state_dict() | {"generator": self.generator.getstate()}
 
@@ -76,7 +81,8 @@ class RandomSearch(Baseline):
 
     def __init__(self, space, estimate, budget: RandomBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
-        self.size, self.seen = space.size(), set()
+        self.size = space.size()
+        self.seen: set[Decisions] = set()
 
     def propose_one(self) -> Decisions:
         left = self.size - len(self.seen)
@@ -104,6 +110,8 @@ class RegularizedEvolution(Baseline):
     """The best of a sample of the population, mutated in one decision. The oldest dies, however
     good it is, so the population is the latest `population_size` architectures; the first are
     drawn at random."""
+
+    budget: EvolutionBudget
 
     def __init__(self, space, estimate, budget: EvolutionBudget, seed: int):
         super().__init__(space, estimate, budget, seed)

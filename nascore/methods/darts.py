@@ -9,7 +9,7 @@ where the code draws a fresh random one at each step.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,7 +30,7 @@ from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
 
 Batch = tuple[Tensor, Tensor]  # inputs and targets
-Tensors = Sequence[Tensor]
+Tensors = list[Tensor] | tuple[Tensor, ...]
 Loss = Callable[[Tensors, Tensors], Tensor]  # (weights, alphas) -> scalar
 
 
@@ -230,6 +230,7 @@ class DARTS(Loop):
         self.task = data.to(device).validation_split(0.5)
         self.train_batches = self.task.batches("train", budget.batch_size, seed, "darts")
         self.valid_batches = self.task.batches("valid", budget.batch_size, seed, "darts")
+        self.total = budget.epochs * self.train_batches.per_epoch
         with seeded(seed, "supernet"):
             self.supernet = Supernet(
                 space.primitives,
@@ -243,11 +244,11 @@ class DARTS(Loop):
                 cell_types=space.cell_types,
             )
         self.supernet.check(data.shape)
-        self.supernet.to(device, memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=torch.channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
-        self.weights = list(self.supernet.parameters())  # the alphas are not among them
+        self.weights: list[Tensor] = list(self.supernet.parameters())  # not the alphas
         self.weight_optimizer = torch.optim.SGD(
             self.weights, momentum=budget.momentum, weight_decay=budget.weight_decay, foreach=True
         )
@@ -257,10 +258,6 @@ class DARTS(Loop):
             betas=(0.5, 0.999),
             weight_decay=budget.alpha_weight_decay,
         )
-
-    @property
-    def total(self) -> int:
-        return self.budget.epochs * self.train_batches.per_epoch
 
     @with_its_threads
     def step(self) -> Progress:

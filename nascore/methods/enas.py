@@ -22,7 +22,7 @@ states to attend to, zeros to read).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -162,7 +162,7 @@ class MicroBudget(Budget):
 
 
 # What cifar10_macro_search has otherwise; its controller ignores the divisor for operations.
-MACRO = dict(
+MACRO: dict[str, Any] = dict(
     epochs=310,
     batch_size=128,
     channels=36,
@@ -211,12 +211,15 @@ class ENAS(Loop):
         size = budget.batch_size
         self.train_batches = self.task.batches("train", size, seed, "enas")
         self.valid_batches = self.task.batches("valid", size, seed, "enas", augment=False)
+        learns = budget.sampler == "controller"
+        self.per_epoch = self.train_batches.per_epoch + learns * budget.controller_steps
+        self.total = budget.epochs * self.per_epoch
         with seeded(seed, "supernet"):
             self.supernet = shared_network(
                 space, budget.channels, budget.cells, data.outputs, data.channels
             )
         self.supernet.check(data.shape)
-        self.supernet.to(device, memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=torch.channels_last)
         self.threads = fitting(self.supernet, size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.weight_optimizer = torch.optim.SGD(
@@ -276,15 +279,6 @@ class ENAS(Loop):
                 budget.operation_bias * likes
             )
         return controller
-
-    @property
-    def per_epoch(self) -> int:
-        trained = self.budget.sampler == "controller"
-        return self.train_batches.per_epoch + trained * self.budget.controller_steps
-
-    @property
-    def total(self) -> int:
-        return self.budget.epochs * self.per_epoch
 
     @with_its_threads
     def step(self) -> Progress:
@@ -372,7 +366,7 @@ class ENAS(Loop):
 
     def average(self, reward: float) -> float:
         """The baseline, once it has taken the reward in."""
-        self.baseline = moving_average(self.baseline, [reward], self.budget.decay)
+        self.baseline = moving_average(self.baseline, reward, self.budget.decay)
         return self.baseline
 
     def prior(self, written: Written) -> Tensor:

@@ -91,6 +91,8 @@ class NASRL(PolicySearch):
     takes one step. Only chains grow: in a space of cells, all decisions are written from the
     start."""
 
+    budget: NASRLBudget
+
     def __init__(self, space, estimate, budget: NASRLBudget, seed: int):
         super().__init__(space, estimate, budget, seed, layers=2, scale=0.08)
 

@@ -88,6 +88,8 @@ class NASNet(PolicySearch):
     """A batch is the children of one update, trained at the same time; then the controller
     passes over them several times, each time held near the policy that wrote them."""
 
+    budget: NASNetBudget
+
     def __init__(self, space, estimate, budget: NASNetBudget, seed: int):
         super().__init__(space, estimate, budget, seed, layers=1, scale=0.1)
 

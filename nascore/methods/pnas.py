@@ -17,7 +17,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nascore import spaces
-from nascore.genotypes import canonical
+from nascore.genotypes import Genotype, canonical
 from nascore.loop import memory_errors
 from nascore.predictors import (
     PREDICTORS,
@@ -66,7 +66,7 @@ def top_k(
     blocks = next_blocks(space, len(parents[0]))
     scores = scores.flatten()
     known = {canonical(space.decode(a)) for a in known}
-    kept = {}
+    kept: dict[Genotype, tuple[Decisions, float]] = {}
     parts = scores.argsort(descending=True, stable=True).split(10_000)
     order = (at for part in parts for at in part.tolist())
     while len(kept) < k and (at := next(order, None)) is not None:
@@ -159,7 +159,8 @@ class PNAS(MultiTrial):
     evaluated on the way, only teach the predictor. So it may fall when a level begins; the
     history has every reward."""
 
-    STATE = (*MultiTrial.STATE, "queue", "fit_correlation")
+    STATE: ClassVar[tuple[str, ...]] = (*MultiTrial.STATE, "queue", "fit_correlation")
+    budget: PNASBudget
 
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
@@ -176,7 +177,7 @@ class PNAS(MultiTrial):
             first = Random(seed).sample(
                 first, count
             )  # in order they would be cells of the same first inputs
-        self.queue: list[tuple[Decisions, float | None]] = [
+        self.queue: Sequence[tuple[Decisions, float | None]] = [
             (architecture, None) for architecture in first
         ]
         self.total = self.reachable()
@@ -254,7 +255,7 @@ class PNAS(MultiTrial):
         """Level, predicted accuracy and the predictor's rank correlation on what it was fitted
         on; from level 2 on."""
         decisions = self.trials[self.recorded].decisions
-        row = {"level": self.levels.index(len(decisions)) + 1}
+        row: dict[str, float] = {"level": self.levels.index(len(decisions)) + 1}
         predicted = self.predicted[decisions]
         if predicted is not None:
             row |= {"predicted": predicted, "fit_correlation": self.fit_correlation}
