@@ -35,6 +35,9 @@ class Case(NamedTuple):
     steps: int
     order: int
 
+    def __str__(self) -> str:
+        return f"C {self.channels}, {self.cells} cells, order {self.order}"
+
     def draw(self) -> tuple[Tensor, Tensor]:
         """A minibatch."""
         images = torch.randn(self.batch, 3, SIDE, SIDE)
