@@ -84,7 +84,7 @@ def test_micro_log_probabilities_and_entropies(nodes):
     ours = enas_micro(nodes)
     far_from_uniform(ours.controller, vectors=False)
     rng = random.Random(3)
-    arcs = [ours.space.sample(rng) for _ in range(25)]
+    arcs = [ours.space.sample(rng) for _ in range(10)]
     written = ours.controller(arcs)
     weights = leaves(ours.controller)
     for k, arc in enumerate(arcs):
@@ -133,7 +133,7 @@ def test_macro_log_probabilities_and_skip_penalty(layers):
     ours = enas_macro(layers)
     far_from_uniform(ours.controller, vectors=True)
     rng = random.Random(3)
-    arcs = [ours.space.sample(rng) for _ in range(25)]
+    arcs = [ours.space.sample(rng) for _ in range(10)]
     written = ours.controller(arcs)
     weights = leaves(ours.controller)
     penalties = []

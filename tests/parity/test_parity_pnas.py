@@ -188,13 +188,19 @@ def test_a_fit_of_three_steps():
 # --- Algorithm 1 ----------------------------------------------------------------------------------
 
 
+def small(blocks: int) -> spaces.Space:
+    """Of two operations, where many lists mean the same cell."""
+    return spaces.get("pnas", blocks=blocks, primitives=spaces.PNAS_PRIMITIVES[:2])
+
+
 def made_up(genotype: Genotype) -> float:
-    """An accuracy that depends on everything in a cell, smoothly on nothing."""
+    """An accuracy that depends on everything in a cell, smoothly on nothing; the best and the worst
+    cells have one block."""
     total = 0
     for k, node in enumerate(genotype.normal.nodes, 1):
         for j, op in zip(node.inputs, node.ops):
             total += k * (1 + j) * (len(op) + 3 * spaces.PNAS_PRIMITIVES.index(op))
-    return 0.5 + 0.4 * math.sin(total)
+    return 0.5 + 0.4 * math.sin(total) / len(genotype.normal.nodes)
 
 
 def pairs(cell: Cell) -> Pairs:
@@ -204,8 +210,9 @@ def pairs(cell: Cell) -> Pairs:
 def beam(predictor: Predictor, parents: Sequence[Decisions], k: int) -> list[float]:
     """The scores of the k best distinct children, best first: all of them predicted and sorted."""
     length = len(parents[0])
-    space = spaces.get("pnas", blocks=length // 4 + 1)
-    children = [(*parent, *block) for parent in parents for block in next_blocks(SPACE, length)]
+    space = small(length // 4 + 1)
+    blocks = next_blocks(space, length)
+    children = [(*parent, *block) for parent in parents for block in blocks]
     scores = predictor.predict(children).tolist()
     forms = set()
     kept = []
@@ -228,24 +235,21 @@ def test_levels_of_a_search():
         seen.extend(genotypes)
         return [made_up(genotype) for genotype in genotypes]
 
-    budget = PNASBudget(trials=24, blocks=3, beam=8, first=8, children=5, predictor="mlp")
-    search = PNAS(PNAS.own_space(budget), estimate, budget, 0)
+    budget = PNASBudget(trials=32, blocks=3, beam=12, first=8, children=5, predictor="mlp")
+    search = PNAS(small(3), estimate, budget, 0)
     while not search.done:
         search.step()
     sizes = [len(genotype.normal.nodes) for genotype in seen]
-    assert sizes == [1] * 8 + [2] * 8 + [3] * 8
+    assert sizes == [1] * 8 + [2] * 12 + [3] * 12
     rewards = [made_up(genotype) for genotype in seen]
-    decisions = [
-        tuple(spaces.get("pnas", blocks=size).encode(genotype))
-        for size, genotype in zip(sizes, seen)
-    ]
-    for level, first, last in ((1, 0, 8), (2, 8, 16)):
+    decisions = [tuple(small(size).encode(found)) for size, found in zip(sizes, seen)]
+    for level, first, last in ((1, 0, 8), (2, 8, 20)):
         seed = seed_of(0, "level", level)
         rate = 0.01 if level == 1 else 0.002
         predictor = make("mlp", search.space, seed)
         fit(predictor, decisions[:last], rewards[:last], learning_rate=rate, steps=50, seed=seed)
-        chosen = predictor.predict(decisions[last : last + 8]).tolist()
-        theirs = beam(predictor, decisions[first:last], 8)
+        chosen = predictor.predict(decisions[last : last + 12]).tolist()
+        theirs = beam(predictor, decisions[first:last], 12)
         agree(sorted(chosen, reverse=True), theirs, BITS)
     # What is returned is the best of the last level alone.
-    assert search.best.reward == max(rewards[-8:]) < max(rewards)
+    assert search.best.reward == max(rewards[-12:]) < max(rewards)
