@@ -21,7 +21,8 @@ from nascore.files import named, write_bytes
 from nascore.genotypes import Genotype
 from nascore.models import Model
 from nascore.nets import source
-from nascore.nets.convolutional import Network, home
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import Sizes, home
 from nascore.seeding import generator
 
 FORMATS = ("onnx", "torch", "python")
@@ -39,7 +40,8 @@ def export(
     file = named(file, "file")
     sizes = {name: value for name, value in sizes.items() if value is not None}
     if to == "python" and not isinstance(model, Model) and not models.is_model(model):
-        return _untrained(model, file, **sizes)
+        _untrained(model, file, home(model, **sizes))
+        return None
     allowed = "none: a model has its own"
     require(not sizes, f"sizes ({', '.join(sizes)})", list(sizes.values()), allowed)
     return write(model if isinstance(model, Model) else models.load(model, "cpu"), file)
@@ -53,12 +55,11 @@ def _python(model: Model, file: Path) -> None:
     write_bytes(file, text.encode())
 
 
-def _untrained(genotype: Genotype | str | Path, file: Path, **sizes) -> None:
-    sizes = home(genotype, sizes.pop("skeleton", None), **sizes)
-    side = sizes.pop("input")
+def _untrained(genotype: Genotype | str | Path, file: Path, sizes: Sizes) -> None:
+    side = sizes.input
     with torch.device("meta"):
-        network = Network(formats.read(genotype), **sizes)
-    network.check((1, network.in_channels, side, side))
+        network = Network.of(formats.read(genotype), sizes)
+    network.check((1, sizes.in_channels, side, side))
     by_name = isinstance(genotype, str) and genotype in published.GENOTYPES
     title = published.get(genotype).source if by_name else "A network of nascore"
     write_bytes(file, source.python(network, title, (side, side)).encode())

@@ -18,8 +18,9 @@ from nascore.files import write_json
 from nascore.genotypes import Genotype
 from nascore.loop import Progress, drive, memory_errors
 from nascore.models import Model, Preprocessing
-from nascore.nets.convolutional import Network, home
+from nascore.nets.convolutional import Network
 from nascore.nets.measure import parameters
+from nascore.nets.sizes import home
 from nascore.record import directory_named, require_free
 from nascore.seeding import seeded
 from nascore.threads import one_thread
@@ -79,7 +80,7 @@ def train(
     how = {"resume": resume, "progress": progress, "stop": stop, "threads": threads}
     how["checkpoint_seconds"] = checkpoint_seconds
     with memory_errors(), one_thread():
-        return _trained(value, at_home["skeleton"], images, recipe, seed, out, how)
+        return _trained(value, at_home.skeleton, images, recipe, seed, out, how)
 
 
 def _trained(

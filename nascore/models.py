@@ -23,7 +23,8 @@ from nascore.data import Images, choose_device, normalise
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
 from nascore.genotypes import Genotype
-from nascore.nets.convolutional import LIMITS, Network
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import LIMITS, Sizes
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -134,7 +135,7 @@ class Model:
     def description(self) -> dict:
         """All that `model.json` says."""
         image = dataclasses.asdict(self.preprocessing) | {"resize": RESIZE}
-        genotype = json.loads(genotypes.to_json(self.genotype))
+        genotype = genotypes.as_dict(self.genotype)
         what = {"task": "images", "genotype": genotype, "classes": list(self.classes)}
         return what | {"image": image} | self.about
 
@@ -233,9 +234,9 @@ def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
     channels, wanted = preprocessing.channels, sizes["in_channels"]
     same = f"{shorten(wanted)}, as in network.in_channels"
     require(channels == wanted, "image.channels", channels, same)
-    genotype = genotypes.from_json(json.dumps(about.get("genotype")))
+    genotype = genotypes.from_dict(about.get("genotype"))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network(genotype, **sizes)
+        network = Network.of(genotype, Sizes(**sizes))
     network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
     return network, tuple(classes), preprocessing
 

@@ -29,7 +29,7 @@ from nascore.files import write_json
 from nascore.genotypes import Genotype, to_json
 from nascore.knobs import check_field, knob
 from nascore.loop import Progress, drive, memory_errors
-from nascore.nets.convolutional import home
+from nascore.nets.sizes import home
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.spaces import examine
 from nascore.threads import one_thread
@@ -282,7 +282,7 @@ def _build(
 
 def skeleton_of(space) -> str:
     """How the architectures of a space are stacked: as it says, or as one of them is at home."""
-    return getattr(space, "skeleton", None) or home(example(space))["skeleton"]
+    return getattr(space, "skeleton", None) or home(example(space)).skeleton
 
 
 def example(space) -> Genotype:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from nascore import genotypes, published
 from nascore.errors import UserError
 from nascore.knobs import bounds_of
+from nascore.nets.sizes import HOMES, NETWORKS
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,32 +79,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
-def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:
-    """`NETWORKS` and `SKELETONS`, whose names the help of `command` lists. No other command
-    loads PyTorch for that."""
-    if arguments[:1] != [command]:
-        return {}, {}
-    from nascore.nets.convolutional import NETWORKS, SKELETONS
-
-    return NETWORKS, SKELETONS
-
-
-def add_sizes(parser: argparse.ArgumentParser, command: str, arguments: list[str]) -> None:
+def add_sizes(parser: argparse.ArgumentParser) -> None:
     """The sizes of a network."""
-    networks, skeletons = _networks(command, arguments)
-    stems = dict.fromkeys(sizes["stem"] for sizes in networks.values() if "stem" in sizes)
-    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(networks)}")
-    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)}")
+    stems = dict.fromkeys(sizes.stem for sizes in NETWORKS.values())
+    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(NETWORKS)}")
+    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(HOMES)}")
     parser.add_argument("--stem", help=f"what comes before the cells: {', '.join(stems)}")
     cells = "depth, reductions included, ImageNet's two stem cells not"
-    sizes = {
-        "channels": "width",
-        "cells": cells,
-        "classes": "classes",
-        "input": "image side, pixels",
-    }
-    for name, text in sizes.items():
-        parser.add_argument(f"--{name}", type=int, help=text)
-    parser.add_argument(
-        "--auxiliary", action="store_const", const=True, help="with the auxiliary head"
-    )
+    parser.add_argument("--channels", type=int, help="width")
+    parser.add_argument("--cells", type=int, help=cells)
+    parser.add_argument("--classes", type=int, help="classes")
+    parser.add_argument("--input", type=int, help="image side, pixels")
+    text = "with the auxiliary head"
+    parser.add_argument("--auxiliary", action="store_const", const=True, help=text)

@@ -5,27 +5,22 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from types import UnionType
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from nascore.errors import UserError, one_of, require, shorten, whole
 from nascore.files import check_format
+from nascore.genotypes.operations import OPERATIONS
 
 MAX_NODES = 100
 MAX_INPUTS = 1_000  # of all nodes of a cell
 MAX_TEXT = 1_000_000
 
-# Names as published; `nets.operations.register` adds a user's own.
-OPERATIONS: set[str] = {
-    "none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5",
-    "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3",
-    "conv_5x5", "conv_3x1_1x3", "conv_7x1_1x7", "nor_conv_1x1", "nor_conv_3x3",
-}  # fmt: skip
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
 COMBINATIONS = ("add", "concat")
 TREE_COMBINATIONS = ("add", "elem_mult")
 
 # The fields' types below are also their checks: names from a list, whole numbers from a range.
-Operation = Annotated[str, OPERATIONS]
+OperationName = Annotated[str, OPERATIONS]
 Activation = Annotated[str, ACTIVATIONS]
 Index = Annotated[int, range(2 * MAX_NODES)]
 
@@ -37,16 +32,15 @@ class GenotypeError(UserError):
 _require = partial(require, error=GenotypeError)
 
 
-def _conform(value) -> None:
+def _conform(value: Any) -> None:
     """Bring every field of a frozen dataclass into the form that its type names."""
     for field in dataclasses.fields(value):
         least = 0 if field.default == () else 1
-        object.__setattr__(
-            value, field.name, _read(field.type, getattr(value, field.name), field.name, least)
-        )
+        found = _read(field.type, getattr(value, field.name), field.name, least)
+        object.__setattr__(value, field.name, found)
 
 
-def _read(kind, value, field: str, least: int = 1):
+def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of
     the classes below."""
     if dataclasses.is_dataclass(kind):
@@ -55,38 +49,35 @@ def _read(kind, value, field: str, least: int = 1):
     if origin is UnionType:  # a Cell or None
         return None if value is None else _read(parts[0], value, field)
     if origin is Annotated:
-        basis, allowed = parts
-        if basis is int:
-            return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-        return one_of(field, value, allowed, GenotypeError)
+        return _read_one(*parts, value, field)
     low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
-    _require(
-        isinstance(value, list | tuple) and low <= len(value) <= high,
-        field,
-        value,
-        f"a list of {low} to {high}",
-    )
+    good = isinstance(value, list | tuple) and low <= len(value) <= high
+    _require(good, field, value, f"a list of {low} to {high}")
     kinds = parts[:1] * len(value) if ... in parts else parts
-    return tuple(
-        _read(part, item, f"{field}[{k}]") for k, (part, item) in enumerate(zip(kinds, value))
-    )
+    items = enumerate(zip(kinds, value))
+    return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in items)
 
 
-def _build(cls: type, data, field: str):
+def _read_one(basis: type, allowed: Any, value: Any, field: str) -> int | str:
+    """A whole number from a range, or a name from a list or the table of operations."""
+    if basis is int:
+        return whole(field, value, allowed[0], allowed[-1], GenotypeError)
+    names = sorted(allowed) if allowed is OPERATIONS else allowed
+    return one_of(field, value, names, GenotypeError)
+
+
+def _build(cls: Any, data: Any, field: str) -> Any:
     """A `cls` from a JSON object; errors name the field by its whole path
     (`normal.nodes[1].inputs[0]`)."""
     required = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(cls)}
-    _require(isinstance(data, dict), field, data, f"an object with {', '.join(required)}")
+    known = ", ".join(required)
+    _require(isinstance(data, dict), field, data, f"an object with {known}")
     prefix = f"{field}." if field else ""
     for name in data:
-        _require(name in required, f"{prefix}{name[:40]}", "an unknown field", ", ".join(required))
-    for name in required:
-        _require(
-            name in data or not required[name],
-            f"{prefix}{name}",
-            "nothing",
-            "this field is required",
-        )
+        _require(name in required, f"{prefix}{name[:40]}", "an unknown field", known)
+    for name, needed in required.items():
+        there = name in data or not needed
+        _require(there, f"{prefix}{name}", "nothing", "this field is required")
     try:
         return cls(**data)
     except GenotypeError as error:
@@ -95,19 +86,11 @@ def _build(cls: type, data, field: str):
 
 def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
     """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
+    allowed = f"{low} to {high}" if low <= high else "none"
     for k, index in enumerate(found):
-        _require(
-            low <= index <= high,
-            f"{field}[{k}]",
-            index,
-            f"{low} to {high}" if low <= high else "none",
-        )
-    _require(
-        not distinct or len(set(found)) == len(found),
-        field,
-        list(found),
-        f"each {distinct} at most once",
-    )
+        _require(low <= index <= high, f"{field}[{k}]", index, allowed)
+    once = not distinct or len(set(found)) == len(found)
+    _require(once, field, list(found), f"each {distinct} at most once")
 
 
 @dataclass(frozen=True)
@@ -115,10 +98,10 @@ class Node:
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
     inputs: tuple[Index, ...]
-    ops: tuple[Operation, ...]
+    ops: tuple[OperationName, ...]
     combine: Annotated[str, COMBINATIONS] = "add"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         count = len(self.inputs)
         _require(len(self.ops) == count, "ops", self.ops, f"a list of {count}, one for each input")
@@ -134,7 +117,7 @@ class Cell:
     concat: tuple[Index, ...]
     n_inputs: Annotated[int, range(1, 3)] = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         inputs = sum(len(node.inputs) for node in self.nodes)
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
@@ -152,7 +135,7 @@ class CellGenotype:
     normal: Cell
     reduce: Cell | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         n, found = self.normal.n_inputs, (self.reduce or self.normal).n_inputs
         _require(n == found, "reduce.n_inputs", found, f"{n}, as in the normal cell")
@@ -168,7 +151,7 @@ class ChainLayer:
     filters: Annotated[int, range(1, 4097)]
     inputs: tuple[Index, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
 
 
@@ -178,7 +161,7 @@ class ChainGenotype:
 
     layers: tuple[ChainLayer, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         for i, layer in enumerate(self.layers):  # earlier layers only
             _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
@@ -189,10 +172,10 @@ class MacroLayer:
     """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is
     never listed."""
 
-    op: Operation
+    op: OperationName
     skips: tuple[Index, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
 
 
@@ -202,7 +185,7 @@ class MacroGenotype:
 
     layers: tuple[MacroLayer, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
             _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
@@ -216,7 +199,7 @@ class RecurrentGenotype:
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
     concat: tuple[Index, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         for i, (source, _) in enumerate(self.nodes):
             _within(f"nodes[{i}]", (source,), -1, i - 1)
@@ -238,17 +221,13 @@ class RecurrentTree:
     c_out: Index
     c_in: Index
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _conform(self)
         count = 2 * self.base - 1
-        _require(
-            len(self.tree) == count,
-            "tree",
-            self.tree,
-            f"a list of {count} for a base of {self.base}",
-        )
-        for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
-            whole(name, node, 0, count - 1, GenotypeError)
+        allowed = f"a list of {count} for a base of {self.base}"
+        _require(len(self.tree) == count, "tree", self.tree, allowed)
+        whole("c_out", self.c_out, 0, count - 1, GenotypeError)
+        whole("c_in", self.c_in, 0, count - 1, GenotypeError)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree
@@ -269,34 +248,49 @@ def kind(genotype: Genotype) -> str:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
+def as_dict(genotype: Genotype) -> dict[str, Any]:
+    """JSON's object as plain data; `from_dict` gives the same value back."""
+    return {"kind": kind(genotype), **_plain(genotype)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {name: _plain(part) for name, part in vars(value).items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
 def to_json(genotype: Genotype, indent: int | None = None) -> str:
     """One JSON object; `from_json` gives the same value back."""
-    return json.dumps({"kind": kind(genotype), **dataclasses.asdict(genotype)}, indent=indent)
+    return json.dumps(as_dict(genotype), indent=indent)
 
 
 def from_json(text: str) -> Genotype:
     """Read a genotype. Raises `GenotypeError`, one line, for anything that is not one."""
     if len(text) > MAX_TEXT:
-        raise GenotypeError(
-            f"a genotype file of {len(text):,} characters; allowed: at most {MAX_TEXT:,}"
-        )
+        allowed = f"allowed: at most {MAX_TEXT:,}"
+        raise GenotypeError(f"a genotype file of {len(text):,} characters; {allowed}")
     try:
         data = json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise GenotypeError(
-            f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'"
-        ) from None
+        wanted = "a genotype is one JSON object with a field 'kind'"
+        raise GenotypeError(f"not JSON: {reason}; {wanted}") from None
+    return from_dict(data)
+
+
+def from_dict(data: Any) -> Genotype:
+    """The genotype that JSON's object is, as plain data. Raises `GenotypeError`, one line."""
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
     try:
         check_format(data, "genotype")
     except UserError as error:
         raise GenotypeError(str(error)) from None
-    data.pop("format", None)
-    return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
+    found = one_of("kind", data.get("kind"), KINDS, GenotypeError)
+    fields = {name: value for name, value in data.items() if name not in ("kind", "format")}
+    return _build(KINDS[found], fields, "")
 
 
-def distinct(pairs: list[tuple[str, object]]) -> dict:
+def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object of which nothing is lost: Python's own reader keeps the last of two fields."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -33,6 +33,7 @@ from nascore.controllers import Controller, Written, skip_prior, squash
 from nascore.data import Batches, Images
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
+from nascore.genotypes import OPERATIONS
 from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
@@ -253,7 +254,7 @@ class ENAS(Loop):
         budget = self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
-        likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
+        likes = torch.tensor([1.0 if OPERATIONS[op].family == "separable" else 0.0 for op in space.primitives])
         normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
 
         def adjust(position: int, logits: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What a network is stacked from: cells, layers with skips, a block that reduces, auxiliary
 heads."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from nascore import genotypes
 from nascore.errors import UserError
 from nascore.nets import operations
-from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
+from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, convolution, separable
 
 Drop = Callable[[Tensor], Tensor] | None
 
@@ -37,11 +38,12 @@ def conv_bn(
     ]
 
 
-class Cell(nn.Module):
-    """A genotype's cell at one place of a network. `preprocess` brings each input to `channels`
-    (or to its entry of `widths`); at stride 2 the edges that leave a cell input halve the map
-    (DARTS, 2.1). `build` makes the operations. Returns (B, width, H / stride, W / stride) with
-    `width` = len(concat) * channels."""
+class PlacedCell(nn.Module):
+    """A genotype's cell at one place of a network. `preprocess` brings the outputs of the two cells
+    before it to `channels` (or to their entries of `widths`), of which a cell with one input takes
+    the last; at stride 2 the edges that leave a cell input halve the map (DARTS, 2.1). `build`
+    makes the operations. Returns (B, width, H / stride, W / stride) with `width` = len(concat) *
+    channels."""
 
     def __init__(
         self,
@@ -53,57 +55,52 @@ class Cell(nn.Module):
         build: Callable[..., nn.Module] = operations.build,
     ):
         super().__init__()
+        n = cell.n_inputs
         self.cell = cell
         self.width = len(cell.concat) * channels
         self.channels = channels
         self.stride = stride
-        self.widths = [channels] * cell.n_inputs if widths is None else list(widths)
-        widths = [*self.widths, *[channels] * len(cell.nodes)]
-        self.preprocess = nn.ModuleList(preprocess)
+        self.widths = list(widths or (channels, channels))[-n:]
+        self.preprocess = nn.ModuleList(preprocess[-n:])
         self.nodes = nn.ModuleList()
         for node in cell.nodes:
-            strides = [stride if j < cell.n_inputs else 1 for j in node.inputs]
-            edges = zip(node.ops, node.inputs, strides)
-            self.nodes.append(
-                nn.ModuleList(build(op, widths[j], channels, s) for op, j, s in edges)
-            )
-        joined = {
-            str(i): len(node.inputs)
-            for i, node in enumerate(cell.nodes)
-            if node.combine == "concat"
-        }
+            edges = nn.ModuleList()
+            for op, j in zip(node.ops, node.inputs):
+                reads = (self.widths[j], channels, stride) if j < n else (channels, channels, 1)
+                edges.append(build(op, *reads))
+            self.nodes.append(edges)
         # What a concat node puts out, back to the cell's width; and the cell inputs that are put
         # out.
-        self.projections = nn.ModuleDict(
-            {i: ReLUConvBN(n * channels, channels) for i, n in joined.items()}
-        )
+        self.projections = nn.ModuleDict()
+        for i, node in enumerate(cell.nodes):
+            if node.combine == "concat":
+                self.projections[str(i)] = ReLUConvBN(len(node.inputs) * channels, channels)
         self.skips = nn.ModuleDict()
-        for j in set(cell.concat) & set(range(cell.n_inputs)):
-            if widths[j] == channels:
+        for j in set(cell.concat) & set(range(n)):
+            if self.widths[j] == channels:
                 self.skips[str(j)] = build("skip_connect", channels, channels, stride)
             else:
-                self.skips[str(j)] = nn.Sequential(*conv_bn(widths[j], channels, 1, stride, 0))
+                skip = conv_bn(self.widths[j], channels, 1, stride, 0)
+                self.skips[str(j)] = nn.Sequential(*skip)
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
         inputs = (before_previous, previous)[-self.cell.n_inputs :]
         states = [fit(x) for fit, x in zip(self.preprocess, inputs)]
-        for i, (node, ops) in enumerate(zip(self.cell.nodes, self.nodes)):
+        operations: Any = self.nodes
+        for i, (node, ops) in enumerate(zip(self.cell.nodes, operations)):
             terms = []
             for j, op in zip(node.inputs, ops):
                 term = op(states[j])
-                terms.append(
-                    drop(term)
-                    if drop and not isinstance(op, (nn.Identity, PlainReduce, Skip))
-                    else term
-                )
+                spared = isinstance(op, nn.Identity | PlainReduce | Skip)
+                terms.append(drop(term) if drop and not spared else term)
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
             else:
                 states.append(sum(terms[1:], terms[0]))
-        out = [
-            self.skips[str(j)](states[j]) if str(j) in self.skips else states[j]
-            for j in self.cell.concat
-        ]
+        out = []
+        for j in self.cell.concat:
+            name = str(j)
+            out.append(self.skips[name](states[j]) if name in self.skips else states[j])
         return out[0] if len(out) == 1 else torch.cat(out, 1)
 
 
@@ -144,7 +141,7 @@ class SameConv(nn.Conv2d):
         return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
 
 
-class Chain(nn.Module):
+class ChainBody(nn.Module):
     """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs
     that its genotype names, in that order, or the image where it names none; what no layer reads
     is put out, `width` channels in all. What is read together is concatenated, after zeros at
@@ -154,15 +151,13 @@ class Chain(nn.Module):
         super().__init__()
         widths = [in_channels, *(layer.filters for layer in layers)]
         self.inputs = [layer.inputs or (0,) for layer in layers]
-        self.outputs = [
-            k for k in range(1, len(widths)) if not any(k in inputs for inputs in self.inputs)
-        ]
+        unread = set(range(1, len(widths))).difference(*self.inputs)
+        self.outputs = sorted(unread)
         self.width = sum(widths[k] for k in self.outputs)
         self.layers = nn.ModuleList()
         for layer, inputs in zip(layers, self.inputs):
-            conv = SameConv(
-                sum(widths[j] for j in inputs), layer.filters, layer.filter, layer.stride
-            )
+            width = sum(widths[j] for j in inputs)
+            conv = SameConv(width, layer.filters, layer.filter, layer.stride)
             self.layers.append(nn.Sequential(conv, nn.BatchNorm2d(layer.filters), nn.ReLU()))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -184,16 +179,18 @@ def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn
     """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then
     the operation. A separable convolution is applied once, or else replaced by a full one, as in
     the network that its authors train."""
-    if name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"):
-        side = int(name[-1])
-        full = ReLUConvBN(channels, channels, side, 1, side // 2)
-        operation = separable(side)(channels, channels, 1, True) if separable_once else full
+    operation = genotypes.operation_named(name)
+    made: nn.Module
+    if operation.family == "separable":
+        made = convolution(operation.kernel, channels, channels)
+        if separable_once:  # the full one is drawn all the same: a seed keeps its weights
+            made = separable(operation.kernel, channels, channels)
     else:
-        operation = operations.build(name, channels, channels)
-    return nn.Sequential(ReLUConvBN(channels, channels), operation)
+        made = operations.build(name, channels, channels)
+    return nn.Sequential(ReLUConvBN(channels, channels), made)
 
 
-class Macro(nn.Module):
+class MacroBody(nn.Module):
     """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's
     output is its operation's and its skips, concatenated and brought back to one width by
     ReLU-1x1-BN. After the layers in `halvings` (from 0) the width doubles and every output so
@@ -215,9 +212,8 @@ class Macro(nn.Module):
         self.halvings = nn.ModuleDict()
         for k, layer in enumerate(layers):
             self.operations.append(macro_operation(layer.op, channels, separable_once))
-            self.joins.append(
-                ReLUConvBN((len(layer.skips) + 1) * channels, channels) if k else nn.Identity()
-            )
+            width = (len(layer.skips) + 1) * channels
+            self.joins.append(ReLUConvBN(width, channels) if k else nn.Identity())
             if k in halvings:
                 halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
                 self.halvings[str(k)] = nn.ModuleList(halves)
@@ -229,12 +225,18 @@ class Macro(nn.Module):
         for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
             states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
             if str(k) in self.halvings:
-                read = {k + 1}.union(
-                    *self.skips[k + 1 :]
-                )  # what no later layer reads need not be halved
-                halves = zip(self.halvings[str(k)], states)
-                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
+                halves: Any = self.halvings[str(k)]
+                states = halved(states, halves, self.skips[k + 1 :])
         return states[-1]
+
+
+def halved(
+    states: Sequence[Tensor], halves: Iterable[nn.Module], skips: Sequence[Collection[int]]
+) -> list[Tensor]:
+    """The outputs so far of a macro network, each halved by weights of its own; `skips` are those of
+    the layers to come, and what none of them reads is left as it is, but the last output."""
+    read = {len(states) - 1}.union(*skips)
+    return [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
 
 
 class AuxiliaryPool(nn.Module):
@@ -271,13 +273,23 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         pool = AuxiliaryPool(kernel, stride)
         project = nn.Conv2d(channels, 128, 1, bias=False)
+        last: nn.Module
         if same:
             last = SameConv(128, 768, (kernel, kernel), (1, 1))
         else:
             last = nn.Conv2d(128, 768, kernel, bias=False)
-        first = [nn.ReLU(), pool, project, nn.BatchNorm2d(128)]
-        second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
-        self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            pool,
+            project,
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            last,
+            nn.BatchNorm2d(768) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
         self.classifier = nn.Linear(768, classes, bias=not same)
         self.requires_grad_(not same)
 

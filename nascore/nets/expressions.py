@@ -94,5 +94,10 @@ def _kernel(convolution: nn.Conv2d) -> str:
 
 
 @expression.register
-def _(module: blocks.Chain | blocks.Macro) -> str:
-    return f"{type(module).__name__}()"
+def _(module: blocks.ChainBody) -> str:
+    return "Chain()"
+
+
+@expression.register
+def _(module: blocks.MacroBody) -> str:
+    return "Macro()"

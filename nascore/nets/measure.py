@@ -22,7 +22,8 @@ from nascore import formats, genotypes, published, spaces
 from nascore.errors import UserError, whole
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.loop import memory_errors
-from nascore.nets.convolutional import LIMITS, Network, home
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import LIMITS, Sizes, home
 from nascore.threads import fitting, using_threads
 
 
@@ -217,9 +218,9 @@ def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     return bare, dict(zip(space.primitives, added))
 
 
-def _of_model(name: str | os.PathLike) -> dict | None:
-    """The sizes of the model that is meant by its folder, or by its model.json, as an entry of
-    `NETWORKS`; None where it is no model."""
+def _of_model(name: str | os.PathLike) -> Sizes | None:
+    """The sizes of the model that is meant by its folder, or by its model.json; None where it is no
+    model."""
     file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
     if not os.path.isfile(file):
         return None
@@ -228,7 +229,7 @@ def _of_model(name: str | os.PathLike) -> dict | None:
             about = json.load(text)
         image = about["image"]
         (side,) = {image["height"], image["width"]}
-        return {**about["network"], "input": side}
+        return Sizes(**about["network"], input=side)
     except (KeyError, TypeError, ValueError):
         says = "the sizes of its network, and the sides of a square image"
         raise UserError(f"{file}: found something else, allowed: {says}") from None
@@ -249,22 +250,24 @@ def describe(
     home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None
     override it.
     `activation_bytes` is of one image. With `latency` the network is built and run here."""
-    name = genotype
-    genotype = formats.read(name)
-    if network is None and genotype is not name and name not in published.GENOTYPES:
-        network = _of_model(name)
-    sizes = home(name, skeleton, network, **sizes)
-    side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
+    value = formats.read(genotype)
+    at = network
+    if network is None and not isinstance(genotype, Genotype) and genotype not in published.GENOTYPES:
+        at = _of_model(genotype)
+    sizes = home(genotype, skeleton, at, **sizes)
     with torch.device("meta"):
-        built = Network(genotype, **sizes)
-    shape = (1, sizes["in_channels"], side, side)
+        built = Network.of(value, sizes)
+    shape = (1, sizes.in_channels, sizes.input, sizes.input)
     built.check(shape)
     walk = _walk(built, shape)
-    counts = {"parameters": parameters(built), "multiply_adds": walk.multiply_adds}
-    counts |= {"depth": walk.depth, "weights_bytes": weights_bytes(built)}
-    counts |= {"activation_bytes": walk.peak}
-    about = {"kind": genotypes.kind(genotype), **sizes, "input": side}
+    about = {"kind": genotypes.kind(value)} | sizes.open()
+    about["input"] = about.pop("input")  # last of the sizes
+    about["parameters"] = parameters(built)
+    about["multiply_adds"] = walk.multiply_adds
+    about["depth"] = walk.depth
+    about["weights_bytes"] = weights_bytes(built)
+    about["activation_bytes"] = walk.peak
     if latency:
         with memory_errors("--channels, --cells or --input"):
-            counts["latency"] = measure_latency(Network(genotype, **sizes), shape[1:])
-    return about | counts
+            about["latency"] = measure_latency(Network.of(value, sizes), shape[1:])
+    return about

@@ -213,7 +213,7 @@ def _bodies(network: Network) -> Iterator[str]:
         case MacroGenotype():
             yield _macro(network.genotype, network.stems[0])
         case CellGenotype() as genotype:
-            cells = [cell for cell in network.cells if isinstance(cell, blocks.Cell)]
+            cells = [cell for cell in network.cells if isinstance(cell, blocks.PlacedCell)]
             for cell, name in _cell_names(genotype).items():
                 places = [place for place in cells if place.cell == cell]
                 raw = any(set(place.widths) != {place.channels} for place in places)
@@ -224,7 +224,7 @@ def _bodies(network: Network) -> Iterator[str]:
 # --- whole networks -------------------------------------------------------------------------------
 
 
-def _chain(chain: blocks.Chain) -> str:
+def _chain(chain: blocks.ChainBody) -> str:
     """A chain's class: its layers, and which states each one reads."""
     lines = ["class Chain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
     layers = _listed(expression(layer) for layer in chain.layers)
@@ -241,7 +241,7 @@ def _joined(states: Sequence[int]) -> str:
     return names if len(states) == 1 else f"concatenate({names})"
 
 
-def _macro(genotype: MacroGenotype, macro: blocks.Macro) -> str:
+def _macro(genotype: MacroGenotype, macro: blocks.MacroBody) -> str:
     """A macro network's class: operation, skips and join of every layer, and where maps are halved."""
     lines = ["class Macro(nn.Module):", "    def __init__(self):", "        super().__init__()"]
     lines += [f"        self.stem = {expression(macro.stem)}"]

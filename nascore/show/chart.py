@@ -17,7 +17,7 @@ from nascore.files import named, write_whole
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
 
-COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [
+COLOURS = [FAMILIES[name][0] for name in ("separable", "max pool", "convolution", "skip", "average pool")] + [
     GREY
 ]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
