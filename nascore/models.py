@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -90,18 +91,22 @@ class Model:
     def __init__(
         self, network: Network, classes: Sequence[str], preprocessing: Preprocessing, about: dict
     ):
-        self.network, self.classes = network.eval(), tuple(classes)
-        self.preprocessing, self.about = preprocessing, about
+        self.network = network.eval()
+        self.classes = tuple(classes)
+        self.preprocessing = preprocessing
+        self.about = about
 
     @property
     def genotype(self) -> Genotype:
+        """What the network was made from."""
         return self.network.genotype
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
-    def predict(self, images, batch_size: int = 100) -> Tensor:
+    def predict(self, images: Any, batch_size: int = 100) -> Tensor:
         """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors (N, C, H,
         W), each treated as the test images were. Raises `UserError`, one line, for an image that cannot
         be read."""
@@ -111,17 +116,18 @@ class Model:
         several = isinstance(images, Sequence) or isinstance(images, Tensor) and images.dim() > 0
         some = several and len(images) > 0
         require(some, "images", images, "a file, a PIL image, or a list or tensor of some")
-        view, found = self.preprocessing, []
+        view = self.preprocessing
+        found = []
         threads = fitting(self.network, batch_size, view.height * view.width)
         with using_threads(threads), torch.inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = view.batch(images[start : start + batch_size]).to(self.device)
                 logits = self.network(normalise(batch, view.mean, view.std))
                 found.append(logits.float().softmax(1).cpu())
-        found = torch.cat(found)
+        probabilities = torch.cat(found)
         allowed = "numbers; the network's weights are too large, or none: train it again"
-        require(bool(found.isfinite().all()), "probabilities", math.nan, allowed)
-        return found.clone()
+        require(bool(probabilities.isfinite().all()), "probabilities", math.nan, allowed)
+        return probabilities.clone()
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -132,40 +138,42 @@ class Model:
         write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
         write_json(folder / ABOUT, self.description())
 
-    def description(self) -> dict:
+    def description(self) -> dict[str, Any]:
         """All that `model.json` says."""
-        image = dataclasses.asdict(self.preprocessing) | {"resize": RESIZE}
-        genotype = genotypes.as_dict(self.genotype)
-        what = {"task": "images", "genotype": genotype, "classes": list(self.classes)}
-        return what | {"image": image} | self.about
+        return {
+            "task": "images",
+            "genotype": genotypes.as_dict(self.genotype),
+            "classes": list(self.classes),
+            "image": {**vars(self.preprocessing), "resize": RESIZE},
+            **self.about,
+        }
 
 
 # --- the folder ------------------------------------------------------------------------------------
 
 
-def load(folder: str | Path, device: str | torch.device = "auto") -> Model:
+def load(folder: str | os.PathLike, device: str | torch.device = "auto") -> Model:
     """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a damaged
     one."""
-    good = isinstance(folder, str | os.PathLike) and str(folder)
+    good = isinstance(folder, str | os.PathLike) and str(folder) != ""
     require(good, "model", folder, "the folder that `nascore train --out` has made")
-    folder, device = Path(folder), choose_device(device)
-    about = _read_about(folder / ABOUT)
-    file = folder / ABOUT
+    chosen = choose_device(device)
+    file = Path(folder, ABOUT)
+    about = _read_about(file)
     try:
-        network, classes, preprocessing = _rebuilt(dict(about))
+        network, classes, preprocessing = _rebuilt(about)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    _load_weights(network, folder / WEIGHTS)
-    network.to(device, memory_format=torch.channels_last)
+    _load_weights(network, Path(folder, WEIGHTS))
+    network.to(chosen).to(memory_format=torch.channels_last)
     known = ("format", "task", "genotype", "classes", "image")
     kept = {name: value for name, value in about.items() if name not in known}
     return Model(network, classes, preprocessing, kept)
 
 
-def is_model(folder: str | Path) -> bool:
+def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    good = isinstance(folder, str | os.PathLike)
-    return good and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, str | os.PathLike) and os.path.exists(os.path.join(folder, ABOUT))
 
 
 def answers(
@@ -179,7 +187,7 @@ def answers(
         pixels = [found for _, found in read if isinstance(found, Tensor)]
         found = iter(model.predict(torch.cat(pixels)) if pixels else ())
         for file, answer in read:
-            yield file, next(found) if isinstance(answer, Tensor) else answer
+            yield str(file), next(found) if isinstance(answer, Tensor) else answer
 
 
 def _files(names: Sequence[str]) -> Iterator[str | UserError]:
@@ -203,7 +211,7 @@ def _read(model: Model, file: str | UserError) -> Tensor | UserError:
         return error
 
 
-def _read_about(file: Path) -> dict:
+def _read_about(file: Path) -> dict[str, Any]:
     _require_regular(file)
     try:
         with open(file, encoding="utf-8") as text:
@@ -218,44 +226,46 @@ def _read_about(file: Path) -> dict:
     return dict(check_format(about, file))
 
 
-def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
+def _rebuilt(about: dict[str, Any]) -> tuple[Network, tuple[str, ...], Preprocessing]:
     """The network, without its weights, the classes and the preprocessing. Raises `UserError`, which
     names the field."""
     task = about.get("task")
     require(task == "images", "task", task, "images")
-    sizes, classes = about.get("network"), about.get("classes")
-    good = isinstance(sizes, dict) and set(sizes) == set(SIZES)
-    require(good, "network", sizes, f"an object with {', '.join(SIZES)}")
+    found: Any = about.get("network")
+    good = isinstance(found, dict) and set(found) == set(SIZES)
+    require(good, "network", found, f"an object with {', '.join(SIZES)}")
+    sizes = Sizes(**found)
+    classes: Any = about.get("classes")
     of_texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    wanted = sizes["classes"]
-    good = of_texts and len(classes) == wanted
-    require(good, "classes", classes, f"a list of {shorten(wanted)} names")
-    preprocessing = _preprocessing(about.get("image"))
-    channels, wanted = preprocessing.channels, sizes["in_channels"]
-    same = f"{shorten(wanted)}, as in network.in_channels"
-    require(channels == wanted, "image.channels", channels, same)
+    good = of_texts and len(classes) == sizes.classes
+    require(good, "classes", classes, f"a list of {shorten(sizes.classes)} names")
+    view = _preprocessing(about.get("image"))
+    same = f"{shorten(sizes.in_channels)}, as in network.in_channels"
+    require(view.channels == sizes.in_channels, "image.channels", view.channels, same)
     genotype = genotypes.from_dict(about.get("genotype"))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network.of(genotype, Sizes(**sizes))
-    network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
-    return network, tuple(classes), preprocessing
+        network = Network.of(genotype, sizes)
+    network.check((1, view.channels, view.height, view.width))
+    return network, tuple(classes), view
 
 
-def _preprocessing(image) -> Preprocessing:
+def _preprocessing(image: Any) -> Preprocessing:
     names = [field.name for field in dataclasses.fields(Preprocessing)]
     good = isinstance(image, dict) and set(names) <= set(image)
     require(good, "image", image, f"an object with {', '.join(names)}")
     resize = image.get("resize")
     require(resize in RESIZES, "image.resize", resize, RESIZE)
     channels = whole("image.channels", image["channels"], 1, LIMITS["in_channels"])
-    sides = [whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width")]
-    statistics = []
-    for name, least in (("mean", -1e6), ("std", 1e-9)):
-        values = image[name]
-        good = isinstance(values, list) and len(values) == channels
-        require(good, f"image.{name}", values, f"a list of {channels} numbers")
-        statistics.append(tuple(number(f"image.{name}", value, least, 1e6) for value in values))
-    return Preprocessing(channels, *sides, *statistics)
+    height, width = (whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width"))
+    mean = _statistic("image.mean", image["mean"], channels, -1e6)
+    std = _statistic("image.std", image["std"], channels, 1e-9)
+    return Preprocessing(channels, height, width, mean, std)
+
+
+def _statistic(field: str, values: Any, channels: int, least: float) -> tuple[float, ...]:
+    good = isinstance(values, list) and len(values) == channels
+    require(good, field, values, f"a list of {channels} numbers")
+    return tuple(number(field, value, least, 1e6) for value in values)
 
 
 def _require_regular(file: Path) -> None:

@@ -7,9 +7,10 @@ from torch import nn
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.nets.blocks import AuxiliaryHead, AuxiliaryPool
+from nascore.nets.blocks import AuxiliaryHead
 from nascore.nets.convolutional import Network, drop_path
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN
+from nascore.nets.plain import AuxiliaryPool
 from nascore.nets.sizes import DECIDED, HOMES, NETWORKS, Sizes, home
 from nascore.nets.skeletons import SKELETONS
 from nascore.nets.stack import Place, reductions, stack

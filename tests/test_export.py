@@ -25,7 +25,7 @@ import nascore
 from nascore import cli, data, genotypes, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
-from nascore.nets import measure, operations, source
+from nascore.nets import measure, source
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import NETWORKS, home
 
@@ -301,12 +301,13 @@ def test_whatever_the_exporter_of_pt2_says_nothing_is_heard(trained, tmp_path, m
 
 
 def test_an_operation_of_one_s_own_has_no_text(monkeypatch):
-    monkeypatch.setattr(operations, "REGISTERED", {"conv_3x3": None})
+    monkeypatch.setitem(genotypes.OPERATIONS, "conv_3x3", genotypes.Operation("own"))
     cell = CellGenotype(published.GENOTYPES["darts-v2"].normal, published.GENOTYPES["darts-v2"].reduce)
-    source.python(Network(cell, channels=4, cells=3), "x", (8, 8))
-    monkeypatch.setattr(operations, "REGISTERED", {"skip_connect": None})
+    network = Network(cell, channels=4, cells=3)
+    source.python(network, "x", (8, 8))
+    monkeypatch.setitem(genotypes.OPERATIONS, "skip_connect", genotypes.Operation("own"))
     with pytest.raises(UserError, match="operation: found 'skip_connect', allowed: one of nascore's"):
-        source.python(Network(cell, channels=4, cells=3), "x", (8, 8))
+        source.python(network, "x", (8, 8))
 
 
 # --- what a network costs ---------------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ def canonical(genotype: Genotype) -> Genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
         case ChainGenotype(layers):
-            return ChainGenotype(tuple(replace(x, inputs=sorted(x.inputs)) for x in layers))
+            return ChainGenotype(tuple(replace(x, inputs=tuple(sorted(x.inputs))) for x in layers))
         case MacroGenotype(layers):
-            return MacroGenotype(tuple(replace(x, skips=sorted(x.skips)) for x in layers))
+            return MacroGenotype(tuple(replace(x, skips=tuple(sorted(x.skips))) for x in layers))
         case RecurrentGenotype(nodes, concat):
             reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
@@ -44,7 +44,8 @@ def _canonical_cell(cell: Cell) -> Cell:
     nodes = []
     for node in map(cell.nodes.__getitem__, order):
         pairs = sorted((place[j], op) for j, op in zip(node.inputs, node.ops))
-        nodes.append(Node(*zip(*pairs), node.combine))
+        inputs, ops = zip(*pairs)
+        nodes.append(Node(inputs, ops, node.combine))
     return Cell(tuple(nodes), _places(cell.concat, place), n)
 
 

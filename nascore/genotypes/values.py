@@ -32,38 +32,27 @@ class GenotypeError(UserError):
 _require = partial(require, error=GenotypeError)
 
 
-def _conform(value: Any) -> None:
-    """Bring every field of a frozen dataclass into the form that its type names."""
-    for field in dataclasses.fields(value):
-        least = 0 if field.default == () else 1
-        found = _read(field.type, getattr(value, field.name), field.name, least)
-        object.__setattr__(value, field.name, found)
-
-
 def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of
     the classes below."""
     if dataclasses.is_dataclass(kind):
-        return value if isinstance(value, kind) else _build(kind, value, field)
+        cls: Any = kind
+        return value if isinstance(value, cls) else _build(cls, value, field)
     origin, parts = get_origin(kind), get_args(kind)
     if origin is UnionType:  # a Cell or None
         return None if value is None else _read(parts[0], value, field)
     if origin is Annotated:
-        return _read_one(*parts, value, field)
+        basis, allowed = parts
+        if basis is int:
+            return whole(field, value, allowed[0], allowed[-1], GenotypeError)
+        names = sorted(allowed) if allowed is OPERATIONS else allowed
+        return one_of(field, value, names, GenotypeError)
     low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
     good = isinstance(value, list | tuple) and low <= len(value) <= high
     _require(good, field, value, f"a list of {low} to {high}")
     kinds = parts[:1] * len(value) if ... in parts else parts
     items = enumerate(zip(kinds, value))
     return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in items)
-
-
-def _read_one(basis: type, allowed: Any, value: Any, field: str) -> int | str:
-    """A whole number from a range, or a name from a list or the table of operations."""
-    if basis is int:
-        return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-    names = sorted(allowed) if allowed is OPERATIONS else allowed
-    return one_of(field, value, names, GenotypeError)
 
 
 def _build(cls: Any, data: Any, field: str) -> Any:
@@ -93,22 +82,36 @@ def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: s
     _require(once, field, list(found), f"each {distinct} at most once")
 
 
+class _Value:
+    """What is in the form that its fields' types name, and then what its class asks of them."""
+
+    def __post_init__(self) -> None:
+        value: Any = self
+        for field in dataclasses.fields(value):
+            least = 0 if field.default == () else 1
+            found = _read(field.type, getattr(self, field.name), field.name, least)
+            object.__setattr__(self, field.name, found)
+        self._check()
+
+    def _check(self) -> None:
+        """Raises `GenotypeError` where fields do not fit each other."""
+
+
 @dataclass(frozen=True)
-class Node:
+class Node(_Value):
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
     inputs: tuple[Index, ...]
     ops: tuple[OperationName, ...]
     combine: Annotated[str, COMBINATIONS] = "add"
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         count = len(self.inputs)
         _require(len(self.ops) == count, "ops", self.ops, f"a list of {count}, one for each input")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(_Value):
     """A directed acyclic graph: inputs 0 .. n_inputs-1 are the outputs of the previous cells (0
     the one before the previous, 1 the previous; with n_inputs=1, 0 is the previous), node i is
     input n_inputs + i, and the states named by `concat` are concatenated into the cell's output."""
@@ -117,8 +120,7 @@ class Cell:
     concat: tuple[Index, ...]
     n_inputs: Annotated[int, range(1, 3)] = 2
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         inputs = sum(len(node.inputs) for node in self.nodes)
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
         _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
@@ -128,21 +130,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellGenotype:
+class CellGenotype(_Value):
     """A normal and a reduction cell. `reduce=None`: the skeleton reduces in its own way, or
     refuses."""
 
     normal: Cell
     reduce: Cell | None = None
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         n, found = self.normal.n_inputs, (self.reduce or self.normal).n_inputs
         _require(n == found, "reduce.n_inputs", found, f"{n}, as in the normal cell")
 
 
 @dataclass(frozen=True)
-class ChainLayer:
+class ChainLayer(_Value):
     """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; ()
     = the image."""
 
@@ -151,56 +152,47 @@ class ChainLayer:
     filters: Annotated[int, range(1, 4097)]
     inputs: tuple[Index, ...] = ()
 
-    def __post_init__(self) -> None:
-        _conform(self)
-
 
 @dataclass(frozen=True)
-class ChainGenotype:
+class ChainGenotype(_Value):
     """A whole network, layer by layer, with skip connections (NAS-RL, section 3)."""
 
     layers: tuple[ChainLayer, ...]
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # earlier layers only
             _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
 
 
 @dataclass(frozen=True)
-class MacroLayer:
+class MacroLayer(_Value):
     """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is
     never listed."""
 
     op: OperationName
     skips: tuple[Index, ...] = ()
 
-    def __post_init__(self) -> None:
-        _conform(self)
-
 
 @dataclass(frozen=True)
-class MacroGenotype:
+class MacroGenotype(_Value):
     """A whole network of ENAS's macro space."""
 
     layers: tuple[MacroLayer, ...]
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
             _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
 
 
 @dataclass(frozen=True)
-class RecurrentGenotype:
+class RecurrentGenotype(_Value):
     """A recurrent cell: node i is (earlier node, activation), -1 = the cell's (x, h); output =
     mean of `concat`."""
 
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
     concat: tuple[Index, ...]
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         for i, (source, _) in enumerate(self.nodes):
             _within(f"nodes[{i}]", (source,), -1, i - 1)
         _within("concat", self.concat, 0, len(self.nodes) - 1, "node")
@@ -210,7 +202,7 @@ Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
 
 
 @dataclass(frozen=True)
-class RecurrentTree:
+class RecurrentTree(_Value):
     """NAS-RL's recurrent cell: a binary tree over `base` leaves (2 base - 1 nodes, leaves
     first), each node a (combination, activation); `inject` puts the memory in at node `c_in`,
     node `c_out` puts it out."""
@@ -221,8 +213,7 @@ class RecurrentTree:
     c_out: Index
     c_in: Index
 
-    def __post_init__(self) -> None:
-        _conform(self)
+    def _check(self) -> None:
         count = 2 * self.base - 1
         allowed = f"a list of {count} for a base of {self.base}"
         _require(len(self.tree) == count, "tree", self.tree, allowed)

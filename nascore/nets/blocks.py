@@ -12,6 +12,8 @@ from nascore import genotypes
 from nascore.errors import UserError
 from nascore.nets import operations
 from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, convolution, separable
+from nascore.nets.plain import AuxiliaryPool, conv_bn
+from nascore.nets.stack import Place
 
 Drop = Callable[[Tensor], Tensor] | None
 
@@ -29,15 +31,6 @@ def require_images(shape: Sequence[int], channels: int, factor: int, smallest: i
         raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 
 
-def conv_bn(
-    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 1
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False),
-        nn.BatchNorm2d(channels_out),
-    ]
-
-
 class PlacedCell(nn.Module):
     """A genotype's cell at one place of a network. `preprocess` brings the outputs of the two cells
     before it to `channels` (or to their entries of `widths`), of which a cell with one input takes
@@ -49,26 +42,20 @@ class PlacedCell(nn.Module):
         self,
         cell: genotypes.Cell,
         preprocess: Sequence[nn.Module],
-        channels: int,
-        stride: int = 1,
+        place: Place,
         widths: Sequence[int] | None = None,
         build: Callable[..., nn.Module] = operations.build,
     ):
         super().__init__()
         n = cell.n_inputs
+        channels = place.channels
         self.cell = cell
         self.width = len(cell.concat) * channels
         self.channels = channels
-        self.stride = stride
+        self.stride = place.stride
         self.widths = list(widths or (channels, channels))[-n:]
         self.preprocess = nn.ModuleList(preprocess[-n:])
-        self.nodes = nn.ModuleList()
-        for node in cell.nodes:
-            edges = nn.ModuleList()
-            for op, j in zip(node.ops, node.inputs):
-                reads = (self.widths[j], channels, stride) if j < n else (channels, channels, 1)
-                edges.append(build(op, *reads))
-            self.nodes.append(edges)
+        self.nodes = nn.ModuleList(self._edges(node, build) for node in cell.nodes)
         # What a concat node puts out, back to the cell's width; and the cell inputs that are put
         # out.
         self.projections = nn.ModuleDict()
@@ -77,11 +64,20 @@ class PlacedCell(nn.Module):
                 self.projections[str(i)] = ReLUConvBN(len(node.inputs) * channels, channels)
         self.skips = nn.ModuleDict()
         for j in set(cell.concat) & set(range(n)):
-            if self.widths[j] == channels:
-                self.skips[str(j)] = build("skip_connect", channels, channels, stride)
-            else:
-                skip = conv_bn(self.widths[j], channels, 1, stride, 0)
-                self.skips[str(j)] = nn.Sequential(*skip)
+            self.skips[str(j)] = self._skip(self.widths[j], build)
+
+    def _edges(self, node: genotypes.Node, build: Callable[..., nn.Module]) -> nn.ModuleList:
+        """The operations of a node: those on the cell's inputs halve the map at stride 2."""
+        inside = len(self.cell.nodes)
+        widths = self.widths + [self.channels] * inside
+        strides = [self.stride] * self.cell.n_inputs + [1] * inside
+        edges = zip(node.ops, node.inputs)
+        return nn.ModuleList(build(op, widths[j], self.channels, strides[j]) for op, j in edges)
+
+    def _skip(self, width: int, build: Callable[..., nn.Module]) -> nn.Module:
+        if width == self.channels:
+            return build("skip_connect", width, width, self.stride)
+        return conv_bn(width, self.channels, 1, self.stride, 0)
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
         inputs = (before_previous, previous)[-self.cell.n_inputs :]
@@ -206,7 +202,7 @@ class MacroBody(nn.Module):
     ):
         super().__init__()
         self.skips = [layer.skips for layer in layers]
-        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.stem = conv_bn(in_channels, channels)
         self.operations = nn.ModuleList()
         self.joins = nn.ModuleList()
         self.halvings = nn.ModuleDict()
@@ -237,22 +233,6 @@ def halved(
     the layers to come, and what none of them reads is left as it is, but the last output."""
     read = {len(states) - 1}.union(*skips)
     return [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
-
-
-class AuxiliaryPool(nn.Module):
-    """A 5x5 average pool of `stride` where that brings a map to `side` x `side`, as on the papers' images;
-    from maps of other sizes, the averages of as many even parts."""
-
-    def __init__(self, side: int, stride: int):
-        super().__init__()
-        self.side = side
-        self.stride = stride
-        self.known = range(5 + stride * (side - 1), 5 + stride * side)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.size(2) in self.known and x.size(3) in self.known:
-            return F.avg_pool2d(x, 5, self.stride)
-        return F.adaptive_avg_pool2d(x, self.side)
 
 
 class AuxiliaryHead(nn.Module):

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from nascore import formats, genotypes, published, spaces
-from nascore.errors import UserError, whole
+from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.loop import memory_errors
 from nascore.nets.convolutional import Network
-from nascore.nets.sizes import LIMITS, Sizes, home
+from nascore.nets.sizes import Sizes, home
 from nascore.threads import fitting, using_threads
 
 
@@ -53,16 +54,15 @@ def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
 
 def weights_bytes(network: nn.Module) -> int:
     """The size of `model.safetensors`: weights and running statistics, and the header that names them."""
-    header, at = {}, 0
+    header = {}
+    at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
         end = at + x.numel() * x.element_size()
         kind = "I64" if x.dtype == torch.int64 else "F32"
         header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
     text = len(json.dumps(header, separators=(",", ":")).encode())
-    return (
-        8 + -(-text // 8) * 8 + at
-    )  # the header's length, the header in whole eights, the numbers
+    return 8 + -(-text // 8) * 8 + at  # the header's length, it in whole eights, the numbers
 
 
 def _place_in_file(item: tuple[str, Tensor]) -> tuple[int, str]:
@@ -78,8 +78,10 @@ class _Walk(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.multiply_adds, self.depth = 0, 0
-        self.held = self.peak = 0  # bytes
+        self.multiply_adds = 0
+        self.depth = 0
+        self.held = 0  # bytes
+        self.peak = 0
 
     def hold(self, x: Tensor) -> None:
         size = x.element_size() * math.prod(x.shape[1:])
@@ -167,15 +169,16 @@ def measure_latency(
         with using_threads(count):
             taken = _timed(partial(network, images))
         low, median, high = statistics.quantiles(taken, n=4)
-        row = {"batch": batch, "threads": count, "passes": len(taken), "median_ms": median}
-        rows.append(row | {"low_ms": low, "high_ms": high})
+        row = {"batch": batch, "threads": count, "passes": len(taken)}
+        rows.append({**row, "median_ms": median, "low_ms": low, "high_ms": high})
     return rows
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
     """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of calls
     so slow that there is no time for that, one."""
-    taken, began = [], time.perf_counter()
+    taken: list[float] = []
+    began = time.perf_counter()
     while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
         start = time.perf_counter()
         call()
@@ -183,39 +186,45 @@ def _timed(call: Callable[[], object]) -> list[float]:
     return taken[min(WARM_UP, len(taken) - FEWEST + 1) :]
 
 
-def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
-    """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`: the
-    first of `NETWORKS` that has it."""
-    if skeleton == "nasbench201" and _is_of_edges(genotype):
-        return _costs_of_edges(genotype)
+Costs = dict[str, int]
+COUNTED = ("parameters", "multiply_adds")
+
+
+def costs(genotype: Genotype, skeleton: str) -> Costs:
+    """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`,
+    its home."""
+    ops = _edges_of(genotype) if skeleton == "nasbench201" else []
+    if ops:
+        bare, added = _edges()
+        return {name: count + sum(added[op][name] for op in ops) for name, count in bare.items()}
     found = describe(genotype, skeleton=skeleton)
-    return {name: found[name] for name in ("parameters", "multiply_adds")}
+    return {name: found[name] for name in COUNTED}
 
 
-def _is_of_edges(genotype: Genotype) -> bool:
-    known = set(spaces.NASBENCH201_PRIMITIVES)
-    nodes = genotype.normal.nodes if isinstance(genotype, CellGenotype) else ()
-    return bool(nodes) and all(n.combine == "add" and known.issuperset(n.ops) for n in nodes)
-
-
-def _costs_of_edges(genotype: CellGenotype) -> dict[str, int]:
-    """In NAS-Bench-201's network each edge costs what its operation does, wherever it lies."""
-    bare, of_operation = _edges()
-    ops = [op for node in genotype.normal.nodes for op in node.ops]
-    return {name: bare[name] + sum(of_operation[op][name] for op in ops) for name in bare}
+def _edges_of(genotype: Genotype) -> list[str]:
+    """The operations of a cell each of whose edges costs what its operation does, wherever it lies;
+    of another none."""
+    if not isinstance(genotype, CellGenotype):
+        return []
+    nodes = genotype.normal.nodes
+    ops = [op for node in nodes for op in node.ops]
+    plain = all(node.combine == "add" for node in nodes)
+    return ops if plain and set(ops) <= set(spaces.NASBENCH201_PRIMITIVES) else []
 
 
 @lru_cache(maxsize=1)
-def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+def _edges() -> tuple[Costs, dict[str, Costs]]:
     """The costs of the network whose edges are all `none`, and what an operation on one edge adds."""
-    space, names = spaces.get("nasbench201"), ("parameters", "multiply_adds")
-    found = []
-    for op in range(len(space.primitives)):
+    space = spaces.get("nasbench201")
+    found = {}
+    for op, name in enumerate(spaces.NASBENCH201_PRIMITIVES):
         about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
-        found.append({name: about[name] for name in names})
-    bare = found[0]  # `none` is the first operation
-    added = [{name: about[name] - bare[name] for name in names} for about in found]
-    return bare, dict(zip(space.primitives, added))
+        found[name] = {count: about[count] for count in COUNTED}
+    bare = found["none"]
+    added = {}
+    for name, counts in found.items():
+        added[name] = {count: counts[count] - bare[count] for count in COUNTED}
+    return bare, added
 
 
 def _of_model(name: str | os.PathLike) -> Sizes | None:
@@ -241,8 +250,8 @@ def describe(
     skeleton: str | None = None,
     *,
     latency: bool = False,
-    **sizes,
-) -> dict:
+    **sizes: Any,
+) -> dict[str, Any]:
     """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe --json`
     prints them.
 
@@ -251,23 +260,28 @@ def describe(
     override it.
     `activation_bytes` is of one image. With `latency` the network is built and run here."""
     value = formats.read(genotype)
-    at = network
-    if network is None and not isinstance(genotype, Genotype) and genotype not in published.GENOTYPES:
-        at = _of_model(genotype)
-    sizes = home(genotype, skeleton, at, **sizes)
+    at: str | Sizes | None = network
+    if network is None and isinstance(genotype, str | os.PathLike):
+        at = None if genotype in published.GENOTYPES else _of_model(genotype)
+    of = home(genotype, skeleton, at, **sizes)
     with torch.device("meta"):
-        built = Network.of(value, sizes)
-    shape = (1, sizes.in_channels, sizes.input, sizes.input)
+        built = Network.of(value, of)
+    shape = (1, of.in_channels, of.input, of.input)
     built.check(shape)
     walk = _walk(built, shape)
-    about = {"kind": genotypes.kind(value)} | sizes.open()
-    about["input"] = about.pop("input")  # last of the sizes
-    about["parameters"] = parameters(built)
-    about["multiply_adds"] = walk.multiply_adds
-    about["depth"] = walk.depth
-    about["weights_bytes"] = weights_bytes(built)
-    about["activation_bytes"] = walk.peak
+    known = of.open()
+    side = known.pop("input")
+    found = {
+        "kind": genotypes.kind(value),
+        **known,
+        "input": side,
+        "parameters": parameters(built),
+        "multiply_adds": walk.multiply_adds,
+        "depth": walk.depth,
+        "weights_bytes": weights_bytes(built),
+        "activation_bytes": walk.peak,
+    }
     if latency:
         with memory_errors("--channels, --cells or --input"):
-            about["latency"] = measure_latency(Network.of(value, sizes), shape[1:])
-    return about
+            found["latency"] = measure_latency(Network.of(value, of), shape[1:])
+    return found

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nascore.errors import require
 from nascore.genotypes import OPERATIONS, Operation, operation_named
 from nascore.nets.depthwise import DepthwiseConv
+from nascore.nets.plain import Zero
 
 Constructor = Callable[..., nn.Module]
 
@@ -88,20 +89,6 @@ class PlainReduce(FactorizedReduce):
         return x
 
 
-class Zero(nn.Module):
-    """`none`: zeros, whatever comes in (x * 0 would let NaN through)."""
-
-    def __init__(self, channels: int, stride: int = 1):
-        super().__init__()
-        self.channels = channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(
-            -1, self.channels, -1, -1
-        )
-
-
 class ResidualBlock(nn.Module):
     """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average
     pool and a plain 1x1."""
@@ -125,9 +112,7 @@ def _none(kernel: int, channels_in: int, channels_out: int, stride: int, affine:
     return Zero(channels_out, stride)
 
 
-def _skip(
-    kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
-) -> nn.Module:
+def _skip(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
     if stride == 2:
         return FactorizedReduce(channels_in, channels_out, affine)
     return fitted(channels_in, channels_out, affine)

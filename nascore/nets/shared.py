@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from nascore import genotypes
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, MacroGenotype
-from nascore.nets.blocks import Reduction, conv_bn, halved, macro_operation, require_images
+from nascore.nets.blocks import Reduction, halved, macro_operation, require_images
 from nascore.nets.operations import (
     PlainReduce,
     ReLUConvBN,
@@ -25,6 +25,7 @@ from nascore.nets.operations import (
     fitted,
     on_batch_statistics,
 )
+from nascore.nets.plain import conv_bn
 from nascore.nets.stack import Place, macro_reductions, micro_reductions, reductions, stack
 from nascore.spaces import Blocks, CellSpace, Macro, Space
 
@@ -73,7 +74,8 @@ class SharedCell(nn.Module):
             states.append(sum(terms[1:], terms[0]))
         if self.project is None:
             return states[cell.concat[0]]
-        relu, convolution, norm = self.project
+        parts: Any = self.project
+        relu, convolution, norm = parts
         channels = convolution.out_channels
         kernel = torch.cat(
             [convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1
@@ -94,7 +96,7 @@ class SharedCells(nn.Module):
         super().__init__()
         micro = space.skeleton != "nasbench201"
         width = 3 * channels if micro else channels
-        self.stem = nn.Sequential(*conv_bn(in_channels, width))
+        self.stem = conv_bn(in_channels, width)
         self.cells = nn.ModuleList()
         self.halves = nn.ModuleDict()
         self.kinds: list[str] = []
@@ -135,9 +137,9 @@ class SharedCells(nn.Module):
         before = previous = self.stem(images)
         for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
             if str(index) in self.halves:
-                before, previous = (
-                    halve(x) for halve, x in zip(self.halves[str(index)], (before, previous))
-                )
+                of_before, of_previous = self.halves[str(index)].children()
+                before = of_before(before)
+                previous = of_previous(previous)
             if isinstance(cell, Reduction):
                 output = cell(before, previous)
             else:
@@ -157,7 +159,7 @@ class SharedLayers(nn.Module):
 
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
-        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.stem = conv_bn(in_channels, channels)
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.reductions = nn.ModuleDict()

@@ -21,7 +21,6 @@ from nascore.nets.blocks import (
     MacroBody,
     PlacedCell,
     Reduction,
-    conv_bn,
 )
 from nascore.nets.operations import (
     FactorizedReduce,
@@ -32,6 +31,7 @@ from nascore.nets.operations import (
     build,
     fitted,
 )
+from nascore.nets.plain import conv_bn
 from nascore.nets.sizes import Sizes
 from nascore.nets.stack import Place, macro_reductions, micro_reductions, reductions, stack
 
@@ -45,7 +45,7 @@ class Layout:
 
     stems: Sequence[nn.Module]
     cells: Sequence[nn.Module]
-    head: nn.Module
+    head: nn.Sequential
     factor: int = 1
     smallest: int = 1
     auxiliary: nn.Module | None = None
@@ -55,8 +55,10 @@ class Layout:
     norm_epsilon: float = 1e-5
 
 
-def _head(channels: int, classes: int, bias: bool = True) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes, bias)]
+def _classifier(width: int, classes: int, *first: nn.Module, bias: bool = True) -> nn.Sequential:
+    """`first`, the mean of every channel's map, logits."""
+    linear = nn.Linear(width, classes, bias)
+    return nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
 
 
 def _of_kind(genotype: Genotype, kind: str, skeleton: str) -> Any:
@@ -85,7 +87,7 @@ def _outputs(cells: Pair) -> tuple[int, int]:
 def _conv_stem(sizes: Sizes, times: int) -> tuple[list[nn.Module], int]:
     """A convolution that is `times` as wide as the first cell's nodes, and its width."""
     width = times * sizes.channels
-    return [nn.Sequential(*conv_bn(sizes.in_channels, width))], width
+    return [conv_bn(sizes.in_channels, width)], width
 
 
 # --- DARTS ----------------------------------------------------------------------------------------
@@ -104,13 +106,13 @@ def darts(genotype: Genotype, sizes: Sizes) -> Layout:
     for place in stack(sizes.channels, sizes.cells, at, width, _outputs(pair), halved=imagenet):
         first = FactorizedReduce if place.halved else ReLUConvBN
         fits = [first(place.before, place.channels), ReLUConvBN(place.previous, place.channels)]
-        cells.append(PlacedCell(pair[place.reduction], fits, place.channels, place.stride))
+        cells.append(PlacedCell(pair[place.reduction], fits, place))
         if sizes.auxiliary and place.index == at[-1]:
             # On ImageNet without second batch norm: the authors keep a slip for the sake of their
             # published numbers.
             stride = 2 if imagenet else 3
             head = AuxiliaryHead(cells[-1].width, sizes.classes, 2, stride, norm=not imagenet)
-    classifier = nn.Sequential(*_head(cells[-1].width, sizes.classes))
+    classifier = _classifier(cells[-1].width, sizes.classes)
     factor = (8 if imagenet else 1) * 2 ** len(set(at))
     return Layout(stems, cells, classifier, factor, auxiliary=head, auxiliary_after=at[-1])
 
@@ -154,9 +156,7 @@ def _nasnet(pair: Pair, sizes: Sizes, pnasnet: bool) -> Layout:
     at = reductions(sizes.cells)
     holding = large and not pnasnet
     outputs = _outputs(pair)
-    places = list(
-        stack(channels, sizes.cells, at, width, outputs, first=first, holding=holding)
-    )
+    places = list(stack(channels, sizes.cells, at, width, outputs, first=first, holding=holding))
     # No cell came before the first one's previous: the stem stands in for it, unfitted (on CIFAR-10
     # in NASNet alone).
     unfitted = not (pnasnet and cifar)
@@ -171,7 +171,7 @@ def _nasnet(pair: Pair, sizes: Sizes, pnasnet: bool) -> Layout:
     return Layout(
         stems,
         cells,
-        nn.Sequential(nn.ReLU(), *_head(cells[-1].width, sizes.classes)),
+        _classifier(cells[-1].width, sizes.classes, nn.ReLU()),
         smallest=1 if cifar else 3,
         auxiliary=head,
         auxiliary_after=after,
@@ -185,7 +185,7 @@ def _nasnet_imagenet_stem(sizes: Sizes) -> tuple[list[nn.Module], int]:
     allowed = f"4 or more with the {sizes.stem} stem"
     require(sizes.channels > 3, "channels", sizes.channels, allowed)
     width = 96 if sizes.stem == "imagenet-large" else 32
-    return [nn.Sequential(*conv_bn(sizes.in_channels, width, stride=2, padding=0))], width
+    return [conv_bn(sizes.in_channels, width, stride=2, padding=0)], width
 
 
 def _nasnet_cell(cell: Cell, place: Place, raw: bool) -> PlacedCell:
@@ -198,7 +198,7 @@ def _nasnet_cell(cell: Cell, place: Place, raw: bool) -> PlacedCell:
         first = ReLUConvBN(place.before, channels)
     fits = [first, ReLUConvBN(place.previous, channels)]
     widths = [place.before if raw else channels, channels]
-    return PlacedCell(cell, fits, channels, place.stride, widths, _nasnet_operation)
+    return PlacedCell(cell, fits, place, widths, _nasnet_operation)
 
 
 def _nasnet_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
@@ -225,13 +225,12 @@ def enas(genotype: Genotype, sizes: Sizes) -> Layout:
         if place.halved:
             fits[0] = FactorizedReduce(place.before, channels)
         fits[1] = nn.Sequential(fits[1], ReLUConvBN(channels, channels))
-        cell = pair[place.reduction]
-        cells.append(PlacedCell(cell, fits, channels, place.stride, build=_enas_operation))
+        cells.append(PlacedCell(pair[place.reduction], fits, place, build=_enas_operation))
     after = min(at[-1] + 1, sizes.cells - 1)
     head = None
     if sizes.auxiliary:
         head = AuxiliaryHead(cells[after].width, sizes.classes, 2, same=True)
-    classifier = nn.Sequential(nn.ReLU(), *_head(cells[-1].width, sizes.classes, bias=False))
+    classifier = _classifier(cells[-1].width, sizes.classes, nn.ReLU(), bias=False)
     return Layout(
         stems,
         cells,
@@ -256,7 +255,7 @@ def enas_macro(genotype: Genotype, sizes: Sizes, full: bool = False) -> Layout:
     one_of("auxiliary", sizes.auxiliary, (False,))
     halvings = macro_reductions(len(macro.layers))
     body = MacroBody(macro.layers, sizes.in_channels, sizes.channels, halvings, not full)
-    return Layout([body], [], nn.Sequential(*_head(body.width, sizes.classes, bias=False)))
+    return Layout([body], [], _classifier(body.width, sizes.classes, bias=False))
 
 
 # --- NAS-Bench-201 and NAS-RL ---------------------------------------------------------------------
@@ -281,9 +280,9 @@ def nasbench201(genotype: Genotype, sizes: Sizes) -> Layout:
         if place.reduction:
             cells.append(Reduction(ResidualBlock(place.previous, width)))
         else:
-            cells.append(PlacedCell(cell, [nn.Identity()], width))
-    head = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), *_head(width, sizes.classes))
-    return Layout(stems, cells, head, 2 ** len(set(at)))
+            cells.append(PlacedCell(cell, [nn.Identity()], place))
+    classifier = _classifier(width, sizes.classes, nn.BatchNorm2d(width), nn.ReLU())
+    return Layout(stems, cells, classifier, 2 ** len(set(at)))
 
 
 def nas_rl(genotype: Genotype, sizes: Sizes) -> Layout:
@@ -291,7 +290,7 @@ def nas_rl(genotype: Genotype, sizes: Sizes) -> Layout:
     chain: ChainGenotype = _of_kind(genotype, "chain", "nas-rl")
     one_of("auxiliary", sizes.auxiliary, (False,))
     body = ChainBody(chain.layers, sizes.in_channels)
-    return Layout([body], [], nn.Sequential(*_head(body.width, sizes.classes)))
+    return Layout([body], [], _classifier(body.width, sizes.classes))
 
 
 SKELETONS: dict[str, Callable[[Genotype, Sizes], Layout]] = {

@@ -15,6 +15,7 @@ stride 2 (by its timing alone about 1 % of a weights step).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,22 +44,27 @@ class MixedCell(nn.Module):
         self.preprocess = nn.ModuleList(preprocess)
         self.concat = concat
         self.activation = activation
+        self.nodes = sources[0].edges  # the first state goes to all of them
+        self.n_inputs = len(sources) - self.nodes + 1
 
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         states = list(states)
         for k, convolution in enumerate(self.preprocess):
             states[k] = batch_norm(convolution(self.activation(states[k])))
-        nodes = self.sources[0].edges
-        first = len(self.sources) - nodes + 1  # number of input states
-        sums: list[list[Tensor]] = [[] for _ in range(nodes)]
-        for k, source in enumerate(self.sources):
-            if k >= first:
-                states.append(sum(sums[k - first][1:], sums[k - first][0]))
+        sums: list[list[Tensor]] = [[] for _ in range(self.nodes)]
+        sources: Any = self.sources
+        for k, source in enumerate(sources):
+            if k >= self.n_inputs:
+                states.append(_sum(sums[k - self.n_inputs]))
             outputs = source(states[k], probabilities[k]).split(source.channels, 1)
             for node, output in zip(sums[-source.edges :], outputs):
                 node.append(output)
-        states.append(sum(sums[-1][1:], sums[-1][0]))
+        states.append(_sum(sums[-1]))
         return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return sum(terms[1:], terms[0])
 
 
 class MixedReduction(nn.Module):
