@@ -12,8 +12,8 @@ KEPT = 4096  # architectures whose costs are remembered: to count them takes a f
 
 
 class Constraint:
-    """Between proposal and estimate: `bounds` are the most that the network of an architecture may have,
-    in the skeleton that it is at home in and at that one's full size."""
+    """Between proposal and estimate: `bounds` are the most that the network of an architecture may
+    have, in the skeleton that it is at home in and at that one's full size."""
 
     def __init__(self, skeleton: str, max_parameters: int, max_multiply_adds: int, objective: str):
         bounds = {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
@@ -29,8 +29,8 @@ class Constraint:
         return all(costs[name] <= most for name, most in self.bounds.items())
 
     def objective(self, reward: float, costs: dict[str, int]) -> float:
-        """The accuracy, or MnasNet's tradeoff: accuracy (cost / T)^w, of multiply-adds where they have a
-        bound."""
+        """The accuracy, or MnasNet's tradeoff: accuracy (cost / T)^w, of multiply-adds where they
+        have a bound."""
         if not self.tradeoff:
             return reward
         name, target = next(iter(self.bounds.items()))

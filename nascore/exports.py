@@ -35,8 +35,8 @@ def export(
     model: Model | Genotype | str | os.PathLike, to: str, file: str | os.PathLike, **sizes: Any
 ) -> float | None:
     """Write `model`, or the one in a folder, to `file` as `python`, `torch` or `onnx`; the largest
-    difference of its logits from the model's, where a program was there to compute them. As `python`
-    a genotype too (whatever `formats.read` takes), untrained, at the `sizes` that
+    difference of its logits from the model's, where a program was there to compute them. As
+    `python` a genotype too (whatever `formats.read` takes), untrained, at the `sizes` that
     `nets.measure.describe` gives it. Raises `UserError`."""
     one_of("format", to, FORMATS)
     path = named(file, "file")
@@ -46,7 +46,8 @@ def export(
         return None
     allowed = "none: a model has its own"
     require(not given, f"sizes ({', '.join(given)})", list(given.values()), allowed)
-    trained = model if isinstance(model, Model) else models.load(model, "cpu")
+    found: Any = model  # a genotype, too, which `load` refuses
+    trained = found if isinstance(found, Model) else models.load(found, "cpu")
     if to == "python":
         write_bytes(path, _trained(trained).encode())
         return None

@@ -1,6 +1,5 @@
-"""A trained network as a folder that stands alone: `model.safetensors` holds its weights and running
-statistics, `model.json` all else that an answer needs. Nothing in them can run code.
-"""
+"""A trained network as a folder that stands alone: `model.safetensors` holds its weights and
+running statistics, `model.json` all else that an answer needs. Nothing in them can run code."""
 
 import dataclasses
 import json
@@ -54,7 +53,8 @@ class Preprocessing:
         return cls(channels, height, width, images.mean, images.std)
 
     def pixels(self, picture: Image.Image) -> Tensor:
-        """uint8 (channels, height, width). Raises `UserError` where no picture has so many channels."""
+        """uint8 (channels, height, width). Raises `UserError` where no picture has so many
+        channels."""
         mode = PICTURE_MODES.get(self.channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode is not None, "images", f"{self.channels} channels", allowed)
@@ -63,8 +63,8 @@ class Preprocessing:
         return torch.from_numpy(array).reshape(self.height, self.width, -1).permute(2, 0, 1)
 
     def batch(self, images: Sequence | Tensor) -> Tensor:
-        """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape. Raises
-        `UserError`, one line, for what is none of these."""
+        """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape.
+        Raises `UserError`, one line, for what is none of these."""
         if isinstance(images, Tensor):
             return self._checked(images)
         with pictures.quietly(), ThreadPoolExecutor() as pool:
@@ -84,9 +84,9 @@ class Preprocessing:
 
 
 class Model:
-    """A trained network that can be asked. `network` is a plain `nn.Module` in evaluation, `classes` are
-    the names of its logits in order, `about` what else its folder says: genotype, recipe, data,
-    accuracy, date."""
+    """A trained network that can be asked. `network` is a plain `nn.Module` in evaluation,
+    `classes` are the names of its logits in order, `about` what else its folder says: genotype,
+    recipe, data, accuracy, date."""
 
     def __init__(
         self, network: Network, classes: Sequence[str], preprocessing: Preprocessing, about: dict
@@ -107,9 +107,9 @@ class Model:
         return next(self.network.parameters()).device
 
     def predict(self, images: Any, batch_size: int = 100) -> Tensor:
-        """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors (N, C, H,
-        W), each treated as the test images were. Raises `UserError`, one line, for an image that cannot
-        be read."""
+        """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors
+        (N, C, H, W), each treated as the test images were. Raises `UserError`, one line, for an
+        image that cannot be read."""
         whole("batch_size", batch_size, 1, MAX_BATCH)
         if isinstance(images, str | os.PathLike | Image.Image):
             images = [images]
@@ -149,12 +149,12 @@ class Model:
         }
 
 
-# --- the folder ------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
 def load(folder: str | os.PathLike, device: str | torch.device = "auto") -> Model:
-    """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a damaged
-    one."""
+    """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
+    damaged one."""
     good = isinstance(folder, str | os.PathLike) and str(folder) != ""
     require(good, "model", folder, "the folder that `nascore train --out` has made")
     chosen = choose_device(device)
@@ -227,8 +227,8 @@ def _read_about(file: Path) -> dict[str, Any]:
 
 
 def _rebuilt(about: dict[str, Any]) -> tuple[Network, tuple[str, ...], Preprocessing]:
-    """The network, without its weights, the classes and the preprocessing. Raises `UserError`, which
-    names the field."""
+    """The network, without its weights, the classes and the preprocessing. Raises `UserError`,
+    which names the field."""
     task = about.get("task")
     require(task == "images", "task", task, "images")
     found: Any = about.get("network")

@@ -1,4 +1,5 @@
-"""What the commands share: a parser whose errors are a `UserError`, and options that several have."""
+"""What the commands share: a parser whose errors are a `UserError`, and options that several
+have."""
 
 import argparse
 import dataclasses

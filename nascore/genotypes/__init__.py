@@ -3,9 +3,8 @@
 Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS,
 NAS-Bench-201), `ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS,
 DARTS) and `RecurrentTree` (NAS-RL). Values are hashable and equal by value; `to_json` and
-`from_json` are exact inverses, as are `as_dict` and `from_dict`. `OPERATIONS` is the table of the names
-that a genotype may use. Nothing here knows of torch.
-"""
+`from_json` are exact inverses, as are `as_dict` and `from_dict`. `OPERATIONS` is the table of the
+names that a genotype may use. Nothing here knows of torch."""
 
 from nascore.genotypes.canonical import canonical
 from nascore.genotypes.operations import OPERATIONS, Operation, operation_named

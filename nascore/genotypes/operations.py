@@ -9,8 +9,9 @@ from nascore.errors import one_of
 @dataclass(frozen=True)
 class Operation:
     """What a name means. `family`: none, skip, separable (depthwise and pointwise, twice), dilated
-    separable (once, at rate 2), convolution, dilated convolution (at rate 2), factorized convolution
-    (1 x k, then k x 1), max pool, average pool, or own: a user's. `kernel` is k, in pixels."""
+    separable (once, at rate 2), convolution, dilated convolution (at rate 2), factorized
+    convolution (1 x k, then k x 1), max pool, average pool, or own: a user's. `kernel` is k, in
+    pixels."""
 
     family: str
     kernel: int = 1

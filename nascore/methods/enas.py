@@ -254,7 +254,8 @@ class ENAS(Loop):
         budget = self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
-        likes = torch.tensor([1.0 if OPERATIONS[op].family == "separable" else 0.0 for op in space.primitives])
+        separable = [OPERATIONS[op].family == "separable" for op in space.primitives]
+        likes = torch.tensor(separable).float()
         normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
 
         def adjust(position: int, logits: Tensor) -> Tensor:

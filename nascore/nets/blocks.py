@@ -19,8 +19,8 @@ Drop = Callable[[Tensor], Tensor] | None
 
 
 def require_images(shape: Sequence[int], channels: int, factor: int, smallest: int = 1) -> None:
-    """Raises `UserError` where images of a `shape` (batch, channels, height, width) have not so many
-    channels, or sides that no reduction can halve."""
+    """Raises `UserError` where images of a `shape` (batch, channels, height, width) have not so
+    many channels, or sides that no reduction can halve."""
     found, *sides = shape[1:] if len(shape) == 4 else (0,)
     fits = all(side >= smallest and side % factor == 0 for side in sides)
     if found != channels or not fits:
@@ -229,17 +229,17 @@ class MacroBody(nn.Module):
 def halved(
     states: Sequence[Tensor], halves: Iterable[nn.Module], skips: Sequence[Collection[int]]
 ) -> list[Tensor]:
-    """The outputs so far of a macro network, each halved by weights of its own; `skips` are those of
-    the layers to come, and what none of them reads is left as it is, but the last output."""
+    """The outputs so far of a macro network, each halved by weights of its own; `skips` are those
+    of the layers to come, and what none of them reads is left as it is, but the last output."""
     read = {len(states) - 1}.union(*skips)
     return [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
 
 
 class AuxiliaryHead(nn.Module):
-    """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`: features
-    (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which
-    is then averaged, the classifier has no bias, and no weight learns: the authors' optimizer is not
-    given them, so that the head passes gradients on as it was drawn."""
+    """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`:
+    features (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the
+    map, which is then averaged, the classifier has no bias, and no weight learns: the authors'
+    optimizer is not given them, so that the head passes gradients on as it was drawn."""
 
     def __init__(
         self,

@@ -91,8 +91,8 @@ class Network(nn.Module):
         )
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this network
-        cannot take."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this
+        network cannot take."""
         require_images(shape, self.in_channels, self.factor, self.smallest)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:

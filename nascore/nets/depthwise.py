@@ -31,8 +31,8 @@ FAST = (torch.float32, torch.float64)
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of `torch.func`,
-    no forward differentiation, no compilation."""
+    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of
+    `torch.func`, no forward differentiation, no compilation."""
     return (
         x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
@@ -48,7 +48,8 @@ def is_transformed() -> bool:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` (B, C, H, W) with its channels innermost, the format of all maps; `vmap` knows no formats."""
+    """`x` (B, C, H, W) with its channels innermost, the format of all maps; `vmap` knows no
+    formats."""
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,6 +1,5 @@
-"""Every candidate operation on all edges that leave one state, at once: what makes the DARTS supernet
-fast. `supernet` says what each trick buys.
-"""
+"""Every candidate operation on all edges that leave one state, at once: what makes the DARTS
+supernet fast. `supernet` says what each trick buys."""
 
 from collections.abc import Callable, Sequence
 
@@ -108,8 +107,8 @@ class MixedReduce(nn.Module):
         return F.conv2d(two_phases(x), torch.cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
 
 
-# The families that have a fast form, of all edges that leave a state: (channels, edges, kernel, stride,
-# activation) -> module.
+# The families that have a fast form, of all edges that leave a state: (channels, edges, kernel,
+# stride, activation) -> module.
 FAST: dict[str, Callable[[int, int, int, int, Activation], nn.Module]] = {
     "separable": SepConv,
     "dilated separable": DilConv,

@@ -1,6 +1,6 @@
 """What a network costs: parameters, multiply-adds, depth, memory. Nothing is computed for that: a
-minibatch of no images goes through the network, and of convolutions and linear layers only the sizes
-are looked at. Its latency is measured, where that is asked for."""
+minibatch of no images goes through the network, and of convolutions and linear layers only the
+sizes are looked at. Its latency is measured, where that is asked for."""
 
 import json
 import math
@@ -29,8 +29,8 @@ from nascore.threads import fitting, using_threads
 
 
 def parameters(network: nn.Module) -> int:
-    """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does not
-    learn."""
+    """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does
+    not learn."""
     return sum(p.numel() for p in network.parameters())
 
 
@@ -41,19 +41,20 @@ def multiply_adds(network: nn.Module, input_shape: Sequence[int]) -> int:
 
 
 def depth(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Convolutions and linear layers on the longest path from image to logits (a separable convolution
-    has four)."""
+    """Convolutions and linear layers on the longest path from image to logits (a separable
+    convolution has four)."""
     return _walk(network, input_shape).depth
 
 
 def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time, the
-    input's too, in evaluation, without gradients, in float32."""
+    """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time,
+    the input's too, in evaluation, without gradients, in float32."""
     return _walk(network, input_shape).peak
 
 
 def weights_bytes(network: nn.Module) -> int:
-    """The size of `model.safetensors`: weights and running statistics, and the header that names them."""
+    """The size of `model.safetensors`: weights and running statistics, and the header that names
+    them."""
     header = {}
     at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
@@ -72,9 +73,9 @@ def _place_in_file(item: tuple[str, Tensor]) -> tuple[int, str]:
 
 
 class _Walk(TorchFunctionMode):
-    """Counts while a minibatch of no images passes. Every tensor remembers how many convolutions and
-    linear layers lie on the longest way to it; the memory of an image's maps is taken when they are
-    made, and given back when nothing holds them any more."""
+    """Counts while a minibatch of no images passes. Every tensor remembers how many convolutions
+    and linear layers lie on the longest way to it; the memory of an image's maps is taken when they
+    are made, and given back when nothing holds them any more."""
 
     def __init__(self):
         super().__init__()
@@ -158,9 +159,9 @@ SECONDS = 3.0  # after which no further pass of a batch begins, once there are t
 def measure_latency(
     network: nn.Module, image: Sequence[int], threads: int | None = None
 ) -> list[dict]:
-    """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images of
-    (channels, height, width): the median and the middle half of the `passes` that there is time for, by
-    `threads` (default: those that a batch of this size is given)."""
+    """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
+    of (channels, height, width): the median and the middle half of the `passes` that there is time
+    for, by `threads` (default: those that a batch of this size is given)."""
     network = network.eval()
     rows = []
     for batch in BATCHES:
@@ -175,8 +176,8 @@ def measure_latency(
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of calls
-    so slow that there is no time for that, one."""
+    """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of
+    calls so slow that there is no time for that, one."""
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
@@ -214,7 +215,8 @@ def _edges_of(genotype: Genotype) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _edges() -> tuple[Costs, dict[str, Costs]]:
-    """The costs of the network whose edges are all `none`, and what an operation on one edge adds."""
+    """The costs of the network whose edges are all `none`, and what an operation on one edge
+    adds."""
     space = spaces.get("nasbench201")
     found = {}
     for op, name in enumerate(spaces.NASBENCH201_PRIMITIVES):
@@ -252,13 +254,13 @@ def describe(
     latency: bool = False,
     **sizes: Any,
 ) -> dict[str, Any]:
-    """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe --json`
-    prints them.
+    """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe
+    --json` prints them.
 
-    `network` (a key of `NETWORKS`) sets all sizes at once, else a model's own do, else the genotype's
-    home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None
-    override it.
-    `activation_bytes` is of one image. With `latency` the network is built and run here."""
+    `network` (a key of `NETWORKS`) sets all sizes at once, else a model's own do, else the
+    genotype's home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that
+    are not None override it. `activation_bytes` is of one image. With `latency` the network is
+    built and run here."""
     value = formats.read(genotype)
     at: str | Sizes | None = network
     if network is None and isinstance(genotype, str | os.PathLike):

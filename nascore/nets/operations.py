@@ -105,7 +105,8 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.second(self.first(x))
 
 
-# --- families of operations: each makes the module of a kernel, which halves the map at stride 2 ----
+# --- families: each makes the module of a kernel, which halves the map at stride 2
+# -----------------
 
 
 def _none(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> Zero:
@@ -230,8 +231,8 @@ def build(
 
 
 def on_batch_statistics(module: nn.Module) -> nn.Module:
-    """`module`, whose batch norms from now on always use the batch's own statistics: running averages
-    over paths or weights that differ mean nothing."""
+    """`module`, whose batch norms from now on always use the batch's own statistics: running
+    averages over paths or weights that differ mean nothing."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.track_running_stats = False

@@ -87,7 +87,7 @@ class Zero(nn.Module):
         return one.expand(-1, self.channels, -1, -1)
 
 
-# --- operations of their own; the others are made of the above -------------------------------------
+# --- operations of their own; the others are made of the above ------------------------------------
 
 
 def none(c_in, c_out, stride=1):

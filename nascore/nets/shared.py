@@ -128,8 +128,8 @@ class SharedCells(nn.Module):
         return SharedCell(space, channels, fits, project=True)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
-        cannot take: ENAS's reduction halves any map, that of NAS-Bench-201 an even one."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this
+        supernet cannot take: ENAS's reduction halves any map, that of NAS-Bench-201 an even one."""
         require_images(shape, self.in_channels, self.factor)
 
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
@@ -176,8 +176,8 @@ class SharedLayers(nn.Module):
         _begin(self)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that are not of this
-        supernet's channels."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that are not
+        of this supernet's channels."""
         require_images(shape, self.in_channels, 1)
 
     def forward(self, images: Tensor, genotype: MacroGenotype) -> Tensor:

@@ -21,9 +21,9 @@ DECIDED: dict[str, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class Sizes:
     """All of a network that its genotype leaves open: the skeleton that stacks it and its stem; the
-    channels of the first cell's nodes; the number of cells, reductions included, ImageNet's two stem
-    cells not; the classes; the side of an image, in pixels; whether there is an auxiliary head; the
-    channels of an image. By default DARTS's network on CIFAR-10."""
+    channels of the first cell's nodes; the number of cells, reductions included, ImageNet's two
+    stem cells not; the classes; the side of an image, in pixels; whether there is an auxiliary
+    head; the channels of an image. By default DARTS's network on CIFAR-10."""
 
     skeleton: str = "darts"
     stem: str = "cifar"
@@ -35,7 +35,8 @@ class Sizes:
     in_channels: int = 3
 
     def check(self) -> None:
-        """Raises `UserError` for an unknown skeleton, and for a number that is out of its limits."""
+        """Raises `UserError` for an unknown skeleton, and for a number that is out of its
+        limits."""
         one_of("skeleton", self.skeleton, HOMES)
         for name, most in LIMITS.items():
             whole(name, getattr(self, name), 1, most)
@@ -73,10 +74,10 @@ def home(
     network: str | Sizes | None = None,
     **sizes: Any,
 ) -> Sizes:
-    """The sizes of the network that a genotype (whatever `formats.read` takes) belongs in: `network`,
-    an entry of `NETWORKS` or one's name, or the home of its skeleton. What does not say so by its
-    name (`formats.skeleton_of`) belongs where its kind does. `sizes` that are not None override it.
-    Raises `UserError`, for a recurrent cell too."""
+    """The sizes of the network that a genotype (whatever `formats.read` takes) belongs in:
+    `network`, an entry of `NETWORKS` or one's name, or the home of its skeleton. What does not say
+    so by its name (`formats.skeleton_of`) belongs where its kind does. `sizes` that are not None
+    override it. Raises `UserError`, for a recurrent cell too."""
     if network is not None and not isinstance(network, Sizes):
         network = NETWORKS[one_of("network", network, NETWORKS)]
     skeleton = skeleton or (network.skeleton if network else formats.skeleton_of(genotype))
@@ -91,8 +92,8 @@ def home(
 
 
 def _skeleton_for(genotype: Genotype) -> str:
-    """DARTS's for two cells; a cell without a reduction cell belongs in NAS-Bench-201's if it has one
-    input, in PNASNet's if it has two."""
+    """DARTS's for two cells; a cell without a reduction cell belongs in NAS-Bench-201's if it has
+    one input, in PNASNet's if it has two."""
     match genotype:
         case CellGenotype(normal, None):
             return "nasbench201" if normal.n_inputs == 1 else "pnasnet"

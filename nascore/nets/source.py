@@ -1,8 +1,7 @@
 """A network as one readable file of plain PyTorch, for those who have no nascore.
 
-The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs. Its
-parameters have the names of ours, so that it reads `model.safetensors`.
-"""
+The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs.
+Its parameters have the names of ours, so that it reads `model.safetensors`."""
 
 import ast
 import inspect
@@ -71,8 +70,9 @@ def load(folder):
 def python(
     network: Network, title: str, image: Sequence[int], constants: Mapping[str, Any] | None = None
 ) -> str:
-    """The text of a file that defines `network`, for images of (height, width) pixels, and `constants`:
-    CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is not known."""
+    """The text of a file that defines `network`, for images of (height, width) pixels, and
+    `constants`: CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is
+    not known."""
     for name in _operations(network.genotype):
         own = OPERATIONS[name].family == "own"
         require(not own, "operation", name, "one of nascore's: the text of yours is not known")

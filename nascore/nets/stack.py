@@ -1,4 +1,5 @@
-"""The plan of a stack of cells: where maps are halved, and how wide each cell is and what it reads."""
+"""The plan of a stack of cells: where maps are halved, and how wide each cell is and what it
+reads."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass

@@ -155,8 +155,8 @@ class Supernet(nn.Module):
         return MixedCell(sources, fits, self.nodes, self.activation)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
-        cannot take: every reduction halves the sides."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this
+        supernet cannot take: every reduction halves the sides."""
         require_images(shape, self.stem.in_channels, 2**self.reductions)
 
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
