@@ -18,11 +18,11 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nascore import folders, genotypes, pictures
+from nascore import folders, pictures
 from nascore.data import Images, choose_device, normalise
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
-from nascore.genotypes import Genotype
+from nascore.genotypes import Genotype, as_dict, from_dict
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import LIMITS, Sizes
 from nascore.threads import fitting, using_threads
@@ -142,7 +142,7 @@ class Model:
         """All that `model.json` says."""
         return {
             "task": "images",
-            "genotype": genotypes.as_dict(self.genotype),
+            "genotype": as_dict(self.genotype),
             "classes": list(self.classes),
             "image": {**vars(self.preprocessing), "resize": RESIZE},
             **self.about,
@@ -242,7 +242,7 @@ def _rebuilt(about: dict[str, Any]) -> tuple[Network, tuple[str, ...], Preproces
     view = _preprocessing(about.get("image"))
     same = f"{shorten(sizes.in_channels)}, as in network.in_channels"
     require(view.channels == sizes.in_channels, "image.channels", view.channels, same)
-    genotype = genotypes.from_dict(about.get("genotype"))
+    genotype = from_dict(about.get("genotype"))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
         network = Network.of(genotype, sizes)
     network.check((1, view.channels, view.height, view.width))
@@ -283,7 +283,8 @@ def _load_weights(network: Network, file: Path) -> None:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [""])[0][:80]
         raise UserError(f"{file} is damaged ({reason})") from None
-    wanted, found = (_kinds(state) for state in (network.state_dict(), weights))
+    wanted = _kinds(network.state_dict())
+    found = _kinds(weights)
     for name in wanted | found:
         allowed = wanted.get(name, "no such tensor")
         known = found.get(name, "nothing")

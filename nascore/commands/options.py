@@ -39,23 +39,25 @@ def command(commands, run) -> argparse.ArgumentParser:
 
 
 def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
+    """What a search and a training share; `seconds` between checkpoints."""
+    add = parser.add_argument
     text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
-    parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
+    add("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
     text = "resize images to N x N pixels (default: as they are, or 32 if they are not alike)"
-    parser.add_argument("--image-size", type=int, metavar="N", help=text)
+    add("--image-size", type=int, metavar="N", help=text)
     text = "mirrored images are no images of their class (letters, traffic signs)"
-    parser.add_argument("--no-flip", dest="flip", action="store_const", const=False, help=text)
+    add("--no-flip", dest="flip", action="store_const", const=False, help=text)
     text = "whatever is random follows from it (default: 0)"
-    parser.add_argument("--seed", type=int, default=0, help=text)
+    add("--seed", type=int, default=0, help=text)
     text = "directory for what is found and for the checkpoint"
-    parser.add_argument("--out", dest="directory", metavar="DIR", help=text)
-    parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
+    add("--out", dest="directory", metavar="DIR", help=text)
+    add("--resume", action="store_true", help="go on with the run that DIR holds")
     add_device(parser)
     text = "that PyTorch computes with, part of the run (default: 1, or 2 where its maps are large)"
-    parser.add_argument("--threads", type=int, metavar="N", help=text)
-    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress")
+    add("--threads", type=int, metavar="N", help=text)
+    add("--quiet", dest="progress", action="store_false", help="no progress")
     text = f"time between checkpoints (default: {seconds:.0f})"
-    parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
+    add("--checkpoint-seconds", type=float, default=seconds, help=text)
 
 
 def add_knobs(group, cls: type, default_of: Callable[[str], str]) -> None:
@@ -82,14 +84,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """The sizes of a network."""
+    add = parser.add_argument
     stems = dict.fromkeys(sizes.stem for sizes in NETWORKS.values())
-    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(NETWORKS)}")
-    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(HOMES)}")
-    parser.add_argument("--stem", help=f"what comes before the cells: {', '.join(stems)}")
+    add("--network", help=f"sets all sizes at once: {', '.join(NETWORKS)}")
+    add("--skeleton", help=f"how it is stacked: {', '.join(HOMES)}")
+    add("--stem", help=f"what comes before the cells: {', '.join(stems)}")
     cells = "depth, reductions included, ImageNet's two stem cells not"
-    parser.add_argument("--channels", type=int, help="width")
-    parser.add_argument("--cells", type=int, help=cells)
-    parser.add_argument("--classes", type=int, help="classes")
-    parser.add_argument("--input", type=int, help="image side, pixels")
+    add("--channels", type=int, help="width")
+    add("--cells", type=int, help=cells)
+    add("--classes", type=int, help="classes")
+    add("--input", type=int, help="image side, pixels")
     text = "with the auxiliary head"
-    parser.add_argument("--auxiliary", action="store_const", const=True, help=text)
+    add("--auxiliary", action="store_const", const=True, help=text)

@@ -1,8 +1,7 @@
 """The five kinds of genotype, each checked as it is made, and JSON."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
@@ -23,6 +22,8 @@ TREE_COMBINATIONS = ("add", "elem_mult")
 OperationName = Annotated[str, OPERATIONS]
 Activation = Annotated[str, ACTIVATIONS]
 Index = Annotated[int, range(2 * MAX_NODES)]
+Side = Annotated[int, range(1, 100)]
+Step = Annotated[int, range(1, 10)]
 
 
 class GenotypeError(UserError):
@@ -35,7 +36,7 @@ _require = partial(require, error=GenotypeError)
 def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of
     the classes below."""
-    if dataclasses.is_dataclass(kind):
+    if is_dataclass(kind):
         cls: Any = kind
         return value if isinstance(value, cls) else _build(cls, value, field)
     origin, parts = get_origin(kind), get_args(kind)
@@ -58,7 +59,7 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
 def _build(cls: Any, data: Any, field: str) -> Any:
     """A `cls` from a JSON object; errors name the field by its whole path
     (`normal.nodes[1].inputs[0]`)."""
-    required = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(cls)}
+    required = {f.name: f.default is MISSING for f in fields(cls)}
     known = ", ".join(required)
     _require(isinstance(data, dict), field, data, f"an object with {known}")
     prefix = f"{field}." if field else ""
@@ -87,7 +88,7 @@ class _Value:
 
     def __post_init__(self) -> None:
         value: Any = self
-        for field in dataclasses.fields(value):
+        for field in fields(value):
             least = 0 if field.default == () else 1
             found = _read(field.type, getattr(self, field.name), field.name, least)
             object.__setattr__(self, field.name, found)
@@ -147,8 +148,8 @@ class ChainLayer(_Value):
     """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; ()
     = the image."""
 
-    filter: tuple[Annotated[int, range(1, 100)], Annotated[int, range(1, 100)]]
-    stride: tuple[Annotated[int, range(1, 10)], Annotated[int, range(1, 10)]]
+    filter: tuple[Side, Side]
+    stride: tuple[Step, Step]
     filters: Annotated[int, range(1, 4097)]
     inputs: tuple[Index, ...] = ()
 
@@ -245,7 +246,7 @@ def as_dict(genotype: Genotype) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    if is_dataclass(value):
         return {name: _plain(part) for name, part in vars(value).items()}
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
@@ -277,8 +278,8 @@ def from_dict(data: Any) -> Genotype:
     except UserError as error:
         raise GenotypeError(str(error)) from None
     found = one_of("kind", data.get("kind"), KINDS, GenotypeError)
-    fields = {name: value for name, value in data.items() if name not in ("kind", "format")}
-    return _build(KINDS[found], fields, "")
+    rest = {name: value for name, value in data.items() if name not in ("kind", "format")}
+    return _build(KINDS[found], rest, "")
 
 
 def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:

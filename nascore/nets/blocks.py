@@ -1,17 +1,24 @@
 """What a network is stacked from: cells, layers with skips, a block that reduces, auxiliary
 heads."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore import genotypes
 from nascore.errors import UserError
+from nascore.genotypes import Cell, ChainLayer, MacroLayer, Node, operation_named
 from nascore.nets import operations
-from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, convolution, separable
+from nascore.nets.operations import (
+    Constructor,
+    PlainReduce,
+    ReLUConvBN,
+    Skip,
+    convolution,
+    separable,
+)
 from nascore.nets.plain import AuxiliaryPool, conv_bn
 from nascore.nets.stack import Place
 
@@ -40,11 +47,11 @@ class PlacedCell(nn.Module):
 
     def __init__(
         self,
-        cell: genotypes.Cell,
+        cell: Cell,
         preprocess: Sequence[nn.Module],
         place: Place,
         widths: Sequence[int] | None = None,
-        build: Callable[..., nn.Module] = operations.build,
+        build: Constructor = operations.build,
     ):
         super().__init__()
         n = cell.n_inputs
@@ -66,7 +73,7 @@ class PlacedCell(nn.Module):
         for j in set(cell.concat) & set(range(n)):
             self.skips[str(j)] = self._skip(self.widths[j], build)
 
-    def _edges(self, node: genotypes.Node, build: Callable[..., nn.Module]) -> nn.ModuleList:
+    def _edges(self, node: Node, build: Constructor) -> nn.ModuleList:
         """The operations of a node: those on the cell's inputs halve the map at stride 2."""
         inside = len(self.cell.nodes)
         widths = self.widths + [self.channels] * inside
@@ -74,7 +81,7 @@ class PlacedCell(nn.Module):
         edges = zip(node.ops, node.inputs)
         return nn.ModuleList(build(op, widths[j], self.channels, strides[j]) for op, j in edges)
 
-    def _skip(self, width: int, build: Callable[..., nn.Module]) -> nn.Module:
+    def _skip(self, width: int, build: Constructor) -> nn.Module:
         if width == self.channels:
             return build("skip_connect", width, width, self.stride)
         return conv_bn(width, self.channels, 1, self.stride, 0)
@@ -143,7 +150,7 @@ class ChainBody(nn.Module):
     is put out, `width` channels in all. What is read together is concatenated, after zeros at
     the bottom and the right have made all maps as large as the largest."""
 
-    def __init__(self, layers: Sequence[genotypes.ChainLayer], in_channels: int):
+    def __init__(self, layers: Sequence[ChainLayer], in_channels: int):
         super().__init__()
         widths = [in_channels, *(layer.filters for layer in layers)]
         self.inputs = [layer.inputs or (0,) for layer in layers]
@@ -175,7 +182,7 @@ def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn
     """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then
     the operation. A separable convolution is applied once, or else replaced by a full one, as in
     the network that its authors train."""
-    operation = genotypes.operation_named(name)
+    operation = operation_named(name)
     made: nn.Module
     if operation.family == "separable":
         made = convolution(operation.kernel, channels, channels)
@@ -194,7 +201,7 @@ class MacroBody(nn.Module):
 
     def __init__(
         self,
-        layers: Sequence[genotypes.MacroLayer],
+        layers: Sequence[MacroLayer],
         in_channels: int,
         channels: int,
         halvings: Collection[int],
@@ -221,18 +228,12 @@ class MacroBody(nn.Module):
         for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
             states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
             if str(k) in self.halvings:
-                halves: Any = self.halvings[str(k)]
-                states = halved(states, halves, self.skips[k + 1 :])
+                # What no later layer reads need not be halved.
+                read = {k + 1}.union(*self.skips[k + 1 :])
+                modules: Any = self.halvings[str(k)]
+                halves = zip(modules, states)
+                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
         return states[-1]
-
-
-def halved(
-    states: Sequence[Tensor], halves: Iterable[nn.Module], skips: Sequence[Collection[int]]
-) -> list[Tensor]:
-    """The outputs so far of a macro network, each halved by weights of its own; `skips` are those
-    of the layers to come, and what none of them reads is left as it is, but the last output."""
-    read = {len(states) - 1}.union(*skips)
-    return [halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))]
 
 
 class AuxiliaryHead(nn.Module):

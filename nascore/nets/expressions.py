@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from nascore.nets import blocks, operations
+from nascore.nets.blocks import AuxiliaryHead, ChainBody, MacroBody, SameConv
+from nascore.nets.operations import FactorizedReduce, PlainReduce
 
 
 @singledispatch
@@ -24,7 +25,7 @@ def _(module: nn.Sequential) -> str:
             return f"conv_bn({widths(conv)}, {_sides(conv)})"
         case [nn.ReLU(), nn.Conv2d() as conv, nn.BatchNorm2d()]:
             return f"relu_conv_bn({widths(conv)}{_kernel(conv)})"
-        case [blocks.SameConv() as conv, nn.BatchNorm2d(), nn.ReLU()]:
+        case [SameConv() as conv, nn.BatchNorm2d(), nn.ReLU()]:
             strides = "" if conv.stride == (1, 1) else f", {conv.stride}"
             return f"same_conv_bn_relu({widths(conv)}, {conv.kernel_size}{strides})"
     return f"nn.Sequential({', '.join(map(expression, parts))})"
@@ -57,16 +58,16 @@ def _(module: nn.Linear) -> str:
 
 
 @expression.register
-def _(module: operations.FactorizedReduce) -> str:
-    relu = ", relu=False" if isinstance(module, operations.PlainReduce) else ""
+def _(module: FactorizedReduce) -> str:
+    relu = ", relu=False" if isinstance(module, PlainReduce) else ""
     widths = f"{module.even.in_channels}, {module.norm.num_features}"
     return f"FactorizedReduce({widths}{relu})"
 
 
 @expression.register
-def _(module: blocks.AuxiliaryHead) -> str:
+def _(module: AuxiliaryHead) -> str:
     _, pool, project, _, _, last, norm, *_ = module.features
-    same = isinstance(last, blocks.SameConv)
+    same = isinstance(last, SameConv)
     classes = module.classifier.out_features
     sizes = f"{project.in_channels}, {classes}, {pool.side}, {pool.stride}"
     return f"AuxiliaryHead({sizes}, norm={isinstance(norm, nn.BatchNorm2d)}, same={same})"
@@ -91,10 +92,10 @@ def _kernel(convolution: nn.Conv2d) -> str:
 
 
 @expression.register
-def _(module: blocks.ChainBody) -> str:
+def _(module: ChainBody) -> str:
     return "Chain()"
 
 
 @expression.register
-def _(module: blocks.MacroBody) -> str:
+def _(module: MacroBody) -> str:
     return "Macro()"

@@ -19,12 +19,13 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from nascore import formats, genotypes, published, spaces
+from nascore import formats, published, spaces
 from nascore.errors import UserError
-from nascore.genotypes import CellGenotype, Genotype
+from nascore.genotypes import CellGenotype, Genotype, kind
 from nascore.loop import memory_errors
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import Sizes, home
+from nascore.spaces import NASBENCH201_PRIMITIVES
 from nascore.threads import fitting, using_threads
 
 
@@ -210,7 +211,7 @@ def _edges_of(genotype: Genotype) -> list[str]:
     nodes = genotype.normal.nodes
     ops = [op for node in nodes for op in node.ops]
     plain = all(node.combine == "add" for node in nodes)
-    return ops if plain and set(ops) <= set(spaces.NASBENCH201_PRIMITIVES) else []
+    return ops if plain and set(ops) <= set(NASBENCH201_PRIMITIVES) else []
 
 
 @lru_cache(maxsize=1)
@@ -219,7 +220,7 @@ def _edges() -> tuple[Costs, dict[str, Costs]]:
     adds."""
     space = spaces.get("nasbench201")
     found = {}
-    for op, name in enumerate(spaces.NASBENCH201_PRIMITIVES):
+    for op, name in enumerate(NASBENCH201_PRIMITIVES):
         about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
         found[name] = {count: about[count] for count in COUNTED}
     bare = found["none"]
@@ -274,7 +275,7 @@ def describe(
     known = of.open()
     side = known.pop("input")
     found = {
-        "kind": genotypes.kind(value),
+        "kind": kind(value),
         **known,
         "input": side,
         "parameters": parameters(built),

@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore import genotypes
 from nascore.errors import UserError
-from nascore.genotypes import CellGenotype, MacroGenotype
-from nascore.nets.blocks import Reduction, halved, macro_operation, require_images
+from nascore.genotypes import Cell, CellGenotype, MacroGenotype
+from nascore.nets.blocks import Reduction, macro_operation, require_images
 from nascore.nets.operations import (
     PlainReduce,
     ReLUConvBN,
@@ -64,7 +63,7 @@ class SharedCell(nn.Module):
         """The name of an operation: with it go its weights."""
         return f"{node}_{side if self.sides else 0}_{source}_{op}"
 
-    def forward(self, states: Sequence[Tensor], cell: genotypes.Cell) -> Tensor:
+    def forward(self, states: Sequence[Tensor], cell: Cell) -> Tensor:
         states = [fit(x) for fit, x in zip(self.preprocess, states)]
         for i, node in enumerate(cell.nodes):
             edges = enumerate(zip(node.inputs, node.ops))
@@ -191,8 +190,9 @@ class SharedLayers(nn.Module):
                 output = self.norms[index](sum((states[j] for j in layer.skips), output))
             states.append(output)
             if str(index) in self.reductions:
-                halves: Any = self.reductions[str(index)]
-                states = halved(states, halves, skips[index + 1 :])
+                read = {index + 1}.union(*skips[index + 1 :])
+                halves = zip(self.reductions[str(index)].children(), states)
+                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
         return self.classifier(states[-1].mean((2, 3)))
 
 

@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from nascore import formats, genotypes
+from nascore import formats
 from nascore.errors import UserError, one_of, whole
-from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype
+from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype, kind
 
 # The most of what is counted, from 1; in the order in which they are checked.
 LIMITS = {"input": 4096, "channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1024}
@@ -103,4 +103,4 @@ def _skeleton_for(genotype: Genotype) -> str:
             return "nas-rl"
         case MacroGenotype():
             return "enas-macro"
-    raise UserError(f"kind: found {genotypes.kind(genotype)!r}, allowed: cell, chain, macro")
+    raise UserError(f"kind: found {kind(genotype)!r}, allowed: cell, chain, macro")

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from nascore import genotypes
 from nascore.errors import UserError, one_of, require
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype
+from nascore.genotypes import kind as kind_of
 from nascore.nets.blocks import (
     AuxiliaryHead,
     ChainBody,
@@ -62,13 +62,14 @@ def _classifier(width: int, classes: int, *first: nn.Module, bias: bool = True) 
 
 
 def _of_kind(genotype: Genotype, kind: str, skeleton: str) -> Any:
-    found = genotypes.kind(genotype)
+    found = kind_of(genotype)
     if found != kind:
         raise UserError(f"kind: found {found!r}, allowed in the skeleton {skeleton}: {kind}")
     return genotype
 
 
 Pair = tuple[Cell, Cell]  # the normal and the reduction cell
+Stem = tuple[list[nn.Module], int]  # the modules and their width
 
 
 def _two_cells(genotype: Genotype, skeleton: str) -> Pair:
@@ -84,7 +85,7 @@ def _outputs(cells: Pair) -> tuple[int, int]:
     return len(normal.concat), len(reduce.concat)
 
 
-def _conv_stem(sizes: Sizes, times: int) -> tuple[list[nn.Module], int]:
+def _conv_stem(sizes: Sizes, times: int) -> Stem:
     """A convolution that is `times` as wide as the first cell's nodes, and its width."""
     width = times * sizes.channels
     return [conv_bn(sizes.in_channels, width)], width
@@ -117,7 +118,7 @@ def darts(genotype: Genotype, sizes: Sizes) -> Layout:
     return Layout(stems, cells, classifier, factor, auxiliary=head, auxiliary_after=at[-1])
 
 
-def _darts_imagenet_stems(sizes: Sizes) -> tuple[list[nn.Module], int]:
+def _darts_imagenet_stems(sizes: Sizes) -> Stem:
     width = sizes.channels
     require(width > 1, "channels", width, "2 or more with the imagenet stem")
     half = width // 2
@@ -181,7 +182,7 @@ def _nasnet(pair: Pair, sizes: Sizes, pnasnet: bool) -> Layout:
     )
 
 
-def _nasnet_imagenet_stem(sizes: Sizes) -> tuple[list[nn.Module], int]:
+def _nasnet_imagenet_stem(sizes: Sizes) -> Stem:
     allowed = f"4 or more with the {sizes.stem} stem"
     require(sizes.channels > 3, "channels", sizes.channels, allowed)
     width = 96 if sizes.stem == "imagenet-large" else 32

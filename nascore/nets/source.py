@@ -22,7 +22,8 @@ from nascore.genotypes import (
     MacroGenotype,
     Node,
 )
-from nascore.nets import blocks, plain
+from nascore.nets import plain
+from nascore.nets.blocks import ChainBody, MacroBody, PlacedCell
 from nascore.nets.convolutional import Network
 from nascore.nets.expressions import expression, widths
 from nascore.nets.measure import parameters
@@ -251,14 +252,14 @@ def _bodies(network: Network) -> Iterator[str]:
         case MacroGenotype(layers):
             yield _macro([layer.op for layer in layers], body)
         case CellGenotype() as genotype:
-            cells = [cell for cell in network.cells if isinstance(cell, blocks.PlacedCell)]
+            cells = [cell for cell in network.cells if isinstance(cell, PlacedCell)]
             for cell, name in _cell_names(genotype).items():
                 raw = [_is_raw(place) for place in cells if place.cell == cell]
                 if raw:
                     yield _cell(name, cell, any(raw))
 
 
-def _is_raw(cell: blocks.PlacedCell) -> bool:
+def _is_raw(cell: PlacedCell) -> bool:
     """Whether it leaves the width of an input as it is."""
     return set(cell.widths) != {cell.channels}
 
@@ -266,7 +267,7 @@ def _is_raw(cell: blocks.PlacedCell) -> bool:
 # --- whole networks -------------------------------------------------------------------------------
 
 
-def _chain(chain: blocks.ChainBody) -> str:
+def _chain(chain: ChainBody) -> str:
     """A chain's class: its layers, and which states each one reads."""
     lines = ["class Chain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
     layers = _listed(expression(layer) for layer in chain.layers)
@@ -283,7 +284,7 @@ def _joined(states: Sequence[int]) -> str:
     return names if len(states) == 1 else f"concatenate({names})"
 
 
-def _macro(ops: Sequence[str], macro: blocks.MacroBody) -> str:
+def _macro(ops: Sequence[str], macro: MacroBody) -> str:
     """A macro network's class: operation, skips and join of every layer, and where maps are
     halved."""
     lines = ["class Macro(nn.Module):", "    def __init__(self):", "        super().__init__()"]
@@ -306,7 +307,7 @@ def _macro(ops: Sequence[str], macro: blocks.MacroBody) -> str:
     return "\n".join([*lines, f"        return s{len(macro.skips)}"]) + "\n"
 
 
-def _macro_layer(k: int, skips: Sequence[int], macro: blocks.MacroBody) -> Iterator[str]:
+def _macro_layer(k: int, skips: Sequence[int], macro: MacroBody) -> Iterator[str]:
     read = ", ".join([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
     joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
     yield _lines(f"s{k + 1} = {joined}")
@@ -340,7 +341,7 @@ def _network(network: Network) -> str:
 
 def _placed(cell: nn.Module, names: Mapping[Cell, str]) -> str:
     """A cell, or the block in place of one, where it stands in the stack."""
-    if not isinstance(cell, blocks.PlacedCell):
+    if not isinstance(cell, PlacedCell):
         first: Any = cell.get_submodule("block.first")
         return f"ResidualBlock({widths(first[1])})"
     fits = ", ".join(map(expression, cell.preprocess))

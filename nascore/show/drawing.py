@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-import graphviz
+from graphviz import Digraph, escape
 
 from nascore import formats
 from nascore.errors import UserError
@@ -72,7 +72,7 @@ def draw(genotype: Genotype | str | os.PathLike) -> Drawing:
     return Drawing(graph.source, words)
 
 
-def _drawn(graph: graphviz.Digraph, genotype: Genotype) -> str:
+def _drawn(graph: Digraph, genotype: Genotype) -> str:
     match genotype:
         case CellGenotype():
             return _cells(graph, genotype)
@@ -89,7 +89,7 @@ def _drawn(graph: graphviz.Digraph, genotype: Genotype) -> str:
 # --- one function a kind of genotype; each returns the picture in words ---------------------------
 
 
-def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
+def _cells(graph: Digraph, genotype: CellGenotype) -> str:
     cells = {"cell": genotype.normal}
     if genotype.reduce:
         cells = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
@@ -111,7 +111,7 @@ def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
     return " ".join(words[::order])
 
 
-def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
+def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
     names = states(cell)
     say = [f"node {name}" if name.isdigit() else name for name in names]
     words = []
@@ -158,7 +158,7 @@ class _Row(NamedTuple):
     filter: tuple[float, float] | None = None
 
 
-def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
+def _chain(graph: Digraph, genotype: ChainGenotype) -> str:
     layers = genotype.layers
     longest = max(side for layer in layers for side in layer.filter)
     scale = 28 / max(7, longest)  # points to a pixel
@@ -183,7 +183,7 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
+def _macro(graph: Digraph, genotype: MacroGenotype) -> str:
     rows = [_Row("stem", INPUT)]
     words = []
     for i, layer in enumerate(genotype.layers, 1):
@@ -196,7 +196,7 @@ def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
     return f"A network of {len(words)} layers: {'; '.join(words)}."
 
 
-def _wires(graph: graphviz.Digraph, rows: list[_Row], pitch: int, legend: str) -> None:
+def _wires(graph: Digraph, rows: list[_Row], pitch: int, legend: str) -> None:
     """A network as a wiring diagram: its layers step down the diagonal, an output is a vertical
     line, and a circle with the layer's number is where a later row reads it. Places are in points,
     `pitch` from row to row; the layout engine nop2 keeps them."""
@@ -227,7 +227,7 @@ def _wires(graph: graphviz.Digraph, rows: list[_Row], pitch: int, legend: str) -
 
 
 def _box(
-    graph: graphviz.Digraph,
+    graph: Digraph,
     name: str,
     label: str,
     corner: tuple[float, int],
@@ -240,7 +240,7 @@ def _box(
     left, middle = corner
     graph.node(
         name,
-        graphviz.escape(label),
+        escape(label),
         pos=f"{left + width / 2:.1f},{middle}",
         width=f"{width / 72:.3f}",
         height=f"{height / 72:.3f}",
@@ -249,9 +249,7 @@ def _box(
     )
 
 
-def _circle(
-    graph: graphviz.Digraph, name: str, label: str, corner: tuple[float, int], tint: str
-) -> None:
+def _circle(graph: Digraph, name: str, label: str, corner: tuple[float, int], tint: str) -> None:
     """Where an output is read; a skip connection, without a tint of its own, is pink."""
     options = {"shape": "circle", "fontsize": "9", "fixedsize": "true"}
     if not tint:
@@ -259,7 +257,7 @@ def _circle(
     _box(graph, name, label, corner, 14, 14, tint, **options)
 
 
-def _recurrent(graph: graphviz.Digraph, genotype: RecurrentGenotype) -> str:
+def _recurrent(graph: Digraph, genotype: RecurrentGenotype) -> str:
     _column(graph, "x_{t}", "h_{t-1}")
     graph.node("h_{t}", fillcolor=OUTPUT)
     words = []
@@ -274,7 +272,7 @@ def _recurrent(graph: graphviz.Digraph, genotype: RecurrentGenotype) -> str:
     return f"A recurrent cell: {'; '.join(words)}; output: {output}."
 
 
-def _tree(graph: graphviz.Digraph, genotype: RecurrentTree) -> str:
+def _tree(graph: Digraph, genotype: RecurrentTree) -> str:
     _column(graph, "x_{t}", "h_{t-1}", "c_{t-1}")
     words = []
     for i, block in enumerate(genotype.tree):
@@ -304,20 +302,20 @@ def plain(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)[:40]
 
 
-def _column(graph: graphviz.Digraph, *names: str) -> None:
+def _column(graph: Digraph, *names: str) -> None:
     with graph.subgraph() as left:
         left.attr(rank="same")
         for name in names:
             left.node(name, fillcolor=INPUT)
 
 
-def _thin(graph: graphviz.Digraph, source: str, target: str, **options: str) -> None:
+def _thin(graph: Digraph, source: str, target: str, **options: str) -> None:
     """An edge without an operation."""
     graph.edge(source, target, **options, penwidth="0.9", arrowsize="0.6")
 
 
 def _operation(
-    graph: graphviz.Digraph, sources: list[str], text: str, looks: Look, target: str, k: int = 0
+    graph: Digraph, sources: list[str], text: str, looks: Look, target: str, k: int = 0
 ) -> None:
     """An edge that carries its operation's name on it: drawn in two pieces, so that no label
     strays from its edge and two edges between the same nodes stay two."""
@@ -325,7 +323,7 @@ def _operation(
     label = f"{target}_{k}_op"
     graph.node(
         label,
-        graphviz.escape(plain(text)),
+        escape(plain(text)),
         fontsize="12",
         style="rounded,filled",
         fillcolor=tint,
