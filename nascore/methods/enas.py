@@ -254,8 +254,8 @@ class ENAS(Loop):
         budget = self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
-        separable = [OPERATIONS[op].family == "separable" for op in space.primitives]
-        likes = torch.tensor(separable).float()
+        families = [OPERATIONS[op].family for op in space.primitives]
+        likes = torch.tensor([float(family == "separable") for family in families])
         normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
 
         def adjust(position: int, logits: Tensor) -> Tensor:
