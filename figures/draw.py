@@ -91,7 +91,7 @@ def arrow(graph: graphviz.Digraph, ends: tuple[str, str], *points: tuple[float, 
 
 def nas_rl_idea() -> Drawing:
     """NAS-RL's figures 1, 2 and 4 in our own drawing: the loop, the controller as it writes two layers, the child."""
-    graph, (pink, anchor, _), child = canvas(), look("skip"), look("conv")[1]
+    graph, (pink, anchor, _), child = canvas(), look("skip"), look("convolution")[1]
     put(graph, "controller", "controller:\nan LSTM with\nweights θ", 61, 300, NODE, height="1.1", width="1.7")
     put(graph, "child", "child network", 839, 300, child, height="1.1", width="1.7")
     put(graph, "a", "a = 3 3 36  |  3 7 48 1  |  5 1 36 1 0", 450, 322, width="3")
@@ -160,7 +160,7 @@ def nasnet_idea() -> Drawing:
     rows = [("CIFAR-10", 35, 165, "image | conv 3x3 | " + stages.format("32x32", "16x16", "8x8"))]
     stem = "image | conv 3x3, stride 2 | reduction F/4 | reduction F/2 | "
     rows += [("ImageNet", -35, 0, stem + stages.format("28x28", "14x14", "7x7"))]
-    fills = {"normal": NODE, "reduction": look("max_pool")[1], "softmax": OUTPUT}
+    fills = {"normal": NODE, "reduction": look("max pool")[1], "softmax": OUTPUT}
     graph = canvas()
     for title, left, y, row in rows:
         x = [left + 70 * k for k in range(row.count("|") + 1)]
@@ -187,7 +187,7 @@ def nasnet_idea() -> Drawing:
 
 def pnas_idea() -> Drawing:
     """PNAS's figure 2 with all five levels: candidates scored against cells trained."""
-    graph, (blue, tint, _), trained = canvas(), look("sep_conv"), look("conv")[1]
+    graph, (blue, tint, _), trained = canvas(), look("separable"), look("convolution")[1]
     levels = [(136, "256", "136"), (31_620, "147,456", "31,620"), (262_144, "1.5e8", "11 million")]
     levels += [(409_600, "2.4e11", "5.2 billion"), (589_824, "5.6e14", "3.1e12")]
     for k, (scored, raw, unique) in enumerate(levels):
@@ -233,7 +233,7 @@ def pnas_idea() -> Drawing:
 
 def enas_idea() -> Drawing:
     """What sharing means: two subgraphs of one supergraph; and the two phases that alternate."""
-    graph, ours = canvas(), {"one": (look("sep_conv")[0], "solid"), "two": (look("max_pool")[0], "dashed")}
+    graph, ours = canvas(), {"one": (look("separable")[0], "solid"), "two": (look("max pool")[0], "dashed")}
     places = {"in": (40, 100), "1": (170, 190), "2": (170, 10), "out": (320, 100)}
     for name, place in places.items():
         put(graph, name, name, *place, {"in": INPUT, "out": OUTPUT}.get(name, NODE), width="0.4")

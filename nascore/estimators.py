@@ -28,6 +28,7 @@ from nascore.loop import Progress, memory_errors
 from nascore.nets import operations
 from nascore.nets.convolutional import SKELETONS, Network
 from nascore.nets.measure import parameters
+from nascore.nets.sizes import Sizes
 from nascore.seeding import seeded
 from nascore.task import Task
 from nascore.threads import fitting, with_its_threads
@@ -186,8 +187,13 @@ class TrainChildren:
         self.at_once = 2 * self.workers
         self.task = task.to(device).validation_split(validation)
         self.progress = progress
-        sizes = {"channels": channels, "cells": cells, "skeleton": skeleton}
-        sizes |= {"classes": task.outputs, "in_channels": task.channels}
+        sizes = Sizes(
+            skeleton=skeleton,
+            channels=channels,
+            cells=cells,
+            classes=task.outputs,
+            in_channels=task.channels,
+        )
         self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds, threads)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
@@ -243,7 +249,7 @@ class Child:
     """How a genotype is trained, and what of that its reward is."""
 
     recipe: Recipe
-    sizes: dict
+    sizes: Sizes
     seed: int
     last_epochs: int
     patience: int | None
@@ -252,7 +258,7 @@ class Child:
 
     def network(self, genotype: Genotype) -> Network:
         """The network that is trained, as it is drawn."""
-        return Network(genotype, **self.sizes)
+        return Network.of(genotype, self.sizes)
 
     def estimate(self, genotype: Genotype, task: Task) -> Estimate:
         """Whatever is wrong with a child becomes its error."""

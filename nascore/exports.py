@@ -7,10 +7,12 @@ import copy
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +23,8 @@ from nascore.files import named, write_bytes
 from nascore.genotypes import Genotype
 from nascore.models import Model
 from nascore.nets import source
-from nascore.nets.convolutional import Network, home
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import Sizes, home
 from nascore.seeding import generator
 
 FORMATS = ("onnx", "torch", "python")
@@ -29,39 +32,44 @@ EXAMPLES = (2, 5)  # images in the minibatch that is traced, and in that which i
 
 
 def export(
-    model: Model | Genotype | str | Path, to: str, file: str | Path, **sizes
+    model: Model | Genotype | str | os.PathLike, to: str, file: str | os.PathLike, **sizes: Any
 ) -> float | None:
     """Write `model`, or the one in a folder, to `file` as `python`, `torch` or `onnx`; the largest
-    difference of its logits from the model's, where a program was there to compute them. As `python` a
-    genotype too (whatever `formats.read` takes), untrained, at the `sizes` that `nets.measure.describe`
-    gives it. Raises `UserError`."""
-    write = {"python": _python, "torch": _torch, "onnx": _onnx}[one_of("format", to, FORMATS)]
-    file = named(file, "file")
-    sizes = {name: value for name, value in sizes.items() if value is not None}
+    difference of its logits from the model's, where a program was there to compute them. As
+    `python` a genotype too (whatever `formats.read` takes), untrained, at the `sizes` that
+    `nets.measure.describe` gives it. Raises `UserError`."""
+    one_of("format", to, FORMATS)
+    path = named(file, "file")
+    given = {name: value for name, value in sizes.items() if value is not None}
     if to == "python" and not isinstance(model, Model) and not models.is_model(model):
-        return _untrained(model, file, **sizes)
+        write_bytes(path, _untrained(model, home(model, **given)).encode())
+        return None
     allowed = "none: a model has its own"
-    require(not sizes, f"sizes ({', '.join(sizes)})", list(sizes.values()), allowed)
-    return write(model if isinstance(model, Model) else models.load(model, "cpu"), file)
+    require(not given, f"sizes ({', '.join(given)})", list(given.values()), allowed)
+    found: Any = model  # a genotype, too, which `load` refuses
+    trained = found if isinstance(found, Model) else models.load(found, "cpu")
+    if to == "python":
+        write_bytes(path, _trained(trained).encode())
+        return None
+    return _torch(trained, path) if to == "torch" else _onnx(trained, path)
 
 
-def _python(model: Model, file: Path) -> None:
+def _trained(model: Model) -> str:
     view = model.preprocessing
     constants = {"CLASSES": list(model.classes), "MEAN": list(view.mean), "STD": list(view.std)}
     title = f"A network of nascore, in its skeleton {model.network.skeleton}, trained"
-    text = source.python(model.network, title, (view.height, view.width), constants)
-    write_bytes(file, text.encode())
+    return source.python(model.network, title, (view.height, view.width), constants)
 
 
-def _untrained(genotype: Genotype | str | Path, file: Path, **sizes) -> None:
-    sizes = home(genotype, sizes.pop("skeleton", None), **sizes)
-    side = sizes.pop("input")
+def _untrained(genotype: Genotype | str | os.PathLike, sizes: Sizes) -> str:
+    side = sizes.input
     with torch.device("meta"):
-        network = Network(formats.read(genotype), **sizes)
-    network.check((1, network.in_channels, side, side))
-    by_name = isinstance(genotype, str) and genotype in published.GENOTYPES
-    title = published.get(genotype).source if by_name else "A network of nascore"
-    write_bytes(file, source.python(network, title, (side, side)).encode())
+        network = Network.of(formats.read(genotype), sizes)
+    network.check((1, sizes.in_channels, side, side))
+    title = "A network of nascore"
+    if isinstance(genotype, str) and genotype in published.PUBLISHED:
+        title = published.PUBLISHED[genotype].source
+    return source.python(network, title, (side, side))
 
 
 # --- by PyTorch's exporters -----------------------------------------------------------------------
@@ -100,11 +108,18 @@ def _onnx(model: Model, file: Path) -> float | None:
         raise UserError(
             f"onnx: the package {error.name} is not installed; allowed: {need}"
         ) from None
-    names = {"input_names": ["images"], "output_names": ["logits"]}
     with _quietly(), torch.no_grad():
-        program = torch.onnx.export(_traced(model), dynamo=True, verbose=False, **names)
+        program: Any = torch.onnx.export(  # an ONNXProgram, since `dynamo`
+            _traced(model),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+        )
     proto = program.model_proto
-    for name, value in _metadata(model).items():
+    view = model.preprocessing
+    about = {"classes": model.classes, "mean": view.mean, "std": view.std}
+    for name, value in about.items():
         proto.metadata_props.add(key=name, value=json.dumps(value))
     content = proto.SerializeToString()
     write_bytes(file, content)
@@ -119,11 +134,6 @@ def _onnx(model: Model, file: Path) -> float | None:
         return torch.from_numpy(found)
 
     return _difference(model, logits)
-
-
-def _metadata(model: Model) -> dict:
-    view = model.preprocessing
-    return {"classes": list(model.classes), "mean": view.mean, "std": view.std}
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +10,16 @@ from pathlib import Path
 import torch
 
 from nascore import data as sets
-from nascore import formats, genotypes, training
+from nascore import formats, training
 from nascore.data import Images, choose_device
 from nascore.errors import whole
 from nascore.files import write_json
-from nascore.genotypes import Genotype
+from nascore.genotypes import Genotype, as_dict
 from nascore.loop import Progress, drive, memory_errors
-from nascore.models import Model, Preprocessing
-from nascore.nets.convolutional import Network, home
+from nascore.models import SIZES, Model, Preprocessing
+from nascore.nets.convolutional import Network
 from nascore.nets.measure import parameters
+from nascore.nets.sizes import Sizes, home
 from nascore.record import directory_named, require_free
 from nascore.seeding import seeded
 from nascore.threads import one_thread
@@ -76,17 +76,27 @@ def train(
     if out and not resume:
         require_free(out)
     images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
-    skeleton = at_home["skeleton"]
+    sizes = Sizes(
+        skeleton=at_home.skeleton,
+        channels=recipe.channels,
+        cells=recipe.cells,
+        classes=images.outputs,
+        in_channels=images.channels,
+        auxiliary=recipe.auxiliary_weight > 0,
+    )
     config = {
         "command": "train",
-        "genotype": json.loads(genotypes.to_json(value)),
+        "genotype": as_dict(value),
         "data": images.fingerprint(),
         "seed": seed,
         "recipe": dataclasses.asdict(recipe),
-        "skeleton": skeleton,
+        "skeleton": sizes.skeleton,
     }
     with memory_errors(), one_thread():
-        loop = Training(_network(value, images, recipe, skeleton, seed), images, recipe, seed)
+        with seeded(seed, "network"):
+            network = Network.of(value, sizes)
+        network.check(images.shape)
+        loop = Training(network, images, recipe, seed)
         began = time.monotonic()
         drive(
             loop,
@@ -99,7 +109,7 @@ def train(
             threads=threads,
             defaults=training.DEFAULTS,
         )
-        return _tested(loop, _model(loop, images, skeleton), out, time.monotonic() - began)
+        return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began)
 
 
 def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> Trained:
@@ -116,40 +126,19 @@ def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> T
     return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, True)
 
 
-def _network(
-    genotype: Genotype, images: Images, recipe: Recipe, skeleton: str, seed: int
-) -> Network:
-    with seeded(seed, "network"):
-        network = Network(
-            genotype,
-            channels=recipe.channels,
-            cells=recipe.cells,
-            classes=len(images.classes),
-            in_channels=images.channels,
-            skeleton=skeleton,
-            auxiliary=recipe.auxiliary_weight > 0,
-        )
-    network.check(images.train.shape)
-    return network
-
-
-def _model(loop: Training, images: Images, skeleton: str) -> Model:
+def _model(loop: Training, images: Images, sizes: Sizes) -> Model:
     """The network of a training, as it is now, without the auxiliary head, which only learns."""
-    recipe = loop.recipe
-    sizes = {
-        "skeleton": skeleton,
-        "stem": "cifar",
-        "channels": recipe.channels,
-        "cells": recipe.cells,
-        "classes": len(images.classes),
-        "in_channels": images.channels,
-    }
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network(loop.network.genotype, **sizes)
+        network = Network.of(loop.network.genotype, dataclasses.replace(sizes, auxiliary=False))
     state = loop.network.state_dict().items()
     kept = {name: x for name, x in state if not name.startswith("auxiliary.")}
     network.load_state_dict(kept)
     network.to(loop.device).to(memory_format=torch.channels_last)
-    about = {"network": sizes, "recipe": dataclasses.asdict(recipe), "seed": loop.seed}
-    about |= {"data": images.fingerprint(), "date": datetime.date.today().isoformat()}
+    about = {
+        "network": {name: getattr(sizes, name) for name in SIZES},
+        "recipe": dataclasses.asdict(loop.recipe),
+        "seed": loop.seed,
+        "data": images.fingerprint(),
+        "date": datetime.date.today().isoformat(),
+    }
     return Model(network, images.classes, Preprocessing.of(images), about)

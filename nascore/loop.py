@@ -4,7 +4,6 @@ What lies in the directory of a run, `record` says.
 """
 
 import copy
-import json
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 
 from nascore.errors import UserError, number, require, say, whole
 from nascore.files import FORMAT
-from nascore.genotypes import Genotype, to_json
+from nascore.genotypes import Genotype, as_dict
 from nascore.record import Record, alone_in, directory_named
 
 LINE_SECONDS = 5.0  # between two lines of progress where there is no terminal
@@ -44,7 +43,7 @@ class Progress:
 
     def row(self) -> dict:
         """The step as a line of `history.jsonl`."""
-        genotype = self.genotype and json.loads(to_json(self.genotype))
+        genotype = self.genotype and as_dict(self.genotype)
         row = {"format": FORMAT, "step": self.step, "reward": self.reward, "genotype": genotype}
         return row | self.metrics
 
@@ -131,7 +130,11 @@ def drive(
             record = Record(directory, loop, what, resume, defaults or {})
         with _interrupts() as interrupted, _reporter(progress, loop) as report:
             _steps(
-                loop, record, lambda: interrupted() or (stop is not None and stop()), report, checkpoint_seconds
+                loop,
+                record,
+                lambda: interrupted() or (stop is not None and stop()),
+                report,
+                checkpoint_seconds,
             )
         if record:
             record.save()

@@ -1,6 +1,5 @@
-"""A trained network as a folder that stands alone: `model.safetensors` holds its weights and running
-statistics, `model.json` all else that an answer needs. Nothing in them can run code.
-"""
+"""A trained network as a folder that stands alone: `model.safetensors` holds its weights and
+running statistics, `model.json` all else that an answer needs. Nothing in them can run code."""
 
 import dataclasses
 import json
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -18,13 +18,14 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nascore import folders, genotypes, pictures
+from nascore import folders, pictures
 from nascore.data import Images, choose_device
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
-from nascore.genotypes import Genotype
+from nascore.genotypes import Genotype, as_dict, from_dict
 from nascore.images import normalise
-from nascore.nets.convolutional import LIMITS, Network
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import LIMITS, Sizes
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -53,7 +54,8 @@ class Preprocessing:
         return cls(channels, height, width, images.mean, images.std)
 
     def pixels(self, picture: Image.Image) -> Tensor:
-        """uint8 (channels, height, width). Raises `UserError` where no picture has so many channels."""
+        """uint8 (channels, height, width). Raises `UserError` where no picture has so many
+        channels."""
         mode = PICTURE_MODES.get(self.channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode is not None, "images", f"{self.channels} channels", allowed)
@@ -62,8 +64,8 @@ class Preprocessing:
         return torch.from_numpy(array).reshape(self.height, self.width, -1).permute(2, 0, 1)
 
     def batch(self, images: Sequence | Tensor) -> Tensor:
-        """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape. Raises
-        `UserError`, one line, for what is none of these."""
+        """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape.
+        Raises `UserError`, one line, for what is none of these."""
         if isinstance(images, Tensor):
             return self._checked(images)
         with pictures.quietly(), ThreadPoolExecutor() as pool:
@@ -83,45 +85,50 @@ class Preprocessing:
 
 
 class Model:
-    """A trained network that can be asked. `network` is a plain `nn.Module` in evaluation, `classes` are
-    the names of its logits in order, `about` what else its folder says: genotype, recipe, data,
-    accuracy, date."""
+    """A trained network that can be asked. `network` is a plain `nn.Module` in evaluation,
+    `classes` are the names of its logits in order, `about` what else its folder says: genotype,
+    recipe, data, accuracy, date."""
 
     def __init__(
         self, network: Network, classes: Sequence[str], preprocessing: Preprocessing, about: dict
     ):
-        self.network, self.classes = network.eval(), tuple(classes)
-        self.preprocessing, self.about = preprocessing, about
+        self.network = network.eval()
+        self.classes = tuple(classes)
+        self.preprocessing = preprocessing
+        self.about = about
 
     @property
     def genotype(self) -> Genotype:
+        """What the network was made from."""
         return self.network.genotype
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
-    def predict(self, images, batch_size: int = 100) -> Tensor:
-        """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors (N, C, H,
-        W), each treated as the test images were. Raises `UserError`, one line, for an image that cannot
-        be read."""
+    def predict(self, images: Any, batch_size: int = 100) -> Tensor:
+        """Probabilities (N, classes) for a file, a PIL image, a list of either, or uint8 tensors
+        (N, C, H, W), each treated as the test images were. Raises `UserError`, one line, for an
+        image that cannot be read."""
         whole("batch_size", batch_size, 1, MAX_BATCH)
         if isinstance(images, str | os.PathLike | Image.Image):
             images = [images]
         several = isinstance(images, Sequence) or isinstance(images, Tensor) and images.dim() > 0
         some = several and len(images) > 0
         require(some, "images", images, "a file, a PIL image, or a list or tensor of some")
-        view, found = self.preprocessing, []
+        view = self.preprocessing
+        found = []
         threads = fitting(self.network, batch_size, view.height * view.width)
         with using_threads(threads), torch.inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = view.batch(images[start : start + batch_size]).to(self.device)
                 logits = self.network(normalise(batch, view.mean, view.std))
                 found.append(logits.float().softmax(1).cpu())
-        found = torch.cat(found)
+        probabilities = torch.cat(found)
         allowed = "numbers; the network's weights are too large, or none: train it again"
-        require(bool(found.isfinite().all()), "probabilities", math.nan, allowed)
-        return found.clone()
+        require(bool(probabilities.isfinite().all()), "probabilities", math.nan, allowed)
+        return probabilities.clone()
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -132,40 +139,42 @@ class Model:
         write_bytes(folder / WEIGHTS, safetensors.torch.save(weights))
         write_json(folder / ABOUT, self.description())
 
-    def description(self) -> dict:
+    def description(self) -> dict[str, Any]:
         """All that `model.json` says."""
-        image = dataclasses.asdict(self.preprocessing) | {"resize": RESIZE}
-        genotype = json.loads(genotypes.to_json(self.genotype))
-        what = {"task": "images", "genotype": genotype, "classes": list(self.classes)}
-        return what | {"image": image} | self.about
+        return {
+            "task": "images",
+            "genotype": as_dict(self.genotype),
+            "classes": list(self.classes),
+            "image": {**vars(self.preprocessing), "resize": RESIZE},
+            **self.about,
+        }
 
 
-# --- the folder ------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
-def load(folder: str | Path, device: str | torch.device = "auto") -> Model:
-    """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a damaged
-    one."""
-    good = isinstance(folder, str | os.PathLike) and str(folder)
+def load(folder: str | os.PathLike, device: str | torch.device = "auto") -> Model:
+    """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
+    damaged one."""
+    good = isinstance(folder, str | os.PathLike) and str(folder) != ""
     require(good, "model", folder, "the folder that `nascore train --out` has made")
-    folder, device = Path(folder), choose_device(device)
-    about = _read_about(folder / ABOUT)
-    file = folder / ABOUT
+    chosen = choose_device(device)
+    file = Path(folder, ABOUT)
+    about = _read_about(file)
     try:
-        network, classes, preprocessing = _rebuilt(dict(about))
+        network, classes, preprocessing = _rebuilt(about)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    _load_weights(network, folder / WEIGHTS)
-    network.to(device, memory_format=torch.channels_last)
+    _load_weights(network, Path(folder, WEIGHTS))
+    network.to(chosen).to(memory_format=torch.channels_last)
     known = ("format", "task", "genotype", "classes", "image")
     kept = {name: value for name, value in about.items() if name not in known}
     return Model(network, classes, preprocessing, kept)
 
 
-def is_model(folder: str | Path) -> bool:
+def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    good = isinstance(folder, str | os.PathLike)
-    return good and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, str | os.PathLike) and os.path.exists(os.path.join(folder, ABOUT))
 
 
 def answers(
@@ -179,7 +188,7 @@ def answers(
         pixels = [found for _, found in read if isinstance(found, Tensor)]
         found = iter(model.predict(torch.cat(pixels)) if pixels else ())
         for file, answer in read:
-            yield file, next(found) if isinstance(answer, Tensor) else answer
+            yield str(file), next(found) if isinstance(answer, Tensor) else answer
 
 
 def _files(names: Sequence[str]) -> Iterator[str | UserError]:
@@ -203,7 +212,7 @@ def _read(model: Model, file: str | UserError) -> Tensor | UserError:
         return error
 
 
-def _read_about(file: Path) -> dict:
+def _read_about(file: Path) -> dict[str, Any]:
     _require_regular(file)
     try:
         with open(file, encoding="utf-8") as text:
@@ -218,44 +227,46 @@ def _read_about(file: Path) -> dict:
     return dict(check_format(about, file))
 
 
-def _rebuilt(about: dict) -> tuple[Network, tuple[str, ...], Preprocessing]:
-    """The network, without its weights, the classes and the preprocessing. Raises `UserError`, which
-    names the field."""
+def _rebuilt(about: dict[str, Any]) -> tuple[Network, tuple[str, ...], Preprocessing]:
+    """The network, without its weights, the classes and the preprocessing. Raises `UserError`,
+    which names the field."""
     task = about.get("task")
     require(task == "images", "task", task, "images")
-    sizes, classes = about.get("network"), about.get("classes")
-    good = isinstance(sizes, dict) and set(sizes) == set(SIZES)
-    require(good, "network", sizes, f"an object with {', '.join(SIZES)}")
+    found: Any = about.get("network")
+    good = isinstance(found, dict) and set(found) == set(SIZES)
+    require(good, "network", found, f"an object with {', '.join(SIZES)}")
+    sizes = Sizes(**found)
+    classes: Any = about.get("classes")
     of_texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    wanted = sizes["classes"]
-    good = of_texts and len(classes) == wanted
-    require(good, "classes", classes, f"a list of {shorten(wanted)} names")
-    preprocessing = _preprocessing(about.get("image"))
-    channels, wanted = preprocessing.channels, sizes["in_channels"]
-    same = f"{shorten(wanted)}, as in network.in_channels"
-    require(channels == wanted, "image.channels", channels, same)
-    genotype = genotypes.from_json(json.dumps(about.get("genotype")))
+    good = of_texts and len(classes) == sizes.classes
+    require(good, "classes", classes, f"a list of {shorten(sizes.classes)} names")
+    view = _preprocessing(about.get("image"))
+    same = f"{shorten(sizes.in_channels)}, as in network.in_channels"
+    require(view.channels == sizes.in_channels, "image.channels", view.channels, same)
+    genotype = from_dict(about.get("genotype"))
     with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network(genotype, **sizes)
-    network.check((1, preprocessing.channels, preprocessing.height, preprocessing.width))
-    return network, tuple(classes), preprocessing
+        network = Network.of(genotype, sizes)
+    network.check((1, view.channels, view.height, view.width))
+    return network, tuple(classes), view
 
 
-def _preprocessing(image) -> Preprocessing:
+def _preprocessing(image: Any) -> Preprocessing:
     names = [field.name for field in dataclasses.fields(Preprocessing)]
     good = isinstance(image, dict) and set(names) <= set(image)
     require(good, "image", image, f"an object with {', '.join(names)}")
     resize = image.get("resize")
     require(resize in RESIZES, "image.resize", resize, RESIZE)
     channels = whole("image.channels", image["channels"], 1, LIMITS["in_channels"])
-    sides = [whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width")]
-    statistics = []
-    for name, least in (("mean", -1e6), ("std", 1e-9)):
-        values = image[name]
-        good = isinstance(values, list) and len(values) == channels
-        require(good, f"image.{name}", values, f"a list of {channels} numbers")
-        statistics.append(tuple(number(f"image.{name}", value, least, 1e6) for value in values))
-    return Preprocessing(channels, *sides, *statistics)
+    height, width = (whole(f"image.{n}", image[n], 1, LIMITS["input"]) for n in ("height", "width"))
+    mean = _statistic("image.mean", image["mean"], channels, -1e6)
+    std = _statistic("image.std", image["std"], channels, 1e-9)
+    return Preprocessing(channels, height, width, mean, std)
+
+
+def _statistic(field: str, values: Any, channels: int, least: float) -> tuple[float, ...]:
+    good = isinstance(values, list) and len(values) == channels
+    require(good, field, values, f"a list of {channels} numbers")
+    return tuple(number(field, value, least, 1e6) for value in values)
 
 
 def _require_regular(file: Path) -> None:
@@ -273,7 +284,8 @@ def _load_weights(network: Network, file: Path) -> None:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [""])[0][:80]
         raise UserError(f"{file} is damaged ({reason})") from None
-    wanted, found = (_kinds(state) for state in (network.state_dict(), weights))
+    wanted = _kinds(network.state_dict())
+    found = _kinds(weights)
     for name in wanted | found:
         allowed = wanted.get(name, "no such tensor")
         known = found.get(name, "nothing")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nascore.errors import one_of
-from nascore.genotypes import Genotype, from_json
+from nascore.genotypes import Genotype, from_dict
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ _FILE = json.loads(
     (Path(__file__).parent / "tables" / "published.json").read_text(encoding="utf-8")
 )
 PUBLISHED: Mapping[str, Published] = MappingProxyType({
-    name: Published(from_json(json.dumps(entry["genotype"])), entry["source"], entry["skeleton"])
+    name: Published(from_dict(entry["genotype"]), entry["source"], entry["skeleton"])
     for name, entry in _FILE.items()
 })  # fmt: skip
 GENOTYPES: Mapping[str, Genotype] = MappingProxyType(

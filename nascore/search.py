@@ -8,7 +8,6 @@ so that this file knows none of them.
 
 import dataclasses
 import importlib
-import json
 import math
 import pkgutil
 import time
@@ -27,10 +26,10 @@ from nascore.data import load as load_images
 from nascore.errors import UserError, look_up, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
 from nascore.files import write_json
-from nascore.genotypes import Genotype, to_json
+from nascore.genotypes import Genotype, as_dict
 from nascore.knobs import check_field, knob
 from nascore.loop import Progress, drive, memory_errors
-from nascore.nets.convolutional import home
+from nascore.nets.sizes import home
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.spaces import examine
 from nascore.task import Task
@@ -221,7 +220,7 @@ def run(
             return Result(None, None, {}, [], seconds, directory, False)
         best = search.best
     if directory:
-        write_json(directory / "genotype.json", json.loads(to_json(best.genotype)))
+        write_json(directory / "genotype.json", as_dict(best.genotype))
     details = best.details | ({"error": best.error} if best.error else {})
     history = search.history
     return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
@@ -344,7 +343,7 @@ def _children(
 
 def skeleton_of(space) -> str:
     """How the architectures of a space are stacked: as it says, or as one of them is at home."""
-    return getattr(space, "skeleton", None) or home(example(space))["skeleton"]
+    return getattr(space, "skeleton", None) or home(example(space)).skeleton
 
 
 def example(space) -> Genotype:

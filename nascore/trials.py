@@ -1,7 +1,6 @@
 """What multi-trial methods share: propose architectures, have them evaluated, learn from their
 rewards; and what those share whose architectures a controller writes."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
 from nascore.errors import UserError, reason, require, say, shorten
-from nascore.genotypes import to_json
+from nascore.genotypes import as_dict
 from nascore.loop import Loop, StepFailed
 from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
 from nascore.seeding import generator, seeded
@@ -290,7 +289,7 @@ def merit(trial: Trial) -> tuple[bool, float]:
 
 def _recorded(trial: Trial, row: dict) -> Trial:
     """A trial with what its row of the history says."""
-    if json.loads(to_json(trial.genotype)) != row["genotype"]:  # another space of the same name
+    if as_dict(trial.genotype) != row["genotype"]:  # another space of the same name
         raise UserError(f"step {row['step']}: its decisions mean another architecture now")
     answer = Estimate(row["reward"], details=row["details"], error=row.get("error"))
     return replace(trial.answered(answer), objective=row.get("objective", row["reward"]))

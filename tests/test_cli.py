@@ -15,7 +15,7 @@ from PIL import Image
 import nascore
 from nascore import cli, genotypes, published
 from nascore.methods import darts
-from nascore.nets import convolutional
+from nascore.nets import convolutional, sizes
 
 SMALL = "--budget smoke --channels 2 --cells 3 --epochs 1 --batch-size 360 --quiet"
 DARTS = published.GENOTYPES["darts-v2"]
@@ -115,8 +115,8 @@ def test_help_of_describe_lists_every_network_skeleton_and_stem(capsys, monkeypa
     with pytest.raises(SystemExit):
         cli.main(["describe", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    stems = [sizes.get("stem", "cifar") for sizes in convolutional.NETWORKS.values()]
-    for names in (list(convolutional.NETWORKS), list(convolutional.SKELETONS), list(dict.fromkeys(stems))):
+    stems = [size.stem for size in sizes.NETWORKS.values()]
+    for names in (list(sizes.NETWORKS), list(convolutional.SKELETONS), list(dict.fromkeys(stems))):
         assert ", ".join(names) in text
 
 

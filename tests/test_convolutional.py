@@ -1,5 +1,7 @@
 """Networks: their forward pass against a plain one, drop path, auxiliary head, skeletons, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,10 +9,13 @@ from torch import nn
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.nets.blocks import AuxiliaryHead, AuxiliaryPool
-from nascore.nets.convolutional import NETWORKS, Network, drop_path, home
+from nascore.nets.blocks import AuxiliaryHead
+from nascore.nets.convolutional import Network, drop_path
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN
-from nascore.nets.skeletons import reductions
+from nascore.nets.plain import AuxiliaryPool
+from nascore.nets.sizes import DECIDED, HOMES, NETWORKS, Sizes, home
+from nascore.nets.skeletons import SKELETONS
+from nascore.nets.stack import Place, reductions, stack
 from nascore.published import GENOTYPES
 
 DARTS = ("darts-v1", "darts-v2", "nasnet-a-darts", "amoebanet-a")
@@ -230,17 +235,43 @@ def test_the_same_seed_trains_to_the_same_bits_and_maps_stay_channels_last(name,
 
 
 def test_homes():
-    assert home("darts-v2") == home(GENOTYPES["nasnet-a"]) == NETWORKS["darts-cifar"] | {"in_channels": 3}
+    assert home("darts-v2") == home(GENOTYPES["nasnet-a"]) == NETWORKS["darts-cifar"] == Sizes()
     single = CellGenotype(Cell((Node((0,), ("none",)),), (1,), n_inputs=1))
-    assert home(single) == NETWORKS["nasbench201-cifar"] | {"in_channels": 3}
-    assert home("pnasnet-5") == home(GENOTYPES["pnasnet-5"]) == NETWORKS["pnasnet-cifar"] | {"in_channels": 3}
-    assert home("enas-macro") == home(GENOTYPES["enas-macro"]) == NETWORKS["enas-macro-cifar"] | {"in_channels": 3}
-    assert home("enas-micro") == NETWORKS["enas-cifar"] | {"in_channels": 3}
-    assert home("darts-v1", "nasbench201")["cells"] == 17 and home("nasnet-a")["skeleton"] == "nasnet"
-    assert home("nas-rl-15") == home(GENOTYPES["nas-rl-15"]) == NETWORKS["nas-rl-cifar"] | {"in_channels": 3}
-    assert home("darts-v1", "darts", "nasnet-mobile")["channels"] == 44  # the network's sizes, the skeleton asked for
-    home("darts-v2")["cells"] = 1
-    assert NETWORKS["darts-cifar"]["cells"] == 20  # a copy is handed out
+    assert home(single) == NETWORKS["nasbench201-cifar"]
+    assert home("pnasnet-5") == home(GENOTYPES["pnasnet-5"]) == NETWORKS["pnasnet-cifar"]
+    assert home("enas-macro") == home(GENOTYPES["enas-macro"]) == NETWORKS["enas-macro-cifar"]
+    assert home("enas-micro") == NETWORKS["enas-cifar"]
+    assert home("darts-v1", "nasbench201").cells == 17 and home("nasnet-a").skeleton == "nasnet"
+    assert home("nas-rl-15") == home(GENOTYPES["nas-rl-15"]) == NETWORKS["nas-rl-cifar"]
+    assert home("darts-v1", "darts", "nasnet-mobile").channels == 44  # the network's sizes, the skeleton asked for
+    of = Sizes("nasnet", channels=4)
+    assert home("darts-v2", network=of, classes=3, cells=None) == replace(of, classes=3)
+
+
+@pytest.mark.parametrize("name", ["darts-rnn-v2", "enas-rnn", "nas-rl-rnn"])
+def test_a_recurrent_cell_is_at_home_in_no_network_of_images(name):
+    with pytest.raises(UserError, match="kind: found 'recurrent.*', allowed: cell, chain, macro$"):
+        home(GENOTYPES[name])
+    with pytest.raises(UserError, match="skeleton: found 'recurrent', allowed: darts, nasnet"):
+        home(name)
+
+
+def test_every_skeleton_has_a_home_and_says_which_sizes_are_its_genotypes_own():
+    assert list(HOMES) == list(SKELETONS) and set(DECIDED) < set(SKELETONS)
+    assert [*Sizes("nas-rl").open()] == ["skeleton", "classes", "input", "in_channels"]
+    with pytest.raises(UserError, match="size in the skeleton nas-rl: found 'channels', allowed: classes, input, in_"):
+        home("nas-rl-15", channels=8)
+
+
+def test_the_places_of_a_stack():
+    places = list(stack(4, 4, (1, 2), 12, (2, 3)))
+    assert [(at.channels, at.stride, at.before, at.previous, at.halved) for at in places] == [
+        (4, 1, 12, 12, False), (8, 2, 12, 8, False), (16, 2, 8, 24, True), (16, 1, 24, 48, True)
+    ]  # fmt: skip
+    first, second, third, *_ = stack(9, 2, (1,), 96, (6, 4), first=(2, 4), holding=True)
+    assert first == Place(0, 2, True, 96, 96, False, holds=True)
+    assert second == Place(1, 4, True, 96, 8, True) and (third.before, third.previous) == (8, 16)
+    assert next(stack(4, 3, (1,), 4, halved=True)).halved
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 30, 32), (2, 1, 32, 32), (3, 32, 32), (2, 3, 32, 0), (2, 3, 2, 32)])

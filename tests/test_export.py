@@ -25,8 +25,9 @@ import nascore
 from nascore import cli, data, genotypes, models, published, spaces
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, ChainGenotype, MacroGenotype
-from nascore.nets import measure, operations, source
-from nascore.nets.convolutional import NETWORKS, Network, home
+from nascore.nets import measure, source
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import NETWORKS, home
 
 # In a process where nascore cannot be imported: each file's network, with the weights beside it, and the images there.
 ALONE = """
@@ -94,10 +95,9 @@ def test_every_published_network_runs_without_nascore(tmp_path):
     cases = []
     for name in IMAGES:
         sizes = home(name)
-        side = sizes.pop("input")
         torch.manual_seed(0)
-        network = shaken(Network(published.GENOTYPES[name], **sizes))
-        text, logits = written(tmp_path / name, network, side)
+        network = shaken(Network.of(published.GENOTYPES[name], sizes))
+        text, logits = written(tmp_path / name, network, sizes.input)
         assert 100 <= text.count("\n") <= 250 and max(map(len, text.splitlines())) <= 100
         assert measure.parameters(network) == measure.describe(name)["parameters"]
         cases.append((tmp_path / name, network, logits))
@@ -114,15 +114,14 @@ def test_twenty_random_ones_of_each_space_run_without_nascore(space, tmp_path):
         if space == "enas-macro":
             small = {"channels": 4}
         sizes = home(genotype, made.skeleton, classes=7, in_channels=1 + k % 3, **small)
-        sizes.pop("input")
         torch.manual_seed(k)
-        network = shaken(Network(genotype, **sizes), k)
+        network = shaken(Network.of(genotype, sizes), k)
         _, logits = written(tmp_path / str(k), network, 12 if k % 2 and network.factor <= 4 else 16)
         cases.append((tmp_path / str(k), network, logits))
     check(cases)
 
 
-STACKS = [name for name, sizes in NETWORKS.items() if sizes["skeleton"] not in ("nas-rl", "enas-macro")]
+STACKS = [name for name, sizes in NETWORKS.items() if sizes.skeleton not in ("nas-rl", "enas-macro")]
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -130,13 +129,13 @@ def test_every_network_by_name_runs_without_nascore(name, tmp_path):
     """ImageNet's stems too, their batch norm's epsilon, and the cell that is held."""
     sizes = NETWORKS[name]
     of_skeleton = {"darts": "darts-v2", "nasnet": "nasnet-a", "pnasnet": "pnasnet-5", "enas": "enas-micro"}
-    genotype = of_skeleton.get(sizes["skeleton"], "enas-macro")
-    if sizes["skeleton"] == "nasbench201":
+    genotype = of_skeleton.get(sizes.skeleton, "enas-macro")
+    if sizes.skeleton == "nasbench201":
         genotype = spaces.get("nasbench201").decode([3, 1, 4, 2, 0, 3])
-    sizes = home(genotype, network=name, **({"channels": 8} if "channels" in sizes else {}))
-    side = 64 if sizes.pop("input") > 200 else 32
+    sizes = home(genotype, network=name, channels=8)
+    side = 64 if sizes.input > 200 else 32
     value = published.GENOTYPES.get(genotype) if isinstance(genotype, str) else genotype
-    network = shaken(Network(value, **sizes))
+    network = shaken(Network.of(value, sizes))
     _, logits = written(tmp_path / "one", network, side)
     check([(tmp_path / "one", network, logits)])
 
@@ -153,9 +152,9 @@ HEADS = {
 def test_an_auxiliary_head_is_written_too(network):
     name = HEADS[network]
     sizes = home(name, network=network, auxiliary=True, channels=8)
-    side = 64 if sizes.pop("input") > 200 else 32
+    side = 64 if sizes.input > 200 else 32
     torch.manual_seed(0)
-    ours = shaken(Network(published.GENOTYPES[name], **sizes))
+    ours = shaken(Network.of(published.GENOTYPES[name], sizes))
     space = {}
     exec(compile(source.python(ours, name, (side, side)), name, "exec"), space)
     theirs = space["Network"]()
@@ -302,12 +301,13 @@ def test_whatever_the_exporter_of_pt2_says_nothing_is_heard(trained, tmp_path, m
 
 
 def test_an_operation_of_one_s_own_has_no_text(monkeypatch):
-    monkeypatch.setattr(operations, "REGISTERED", {"conv_3x3": None})
+    monkeypatch.setitem(genotypes.OPERATIONS, "conv_3x3", genotypes.Operation("own"))
     cell = CellGenotype(published.GENOTYPES["darts-v2"].normal, published.GENOTYPES["darts-v2"].reduce)
-    source.python(Network(cell, channels=4, cells=3), "x", (8, 8))
-    monkeypatch.setattr(operations, "REGISTERED", {"skip_connect": None})
+    network = Network(cell, channels=4, cells=3)
+    source.python(network, "x", (8, 8))
+    monkeypatch.setitem(genotypes.OPERATIONS, "skip_connect", genotypes.Operation("own"))
     with pytest.raises(UserError, match="operation: found 'skip_connect', allowed: one of nascore's"):
-        source.python(Network(cell, channels=4, cells=3), "x", (8, 8))
+        source.python(network, "x", (8, 8))
 
 
 # --- what a network costs ---------------------------------------------------------------------------------------------
@@ -339,8 +339,8 @@ class Held(TorchDispatchMode):
 @pytest.mark.parametrize("name", IMAGES)
 def test_peak_memory_is_that_of_a_real_pass(name):
     sizes = home(name, **({"channels": 8} if name != "nas-rl-15" else {}))
-    side = sizes.pop("input")
-    network = Network(published.GENOTYPES[name], **sizes).eval()
+    side = sizes.input
+    network = Network.of(published.GENOTYPES[name], sizes).eval()
     with torch.no_grad(), Held() as held:
         network(torch.randn(2, 3, side, side))
     assert measure.activation_bytes(network, (2, 3, side, side)) == held.peak
@@ -350,9 +350,7 @@ def test_peak_memory_is_that_of_a_real_pass(name):
 def test_the_size_of_a_weights_file_is_its_size(trained, tmp_path):
     assert measure.weights_bytes(trained.model.network) == (trained.directory / models.WEIGHTS).stat().st_size
     for name in IMAGES:
-        sizes = home(name)
-        sizes.pop("input")
-        network = Network(published.GENOTYPES[name], **sizes)
+        network = Network.of(published.GENOTYPES[name], home(name))
         content = safetensors.torch.save({k: v.contiguous() for k, v in network.state_dict().items()})
         assert measure.weights_bytes(network) == len(content) == measure.describe(name)["weights_bytes"]
 

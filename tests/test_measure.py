@@ -13,8 +13,9 @@ from nascore.errors import UserError
 from nascore.files import FORMAT
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, MacroGenotype, MacroLayer, Node
 from nascore.nets import measure
-from nascore.nets.convolutional import NETWORKS, Network
+from nascore.nets.convolutional import Network
 from nascore.nets.measure import depth, describe, multiply_adds, parameters
+from nascore.nets.sizes import NETWORKS, Sizes
 from nascore.published import GENOTYPES
 
 # DARTS, section 7 of its specification: parameters, auxiliary head, convolutional and linear multiply-adds.
@@ -39,9 +40,12 @@ SMALL = {  # C=16, L=8: parameters, convolutional multiply-adds
 
 
 def size(name: str, **sizes) -> int:
-    sizes.pop("input", None)
+    return count(name, Sizes(**sizes))
+
+
+def count(name: str, sizes: Sizes) -> int:
     with torch.device("meta"):
-        return parameters(Network(GENOTYPES[name], **sizes))
+        return parameters(Network.of(GENOTYPES[name], sizes))
 
 
 @pytest.mark.parametrize("name", CIFAR)
@@ -96,18 +100,18 @@ NASNET = {
 
 @pytest.mark.parametrize("network", NASNET)
 def test_nasnet_a_in_its_authors_skeleton_has_the_published_sizes(network):
-    count, auxiliary, total = NASNET[network]
+    known, auxiliary, total = NASNET[network]
     found = describe("nasnet-a", network)
-    assert (found["parameters"], found["multiply_adds"], found["skeleton"]) == (count, total, "nasnet")
-    assert size("nasnet-a", **NETWORKS[network] | {"auxiliary": True}) == count + auxiliary
+    assert (found["parameters"], found["multiply_adds"], found["skeleton"]) == (known, total, "nasnet")
+    assert count("nasnet-a", replace(NETWORKS[network], auxiliary=True)) == known + auxiliary
 
 
 def test_nasnet_a_of_other_depths_widths_and_classes_has_the_derived_sizes():
     shapes = {(8, 32): 1_294_698, (8, 16): 363_194, (5, 8): 72_370}  # N = 2, 2 and 1
     assert {shape: size("nasnet-a", skeleton="nasnet", cells=shape[0], channels=shape[1]) for shape in shapes} == shapes
     assert size("nasnet-a", skeleton="nasnet", channels=32, classes=100) == 3_415_748
-    large, mobile = (NETWORKS[name] | {"classes": 1001} for name in ("nasnet-large", "nasnet-mobile"))
-    assert (size("nasnet-a", **large), size("nasnet-a", **mobile)) == (88_757_183, 5_291_035)
+    large, mobile = (replace(NETWORKS[name], classes=1001) for name in ("nasnet-large", "nasnet-mobile"))
+    assert (count("nasnet-a", large), count("nasnet-a", mobile)) == (88_757_183, 5_291_035)
     with torch.device("meta"):
         buffers = Network(GENOTYPES["nasnet-a"], 32, skeleton="nasnet").buffers()
     assert 3_346_538 + sum(b.numel() for b in buffers if b.dim()) == 3_383_786  # with the running statistics
@@ -126,7 +130,7 @@ def test_pnasnet_5_has_the_published_sizes(network):
 def test_pnasnet_5_of_other_sizes_has_the_derived_ones():
     assert describe("pnasnet-5") == describe("pnasnet-5", "pnasnet-cifar") == describe(GENOTYPES["pnasnet-5"])
     assert size("pnasnet-5", skeleton="pnasnet", cells=6, channels=24) == 555_154  # a child of the search
-    assert size("pnasnet-5", **NETWORKS["pnasnet-large"] | {"classes": 1001}) == 86_061_989
+    assert count("pnasnet-5", replace(NETWORKS["pnasnet-large"], classes=1001)) == 86_061_989
     with torch.device("meta"):
         cell = Network(GENOTYPES["pnasnet-5"], 24, 6, skeleton="pnasnet").cells[1]
     assert parameters(cell.nodes) == 13_536
@@ -135,7 +139,7 @@ def test_pnasnet_5_of_other_sizes_has_the_derived_ones():
 def test_enas_networks_have_the_sizes_of_the_authors_code():
     found = describe("enas-micro")
     assert (found["parameters"], found["skeleton"]) == (3_894_372, "enas")
-    assert size("enas-micro", **NETWORKS["enas-cifar"] | {"auxiliary": True}) == 3_894_372 + 494_848
+    assert count("enas-micro", replace(NETWORKS["enas-cifar"], auxiliary=True)) == 3_894_372 + 494_848
     assert size("enas-micro", skeleton="enas", channels=20, cells=8) == 608_540  # N = 6
     found = describe("enas-macro")
     assert (found["parameters"], found["kind"], found["channels"]) == (30_947_424, "macro", 96)

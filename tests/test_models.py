@@ -311,11 +311,10 @@ def test_a_pipe_is_refused_and_not_waited_for(folder, capsys, name):
     assert f"{name}: found 'no regular file'" in line(capsys, "predict", folder, "x.png")
 
 
-def test_an_operation_of_ones_own_is_trained_and_loaded(digits, tmp_path, monkeypatch, request):
+def test_an_operation_of_ones_own_is_trained_and_loaded(digits, tmp_path, monkeypatch):
     """One that looks at values while it is built, which tensors without any (on `meta`) do not have."""
-    for registry in (operations.REGISTERED, operations._CONSTRUCTORS):
+    for registry in (operations.REGISTERED, genotypes.OPERATIONS):
         monkeypatch.setitem(registry, "scaled", None)  # forgotten afterwards
-    request.addfinalizer(lambda: genotypes.OPERATIONS.discard("scaled"))
 
     class Scaled(torch.nn.Conv2d):
         def __init__(self, channels_in, channels_out, stride, affine):

@@ -1,6 +1,7 @@
 """Skeletons: NAS-RL's chains, NASNet's and PNASNet's stacks against their specifications, plain loops, TensorFlow."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from nascore import spaces
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, Node
 from nascore.nets.blocks import SameConv
-from nascore.nets.convolutional import NETWORKS, Network, drop_path
+from nascore.nets.convolutional import Network, drop_path
 from nascore.nets.measure import parameters
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN, Skip
+from nascore.nets.sizes import NETWORKS, Sizes
 from nascore.published import GENOTYPES
 
 
@@ -22,10 +24,9 @@ def images(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def nasnet(network: str | None = None, genotype=GENOTYPES["nasnet-a"], device="cpu", **sizes) -> Network:
-    sizes = {"skeleton": "nasnet"} | (NETWORKS[network] if network else {}) | sizes
-    sizes.pop("input", None)
+    of = NETWORKS[network] if network else Sizes("nasnet")
     with torch.device(device):
-        return Network(genotype, **sizes)
+        return Network.of(genotype, replace(of, **sizes))
 
 
 # --- NAS-RL ---
@@ -121,7 +122,7 @@ def test_maps_are_as_in_the_authors_tests_and_cells_as_large_as_their_closed_for
     network, seen = nasnet(name, device="meta").eval(), []
     for module in (*network.stems, *network.cells):
         module.register_forward_hook(lambda *call: seen.append(call))  # the module, its inputs, its output
-    network(torch.empty(1, 3, *[NETWORKS[name]["input"]] * 2, device="meta"))
+    network(torch.empty(1, 3, *[NETWORKS[name].input] * 2, device="meta"))
     assert [tuple(output.shape[1:3]) for _, _, output in seen] == MAPS[name]
     for cell, (before, previous, _), _ in seen[2:]:  # the first cell's missing input is not fitted
         channels, linear = cell.width // len(cell.cell.concat), 338 if len(cell.cell.concat) == 4 else 178

@@ -14,7 +14,7 @@ from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Nod
 from nascore.nets.convolutional import Network
 from nascore.nets.measure import parameters
 from nascore.nets.operations import FactorizedReduce, ReLUConvBN
-from nascore.nets.skeletons import macro_reductions, micro_reductions
+from nascore.nets.stack import macro_reductions, micro_reductions
 from nascore.published import GENOTYPES
 from nascore.training import Recipe
 

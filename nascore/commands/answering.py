@@ -112,7 +112,7 @@ def add_export(commands, arguments: list[str]) -> None:
     text = "python: one file of plain PyTorch; torch: torch.export's .pt2; onnx"
     parser.add_argument("--to", required=True, metavar="FORMAT", help=text)
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the file to write")
-    add_sizes(parser, "export", arguments)
+    add_sizes(parser)
 
 
 def export(model: str, to: str, out: str, **sizes) -> None:

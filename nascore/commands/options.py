@@ -1,4 +1,5 @@
-"""What the commands share: a parser whose errors are a `UserError`, and options that several have."""
+"""What the commands share: a parser whose errors are a `UserError`, and options that several
+have."""
 
 import argparse
 import dataclasses
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from nascore import genotypes, published
 from nascore.errors import UserError
 from nascore.knobs import bounds_of
+from nascore.nets.sizes import HOMES, NETWORKS
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,23 +39,25 @@ def command(commands, run) -> argparse.ArgumentParser:
 
 
 def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
+    """What a search and a training share; `seconds` between checkpoints."""
+    add = parser.add_argument
     text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
-    parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
+    add("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
     text = "resize images to N x N pixels (default: as they are, or 32 if they are not alike)"
-    parser.add_argument("--image-size", type=int, metavar="N", help=text)
+    add("--image-size", type=int, metavar="N", help=text)
     text = "mirrored images are no images of their class (letters, traffic signs)"
-    parser.add_argument("--no-flip", dest="flip", action="store_const", const=False, help=text)
+    add("--no-flip", dest="flip", action="store_const", const=False, help=text)
     text = "whatever is random follows from it (default: 0)"
-    parser.add_argument("--seed", type=int, default=0, help=text)
+    add("--seed", type=int, default=0, help=text)
     text = "directory for what is found and for the checkpoint"
-    parser.add_argument("--out", dest="directory", metavar="DIR", help=text)
-    parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
+    add("--out", dest="directory", metavar="DIR", help=text)
+    add("--resume", action="store_true", help="go on with the run that DIR holds")
     add_device(parser)
     text = "that PyTorch computes with, part of the run (default: 1, or 2 where its maps are large)"
-    parser.add_argument("--threads", type=int, metavar="N", help=text)
-    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress")
+    add("--threads", type=int, metavar="N", help=text)
+    add("--quiet", dest="progress", action="store_false", help="no progress")
     text = f"time between checkpoints (default: {seconds:.0f})"
-    parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
+    add("--checkpoint-seconds", type=float, default=seconds, help=text)
 
 
 def add_knobs(group, cls: type, default_of: Callable[[str], str]) -> None:
@@ -78,32 +82,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
-def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:
-    """`NETWORKS` and `SKELETONS`, whose names the help of `command` lists. No other command
-    loads PyTorch for that."""
-    if arguments[:1] != [command]:
-        return {}, {}
-    from nascore.nets.convolutional import NETWORKS, SKELETONS
-
-    return NETWORKS, SKELETONS
-
-
-def add_sizes(parser: argparse.ArgumentParser, command: str, arguments: list[str]) -> None:
+def add_sizes(parser: argparse.ArgumentParser) -> None:
     """The sizes of a network."""
-    networks, skeletons = _networks(command, arguments)
-    stems = dict.fromkeys(sizes["stem"] for sizes in networks.values() if "stem" in sizes)
-    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(networks)}")
-    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)}")
-    parser.add_argument("--stem", help=f"what comes before the cells: {', '.join(stems)}")
+    add = parser.add_argument
+    stems = dict.fromkeys(sizes.stem for sizes in NETWORKS.values())
+    add("--network", help=f"sets all sizes at once: {', '.join(NETWORKS)}")
+    add("--skeleton", help=f"how it is stacked: {', '.join(HOMES)}")
+    add("--stem", help=f"what comes before the cells: {', '.join(stems)}")
     cells = "depth, reductions included, ImageNet's two stem cells not"
-    sizes = {
-        "channels": "width",
-        "cells": cells,
-        "classes": "classes",
-        "input": "image side, pixels",
-    }
-    for name, text in sizes.items():
-        parser.add_argument(f"--{name}", type=int, help=text)
-    parser.add_argument(
-        "--auxiliary", action="store_const", const=True, help="with the auxiliary head"
-    )
+    add("--channels", type=int, help="width")
+    add("--cells", type=int, help=cells)
+    add("--classes", type=int, help="classes")
+    add("--input", type=int, help="image side, pixels")
+    text = "with the auxiliary head"
+    add("--auxiliary", action="store_const", const=True, help=text)

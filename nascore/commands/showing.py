@@ -10,7 +10,7 @@ from nascore.files import named, write_whole
 def add_describe(commands, arguments: list[str]) -> None:
     parser = command(commands, describe)
     add_genotype(parser, *NETWORK_KINDS)
-    add_sizes(parser, "describe", arguments)
+    add_sizes(parser)
     text = "run the network here too, and say how long it takes"
     parser.add_argument("--latency", action="store_true", help=text)
     parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")

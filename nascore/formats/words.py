@@ -9,7 +9,7 @@ from nascore.genotypes import Cell, GenotypeError
 
 def operation(name, field: str) -> str:
     """Our word for an operation. Raises `GenotypeError`, which names the field."""
-    return one_of(field, name, genotypes.OPERATIONS, GenotypeError)
+    return one_of(field, name, sorted(genotypes.OPERATIONS), GenotypeError)
 
 
 def cell_of(

@@ -3,10 +3,11 @@
 Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS,
 NAS-Bench-201), `ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS,
 DARTS) and `RecurrentTree` (NAS-RL). Values are hashable and equal by value; `to_json` and
-`from_json` are exact inverses; nothing here knows of torch.
-"""
+`from_json` are exact inverses, as are `as_dict` and `from_dict`. `OPERATIONS` is the table of the
+names that a genotype may use. Nothing here knows of torch."""
 
 from nascore.genotypes.canonical import canonical
+from nascore.genotypes.operations import OPERATIONS, Operation, operation_named
 from nascore.genotypes.values import (
     ACTIVATIONS,
     COMBINATIONS,
@@ -14,7 +15,6 @@ from nascore.genotypes.values import (
     MAX_INPUTS,
     MAX_NODES,
     MAX_TEXT,
-    OPERATIONS,
     TREE_COMBINATIONS,
     Cell,
     CellGenotype,
@@ -27,7 +27,9 @@ from nascore.genotypes.values import (
     Node,
     RecurrentGenotype,
     RecurrentTree,
+    as_dict,
     distinct,
+    from_dict,
     from_json,
     kind,
     to_json,
@@ -51,11 +53,15 @@ __all__ = [
     "MacroLayer",
     "Node",
     "OPERATIONS",
+    "Operation",
     "RecurrentGenotype",
     "RecurrentTree",
+    "as_dict",
     "canonical",
     "distinct",
+    "from_dict",
     "from_json",
     "kind",
+    "operation_named",
     "to_json",
 ]

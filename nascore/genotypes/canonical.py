@@ -1,6 +1,7 @@
 """Genotypes of the same network meet in one form."""
 
-import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from nascore.genotypes.values import (
     MAX_NODES,
@@ -22,37 +23,34 @@ def canonical(genotype: Genotype) -> Genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
         case ChainGenotype(layers):
-            return ChainGenotype(
-                tuple(dataclasses.replace(x, inputs=tuple(sorted(x.inputs))) for x in layers)
-            )
+            return ChainGenotype(tuple(replace(x, inputs=tuple(sorted(x.inputs))) for x in layers))
         case MacroGenotype(layers):
-            return MacroGenotype(
-                tuple(dataclasses.replace(x, skips=tuple(sorted(x.skips))) for x in layers)
-            )
+            return MacroGenotype(tuple(replace(x, skips=tuple(sorted(x.skips))) for x in layers))
         case RecurrentGenotype(nodes, concat):
-            cell = Cell(
-                tuple(Node((j + 1,), ("none",)) for j, _ in nodes),
-                tuple(j + 1 for j in concat),
-                n_inputs=1,
-            )
+            reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
+            cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
             order = _canonical_order(cell, labels=[activation for _, activation in nodes])
             place = {-1: -1} | {i: new for new, i in enumerate(order)}
             renumbered = tuple((place[nodes[i][0]], nodes[i][1]) for i in order)
-            return RecurrentGenotype(renumbered, tuple(sorted(place[j] for j in concat)))
+            return RecurrentGenotype(renumbered, _places(concat, place))
         case _:
             return genotype
 
 
 def _canonical_cell(cell: Cell) -> Cell:
-    n, order = cell.n_inputs, _canonical_order(cell, labels=[node.combine for node in cell.nodes])
+    n = cell.n_inputs
+    order = _canonical_order(cell, labels=[node.combine for node in cell.nodes])
     place = {j: j for j in range(n)} | {n + i: n + new for new, i in enumerate(order)}
     nodes = []
-    for i in order:
-        pairs = sorted((place[j], op) for j, op in zip(cell.nodes[i].inputs, cell.nodes[i].ops))
-        nodes.append(
-            Node(tuple(j for j, _ in pairs), tuple(op for _, op in pairs), cell.nodes[i].combine)
-        )
-    return Cell(tuple(nodes), tuple(sorted(place[j] for j in cell.concat)), n)
+    for node in map(cell.nodes.__getitem__, order):
+        pairs = sorted((place[j], op) for j, op in zip(node.inputs, node.ops))
+        inputs, ops = zip(*pairs)
+        nodes.append(Node(inputs, ops, node.combine))
+    return Cell(tuple(nodes), _places(cell.concat, place), n)
+
+
+def _places(states: Iterable[int], place: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(sorted(place[j] for j in states))
 
 
 def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
@@ -60,7 +58,8 @@ def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
     node whose inputs are placed, by colours refined over both directions of the graph
     (Weisfeiler and Leman). A node once placed keeps its place as its colour, which tells
     equal-looking nodes apart. Exact for every cell of up to seven nodes."""
-    n, placed = cell.n_inputs, {}
+    n = cell.n_inputs
+    placed: dict[int, int] = {}
     for _ in cell.nodes:
         colours = _refine(cell, labels, placed)
         open_nodes = [i for i in range(len(cell.nodes)) if n + i not in placed]
@@ -70,27 +69,22 @@ def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
 
 
 def _refine(cell: Cell, labels: list[str], placed: dict[int, int]) -> list[int]:
+    """The colours of all states, inputs first: equal ones look alike to every neighbour."""
     n = cell.n_inputs
-    edges = [
-        (j, op, n + i) for i, node in enumerate(cell.nodes) for j, op in zip(node.inputs, node.ops)
-    ]
-    keys: list = [("", j in cell.concat, j) for j in range(n)]
-    keys += [
-        (label, n + i in cell.concat, placed.get(n + i, MAX_NODES) + n)
-        for i, label in enumerate(labels)
-    ]
+    states = range(n + len(labels))
+    edges = []
+    for i, node in enumerate(cell.nodes, n):
+        edges += [(j, op, i) for j, op in zip(node.inputs, node.ops)]
+    marks = [("", j) for j in range(n)]
+    marks += [(label, placed.get(i, MAX_NODES) + n) for i, label in enumerate(labels, n)]
+    keys: list[tuple] = [(label, i in cell.concat, at) for i, (label, at) in enumerate(marks)]
     colours: list[int] = []
     while True:
         ranks = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-        before, colours = colours, [ranks[key] for key in keys]
+        before = colours
+        colours = [ranks[key] for key in keys]
         if colours == before:  # no class was split: stable
             return colours
-        into = [
-            tuple(sorted((colours[j], op) for j, op, i in edges if i == v))
-            for v in range(len(keys))
-        ]
-        out = [
-            tuple(sorted((colours[i], op) for j, op, i in edges if j == v))
-            for v in range(len(keys))
-        ]
-        keys = list(zip(colours, into, out))
+        into = [sorted((colours[j], op) for j, op, i in edges if i == v) for v in states]
+        out = [sorted((colours[i], op) for j, op, i in edges if j == v) for v in states]
+        keys = list(zip(colours, map(tuple, into), map(tuple, out)))

@@ -1,33 +1,29 @@
 """The five kinds of genotype, each checked as it is made, and JSON."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from types import UnionType
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from nascore.errors import UserError, one_of, require, shorten, whole
 from nascore.files import check_format
+from nascore.genotypes.operations import OPERATIONS
 
 MAX_NODES = 100
 MAX_INPUTS = 1_000  # of all nodes of a cell
 MAX_TEXT = 1_000_000
 
-# Names as published; `nets.operations.register` adds a user's own.
-OPERATIONS: set[str] = {
-    "none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5",
-    "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3",
-    "conv_5x5", "conv_3x1_1x3", "conv_7x1_1x7", "nor_conv_1x1", "nor_conv_3x3",
-}  # fmt: skip
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
 COMBINATIONS = ("add", "concat")
 TREE_COMBINATIONS = ("add", "elem_mult")
 
 # The fields' types below are also their checks: names from a list, whole numbers from a range.
-Operation = Annotated[str, OPERATIONS]
+OperationName = Annotated[str, OPERATIONS]
 Activation = Annotated[str, ACTIVATIONS]
 Index = Annotated[int, range(2 * MAX_NODES)]
+Side = Annotated[int, range(1, 100)]
+Step = Annotated[int, range(1, 10)]
 
 
 class GenotypeError(UserError):
@@ -37,20 +33,12 @@ class GenotypeError(UserError):
 _require = partial(require, error=GenotypeError)
 
 
-def _conform(value) -> None:
-    """Bring every field of a frozen dataclass into the form that its type names."""
-    for field in dataclasses.fields(value):
-        least = 0 if field.default == () else 1
-        object.__setattr__(
-            value, field.name, _read(field.type, getattr(value, field.name), field.name, least)
-        )
-
-
-def _read(kind, value, field: str, least: int = 1):
+def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     """`value` in the form that the type `kind` names: a list as a tuple, a JSON object as one of
     the classes below."""
-    if dataclasses.is_dataclass(kind):
-        return value if isinstance(value, kind) else _build(kind, value, field)
+    if is_dataclass(kind):
+        cls: Any = kind
+        return value if isinstance(value, cls) else _build(cls, value, field)
     origin, parts = get_origin(kind), get_args(kind)
     if origin is UnionType:  # a Cell or None
         return None if value is None else _read(parts[0], value, field)
@@ -58,35 +46,28 @@ def _read(kind, value, field: str, least: int = 1):
         basis, allowed = parts
         if basis is int:
             return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-        return one_of(field, value, allowed, GenotypeError)
+        names = sorted(allowed) if allowed is OPERATIONS else allowed
+        return one_of(field, value, names, GenotypeError)
     low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
-    _require(
-        isinstance(value, list | tuple) and low <= len(value) <= high,
-        field,
-        value,
-        f"a list of {low} to {high}",
-    )
+    good = isinstance(value, list | tuple) and low <= len(value) <= high
+    _require(good, field, value, f"a list of {low} to {high}")
     kinds = parts[:1] * len(value) if ... in parts else parts
-    return tuple(
-        _read(part, item, f"{field}[{k}]") for k, (part, item) in enumerate(zip(kinds, value))
-    )
+    items = enumerate(zip(kinds, value))
+    return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in items)
 
 
-def _build(cls: type, data, field: str):
+def _build(cls: Any, data: Any, field: str) -> Any:
     """A `cls` from a JSON object; errors name the field by its whole path
     (`normal.nodes[1].inputs[0]`)."""
-    required = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(cls)}
-    _require(isinstance(data, dict), field, data, f"an object with {', '.join(required)}")
+    required = {f.name: f.default is MISSING for f in fields(cls)}
+    known = ", ".join(required)
+    _require(isinstance(data, dict), field, data, f"an object with {known}")
     prefix = f"{field}." if field else ""
     for name in data:
-        _require(name in required, f"{prefix}{name[:40]}", "an unknown field", ", ".join(required))
-    for name in required:
-        _require(
-            name in data or not required[name],
-            f"{prefix}{name}",
-            "nothing",
-            "this field is required",
-        )
+        _require(name in required, f"{prefix}{name[:40]}", "an unknown field", known)
+    for name, needed in required.items():
+        there = name in data or not needed
+        _require(there, f"{prefix}{name}", "nothing", "this field is required")
     try:
         return cls(**data)
     except GenotypeError as error:
@@ -95,37 +76,43 @@ def _build(cls: type, data, field: str):
 
 def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
     """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
+    allowed = f"{low} to {high}" if low <= high else "none"
     for k, index in enumerate(found):
-        _require(
-            low <= index <= high,
-            f"{field}[{k}]",
-            index,
-            f"{low} to {high}" if low <= high else "none",
-        )
-    _require(
-        not distinct or len(set(found)) == len(found),
-        field,
-        list(found),
-        f"each {distinct} at most once",
-    )
+        _require(low <= index <= high, f"{field}[{k}]", index, allowed)
+    once = not distinct or len(set(found)) == len(found)
+    _require(once, field, list(found), f"each {distinct} at most once")
+
+
+class _Value:
+    """What is in the form that its fields' types name, and then what its class asks of them."""
+
+    def __post_init__(self) -> None:
+        value: Any = self
+        for field in fields(value):
+            least = 0 if field.default == () else 1
+            found = _read(field.type, getattr(self, field.name), field.name, least)
+            object.__setattr__(self, field.name, found)
+        self._check()
+
+    def _check(self) -> None:
+        """Raises `GenotypeError` where fields do not fit each other."""
 
 
 @dataclass(frozen=True)
-class Node:
+class Node(_Value):
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
     inputs: tuple[Index, ...]
-    ops: tuple[Operation, ...]
+    ops: tuple[OperationName, ...]
     combine: Annotated[str, COMBINATIONS] = "add"
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         count = len(self.inputs)
         _require(len(self.ops) == count, "ops", self.ops, f"a list of {count}, one for each input")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(_Value):
     """A directed acyclic graph: inputs 0 .. n_inputs-1 are the outputs of the previous cells (0
     the one before the previous, 1 the previous; with n_inputs=1, 0 is the previous), node i is
     input n_inputs + i, and the states named by `concat` are concatenated into the cell's output."""
@@ -134,8 +121,7 @@ class Cell:
     concat: tuple[Index, ...]
     n_inputs: Annotated[int, range(1, 3)] = 2
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         inputs = sum(len(node.inputs) for node in self.nodes)
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
         _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
@@ -145,79 +131,69 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellGenotype:
+class CellGenotype(_Value):
     """A normal and a reduction cell. `reduce=None`: the skeleton reduces in its own way, or
     refuses."""
 
     normal: Cell
     reduce: Cell | None = None
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         n, found = self.normal.n_inputs, (self.reduce or self.normal).n_inputs
         _require(n == found, "reduce.n_inputs", found, f"{n}, as in the normal cell")
 
 
 @dataclass(frozen=True)
-class ChainLayer:
+class ChainLayer(_Value):
     """A convolution of NAS-RL: filter and stride as (height, width); inputs k >= 1 = layer k; ()
     = the image."""
 
-    filter: tuple[Annotated[int, range(1, 100)], Annotated[int, range(1, 100)]]
-    stride: tuple[Annotated[int, range(1, 10)], Annotated[int, range(1, 10)]]
+    filter: tuple[Side, Side]
+    stride: tuple[Step, Step]
     filters: Annotated[int, range(1, 4097)]
     inputs: tuple[Index, ...] = ()
 
-    def __post_init__(self):
-        _conform(self)
-
 
 @dataclass(frozen=True)
-class ChainGenotype:
+class ChainGenotype(_Value):
     """A whole network, layer by layer, with skip connections (NAS-RL, section 3)."""
 
     layers: tuple[ChainLayer, ...]
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # earlier layers only
             _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
 
 
 @dataclass(frozen=True)
-class MacroLayer:
+class MacroLayer(_Value):
     """One operation; `skips`: 0 = stem, k = layer k. The direct predecessor always feeds and is
     never listed."""
 
-    op: Operation
+    op: OperationName
     skips: tuple[Index, ...] = ()
-
-    def __post_init__(self):
-        _conform(self)
 
 
 @dataclass(frozen=True)
-class MacroGenotype:
+class MacroGenotype(_Value):
     """A whole network of ENAS's macro space."""
 
     layers: tuple[MacroLayer, ...]
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
             _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
 
 
 @dataclass(frozen=True)
-class RecurrentGenotype:
+class RecurrentGenotype(_Value):
     """A recurrent cell: node i is (earlier node, activation), -1 = the cell's (x, h); output =
     mean of `concat`."""
 
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
     concat: tuple[Index, ...]
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         for i, (source, _) in enumerate(self.nodes):
             _within(f"nodes[{i}]", (source,), -1, i - 1)
         _within("concat", self.concat, 0, len(self.nodes) - 1, "node")
@@ -227,7 +203,7 @@ Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
 
 
 @dataclass(frozen=True)
-class RecurrentTree:
+class RecurrentTree(_Value):
     """NAS-RL's recurrent cell: a binary tree over `base` leaves (2 base - 1 nodes, leaves
     first), each node a (combination, activation); `inject` puts the memory in at node `c_in`,
     node `c_out` puts it out."""
@@ -238,17 +214,12 @@ class RecurrentTree:
     c_out: Index
     c_in: Index
 
-    def __post_init__(self):
-        _conform(self)
+    def _check(self) -> None:
         count = 2 * self.base - 1
-        _require(
-            len(self.tree) == count,
-            "tree",
-            self.tree,
-            f"a list of {count} for a base of {self.base}",
-        )
-        for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
-            whole(name, node, 0, count - 1, GenotypeError)
+        allowed = f"a list of {count} for a base of {self.base}"
+        _require(len(self.tree) == count, "tree", self.tree, allowed)
+        whole("c_out", self.c_out, 0, count - 1, GenotypeError)
+        whole("c_in", self.c_in, 0, count - 1, GenotypeError)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree
@@ -269,34 +240,49 @@ def kind(genotype: Genotype) -> str:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
+def as_dict(genotype: Genotype) -> dict[str, Any]:
+    """JSON's object as plain data; `from_dict` gives the same value back."""
+    return {"kind": kind(genotype), **_plain(genotype)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {name: _plain(part) for name, part in vars(value).items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
 def to_json(genotype: Genotype, indent: int | None = None) -> str:
     """One JSON object; `from_json` gives the same value back."""
-    return json.dumps({"kind": kind(genotype), **dataclasses.asdict(genotype)}, indent=indent)
+    return json.dumps(as_dict(genotype), indent=indent)
 
 
 def from_json(text: str) -> Genotype:
     """Read a genotype. Raises `GenotypeError`, one line, for anything that is not one."""
     if len(text) > MAX_TEXT:
-        raise GenotypeError(
-            f"a genotype file of {len(text):,} characters; allowed: at most {MAX_TEXT:,}"
-        )
+        allowed = f"allowed: at most {MAX_TEXT:,}"
+        raise GenotypeError(f"a genotype file of {len(text):,} characters; {allowed}")
     try:
         data = json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise GenotypeError(
-            f"not JSON: {reason}; a genotype is one JSON object with a field 'kind'"
-        ) from None
+        wanted = "a genotype is one JSON object with a field 'kind'"
+        raise GenotypeError(f"not JSON: {reason}; {wanted}") from None
+    return from_dict(data)
+
+
+def from_dict(data: Any) -> Genotype:
+    """The genotype that JSON's object is, as plain data. Raises `GenotypeError`, one line."""
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
     try:
         check_format(data, "genotype")
     except UserError as error:
         raise GenotypeError(str(error)) from None
-    data.pop("format", None)
-    return _build(KINDS[one_of("kind", data.pop("kind", None), KINDS, GenotypeError)], data, "")
+    found = one_of("kind", data.get("kind"), KINDS, GenotypeError)
+    rest = {name: value for name, value in data.items() if name not in ("kind", "format")}
+    return _build(KINDS[found], rest, "")
 
 
-def distinct(pairs: list[tuple[str, object]]) -> dict:
+def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object of which nothing is lost: Python's own reader keeps the last of two fields."""
     found = dict(pairs)
     if len(found) < len(pairs):

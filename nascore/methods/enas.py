@@ -31,7 +31,7 @@ from nascore import spaces
 from nascore.controllers import Controller, Written, skip_prior, squash
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
-from nascore.genotypes import Genotype
+from nascore.genotypes import OPERATIONS, Genotype
 from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
@@ -256,7 +256,8 @@ class ENAS(Loop):
         budget = self.budget
         kinds = [space.token_at(position).kind for position in range(len(space.choices))]
         self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
-        likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
+        families = [OPERATIONS[op].family for op in space.primitives]
+        likes = torch.tensor([float(family == "separable") for family in families])
         normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
 
         def adjust(position: int, logits: Tensor) -> Tensor:

@@ -2,22 +2,32 @@
 heads."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore import genotypes
 from nascore.errors import UserError
+from nascore.genotypes import Cell, ChainLayer, MacroLayer, Node, operation_named
 from nascore.nets import operations
-from nascore.nets.operations import PlainReduce, ReLUConvBN, Skip, separable
+from nascore.nets.operations import (
+    Constructor,
+    PlainReduce,
+    ReLUConvBN,
+    Skip,
+    convolution,
+    separable,
+)
+from nascore.nets.plain import AuxiliaryPool, conv_bn
+from nascore.nets.stack import Place
 
 Drop = Callable[[Tensor], Tensor] | None
 
 
 def require_images(shape: Sequence[int], channels: int, factor: int, smallest: int = 1) -> None:
-    """Raises `UserError` where images of a `shape` (batch, channels, height, width) have not so many
-    channels, or sides that no reduction can halve."""
+    """Raises `UserError` where images of a `shape` (batch, channels, height, width) have not so
+    many channels, or sides that no reduction can halve."""
     found, *sides = shape[1:] if len(shape) == 4 else (0,)
     fits = all(side >= smallest and side % factor == 0 for side in sides)
     if found != channels or not fits:
@@ -28,82 +38,72 @@ def require_images(shape: Sequence[int], channels: int, factor: int, smallest: i
         raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 
 
-def conv_bn(
-    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 1
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False),
-        nn.BatchNorm2d(channels_out),
-    ]
-
-
-class Cell(nn.Module):
-    """A genotype's cell at one place of a network. `preprocess` brings each input to `channels`
-    (or to its entry of `widths`); at stride 2 the edges that leave a cell input halve the map
-    (DARTS, 2.1). `build` makes the operations. Returns (B, width, H / stride, W / stride) with
-    `width` = len(concat) * channels."""
+class PlacedCell(nn.Module):
+    """A genotype's cell at one place of a network. `preprocess` brings the outputs of the two cells
+    before it to `channels` (or to their entries of `widths`), of which a cell with one input takes
+    the last; at stride 2 the edges that leave a cell input halve the map (DARTS, 2.1). `build`
+    makes the operations. Returns (B, width, H / stride, W / stride) with `width` = len(concat) *
+    channels."""
 
     def __init__(
         self,
-        cell: genotypes.Cell,
+        cell: Cell,
         preprocess: Sequence[nn.Module],
-        channels: int,
-        stride: int = 1,
+        place: Place,
         widths: Sequence[int] | None = None,
-        build: Callable[..., nn.Module] = operations.build,
+        build: Constructor = operations.build,
     ):
         super().__init__()
+        n = cell.n_inputs
+        channels = place.channels
         self.cell = cell
         self.width = len(cell.concat) * channels
         self.channels = channels
-        self.stride = stride
-        self.widths = [channels] * cell.n_inputs if widths is None else list(widths)
-        widths = [*self.widths, *[channels] * len(cell.nodes)]
-        self.preprocess = nn.ModuleList(preprocess)
-        self.nodes = nn.ModuleList()
-        for node in cell.nodes:
-            strides = [stride if j < cell.n_inputs else 1 for j in node.inputs]
-            edges = zip(node.ops, node.inputs, strides)
-            self.nodes.append(
-                nn.ModuleList(build(op, widths[j], channels, s) for op, j, s in edges)
-            )
-        joined = {
-            str(i): len(node.inputs)
-            for i, node in enumerate(cell.nodes)
-            if node.combine == "concat"
-        }
+        self.stride = place.stride
+        self.widths = list(widths or (channels, channels))[-n:]
+        self.preprocess = nn.ModuleList(preprocess[-n:])
+        self.nodes = nn.ModuleList(self._edges(node, build) for node in cell.nodes)
         # What a concat node puts out, back to the cell's width; and the cell inputs that are put
         # out.
-        self.projections = nn.ModuleDict(
-            {i: ReLUConvBN(n * channels, channels) for i, n in joined.items()}
-        )
+        self.projections = nn.ModuleDict()
+        for i, node in enumerate(cell.nodes):
+            if node.combine == "concat":
+                self.projections[str(i)] = ReLUConvBN(len(node.inputs) * channels, channels)
         self.skips = nn.ModuleDict()
-        for j in set(cell.concat) & set(range(cell.n_inputs)):
-            if widths[j] == channels:
-                self.skips[str(j)] = build("skip_connect", channels, channels, stride)
-            else:
-                self.skips[str(j)] = nn.Sequential(*conv_bn(widths[j], channels, 1, stride, 0))
+        for j in set(cell.concat) & set(range(n)):
+            self.skips[str(j)] = self._skip(self.widths[j], build)
+
+    def _edges(self, node: Node, build: Constructor) -> nn.ModuleList:
+        """The operations of a node: those on the cell's inputs halve the map at stride 2."""
+        inside = len(self.cell.nodes)
+        widths = self.widths + [self.channels] * inside
+        strides = [self.stride] * self.cell.n_inputs + [1] * inside
+        edges = zip(node.ops, node.inputs)
+        return nn.ModuleList(build(op, widths[j], self.channels, strides[j]) for op, j in edges)
+
+    def _skip(self, width: int, build: Constructor) -> nn.Module:
+        if width == self.channels:
+            return build("skip_connect", width, width, self.stride)
+        return conv_bn(width, self.channels, 1, self.stride, 0)
 
     def forward(self, before_previous: Tensor, previous: Tensor, drop: Drop = None) -> Tensor:
         inputs = (before_previous, previous)[-self.cell.n_inputs :]
         states = [fit(x) for fit, x in zip(self.preprocess, inputs)]
-        for i, (node, ops) in enumerate(zip(self.cell.nodes, self.nodes)):
+        operations: Any = self.nodes
+        for i, (node, ops) in enumerate(zip(self.cell.nodes, operations)):
             terms = []
             for j, op in zip(node.inputs, ops):
                 term = op(states[j])
-                terms.append(
-                    drop(term)
-                    if drop and not isinstance(op, (nn.Identity, PlainReduce, Skip))
-                    else term
-                )
+                spared = isinstance(op, nn.Identity | PlainReduce | Skip)
+                terms.append(drop(term) if drop and not spared else term)
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
             else:
                 states.append(sum(terms[1:], terms[0]))
-        out = [
-            self.skips[str(j)](states[j]) if str(j) in self.skips else states[j]
-            for j in self.cell.concat
-        ]
+        out = []
+        for j in self.cell.concat:
+            name = str(j)
+            out.append(self.skips[name](states[j]) if name in self.skips else states[j])
         return out[0] if len(out) == 1 else torch.cat(out, 1)
 
 
@@ -144,25 +144,23 @@ class SameConv(nn.Conv2d):
         return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
 
 
-class Chain(nn.Module):
+class ChainBody(nn.Module):
     """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs
     that its genotype names, in that order, or the image where it names none; what no layer reads
     is put out, `width` channels in all. What is read together is concatenated, after zeros at
     the bottom and the right have made all maps as large as the largest."""
 
-    def __init__(self, layers: Sequence[genotypes.ChainLayer], in_channels: int):
+    def __init__(self, layers: Sequence[ChainLayer], in_channels: int):
         super().__init__()
         widths = [in_channels, *(layer.filters for layer in layers)]
         self.inputs = [layer.inputs or (0,) for layer in layers]
-        self.outputs = [
-            k for k in range(1, len(widths)) if not any(k in inputs for inputs in self.inputs)
-        ]
+        unread = set(range(1, len(widths))).difference(*self.inputs)
+        self.outputs = sorted(unread)
         self.width = sum(widths[k] for k in self.outputs)
         self.layers = nn.ModuleList()
         for layer, inputs in zip(layers, self.inputs):
-            conv = SameConv(
-                sum(widths[j] for j in inputs), layer.filters, layer.filter, layer.stride
-            )
+            width = sum(widths[j] for j in inputs)
+            conv = SameConv(width, layer.filters, layer.filter, layer.stride)
             self.layers.append(nn.Sequential(conv, nn.BatchNorm2d(layer.filters), nn.ReLU()))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -184,16 +182,18 @@ def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn
     """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then
     the operation. A separable convolution is applied once, or else replaced by a full one, as in
     the network that its authors train."""
-    if name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7"):
-        side = int(name[-1])
-        full = ReLUConvBN(channels, channels, side, 1, side // 2)
-        operation = separable(side)(channels, channels, 1, True) if separable_once else full
+    operation = operation_named(name)
+    made: nn.Module
+    if operation.family == "separable":
+        made = convolution(operation.kernel, channels, channels)
+        if separable_once:  # the full one is drawn all the same: a seed keeps its weights
+            made = separable(operation.kernel, channels, channels)
     else:
-        operation = operations.build(name, channels, channels)
-    return nn.Sequential(ReLUConvBN(channels, channels), operation)
+        made = operations.build(name, channels, channels)
+    return nn.Sequential(ReLUConvBN(channels, channels), made)
 
 
-class Macro(nn.Module):
+class MacroBody(nn.Module):
     """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's
     output is its operation's and its skips, concatenated and brought back to one width by
     ReLU-1x1-BN. After the layers in `halvings` (from 0) the width doubles and every output so
@@ -201,7 +201,7 @@ class Macro(nn.Module):
 
     def __init__(
         self,
-        layers: Sequence[genotypes.MacroLayer],
+        layers: Sequence[MacroLayer],
         in_channels: int,
         channels: int,
         halvings: Collection[int],
@@ -209,15 +209,14 @@ class Macro(nn.Module):
     ):
         super().__init__()
         self.skips = [layer.skips for layer in layers]
-        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.stem = conv_bn(in_channels, channels)
         self.operations = nn.ModuleList()
         self.joins = nn.ModuleList()
         self.halvings = nn.ModuleDict()
         for k, layer in enumerate(layers):
             self.operations.append(macro_operation(layer.op, channels, separable_once))
-            self.joins.append(
-                ReLUConvBN((len(layer.skips) + 1) * channels, channels) if k else nn.Identity()
-            )
+            width = (len(layer.skips) + 1) * channels
+            self.joins.append(ReLUConvBN(width, channels) if k else nn.Identity())
             if k in halvings:
                 halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
                 self.halvings[str(k)] = nn.ModuleList(halves)
@@ -229,35 +228,19 @@ class Macro(nn.Module):
         for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
             states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
             if str(k) in self.halvings:
-                read = {k + 1}.union(
-                    *self.skips[k + 1 :]
-                )  # what no later layer reads need not be halved
-                halves = zip(self.halvings[str(k)], states)
+                # What no later layer reads need not be halved.
+                read = {k + 1}.union(*self.skips[k + 1 :])
+                modules: Any = self.halvings[str(k)]
+                halves = zip(modules, states)
                 states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
         return states[-1]
 
 
-class AuxiliaryPool(nn.Module):
-    """A 5x5 average pool of `stride` where that brings a map to `side` x `side`, as on the papers' images;
-    from maps of other sizes, the averages of as many even parts."""
-
-    def __init__(self, side: int, stride: int):
-        super().__init__()
-        self.side = side
-        self.stride = stride
-        self.known = range(5 + stride * (side - 1), 5 + stride * side)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.size(2) in self.known and x.size(3) in self.known:
-            return F.avg_pool2d(x, 5, self.stride)
-        return F.adaptive_avg_pool2d(x, self.side)
-
-
 class AuxiliaryHead(nn.Module):
-    """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`: features
-    (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the map, which
-    is then averaged, the classifier has no bias, and no weight learns: the authors' optimizer is not
-    given them, so that the head passes gradients on as it was drawn."""
+    """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`:
+    features (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the
+    map, which is then averaged, the classifier has no bias, and no weight learns: the authors'
+    optimizer is not given them, so that the head passes gradients on as it was drawn."""
 
     def __init__(
         self,
@@ -271,13 +254,23 @@ class AuxiliaryHead(nn.Module):
         super().__init__()
         pool = AuxiliaryPool(kernel, stride)
         project = nn.Conv2d(channels, 128, 1, bias=False)
+        last: nn.Module
         if same:
             last = SameConv(128, 768, (kernel, kernel), (1, 1))
         else:
             last = nn.Conv2d(128, 768, kernel, bias=False)
-        first = [nn.ReLU(), pool, project, nn.BatchNorm2d(128)]
-        second = [nn.ReLU(), last, nn.BatchNorm2d(768) if norm else nn.Identity(), nn.ReLU()]
-        self.features = nn.Sequential(*first, *second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.features = nn.Sequential(
+            nn.ReLU(),
+            pool,
+            project,
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            last,
+            nn.BatchNorm2d(768) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
         self.classifier = nn.Linear(768, classes, bias=not same)
         self.requires_grad_(not same)
 

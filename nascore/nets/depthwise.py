@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.grad import conv2d_weight
 
 
 def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
@@ -30,8 +31,8 @@ FAST = (torch.float32, torch.float64)
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of `torch.func`,
-    no forward differentiation, no compilation."""
+    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of
+    `torch.func`, no forward differentiation, no compilation."""
     return (
         x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
@@ -47,7 +48,8 @@ def is_transformed() -> bool:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` (B, C, H, W) with its channels innermost, the format of all maps; `vmap` knows no formats."""
+    """`x` (B, C, H, W) with its channels innermost, the format of all maps; `vmap` knows no
+    formats."""
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
@@ -96,16 +98,10 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
     distance d are one correlation, and of five the 1st, 3rd and 5th are one at distance 2d, the 2nd
     and 4th another with the halves of each 2d pixels swapped.
     """
-    step, rows = (
-        dilation * (size // 2),
-        dilation * (size - 1) + 1,
-    )  # the rows between the kernel's are made and dropped
-    missing = (
-        0,
-        -x.size(3) % step,
-        0,
-        max(0, rows - x.size(2)),
-    )  # that kernel wants maps no lower than itself
+    step = dilation * (size // 2)
+    rows = dilation * (size - 1) + 1  # those between the kernel's are made and dropped
+    lower = max(0, rows - x.size(2))  # that kernel wants maps no lower than itself
+    missing = (0, -x.size(3) % step, 0, lower)
     if any(missing):
         x = F.pad(x, missing)
         gradient = F.pad(gradient, missing)
@@ -115,12 +111,10 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
 
     def correlate(x: Tensor) -> Tensor:
         shape = (channels, 1, rows, 3)
-        found = torch.nn.grad.conv2d_weight(
-            x, shape, gradient, padding=(rows // 2, 1), groups=channels
-        )
-        return (
-            found[:, :, ::dilation].view(size // 2, dilation, -1, 1, size, 3).sum(1)
-        )  # (halves, C, 1, size, 3)
+        around = (rows // 2, 1)
+        found = conv2d_weight(x, shape, gradient, padding=around, groups=channels)
+        halves = found[:, :, ::dilation].view(size // 2, dilation, -1, 1, size, 3)
+        return halves.sum(1)  # (halves, C, 1, size, 3)
 
     outer = correlate(x).sum(0)
     if size == 3:

@@ -1,16 +1,15 @@
-"""Every candidate operation on all edges that leave one state, at once: what makes the DARTS supernet
-fast. `supernet` says what each trick buys.
-"""
+"""Every candidate operation on all edges that leave one state, at once: what makes the DARTS
+supernet fast. `supernet` says what each trick buys."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nascore.genotypes import Operation, operation_named
 from nascore.nets.depthwise import channels_last, depthwise, is_plain
-from nascore.nets.operations import REGISTERED, build, on_batch_statistics
+from nascore.nets.operations import build, on_batch_statistics
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -28,9 +27,8 @@ def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
 def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
     """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d`
     draws them."""
-    return nn.Parameter(
-        nn.init.kaiming_uniform_(torch.empty(outputs, inputs, size, size), a=5**0.5)
-    )
+    weight = torch.empty(outputs, inputs, size, size)
+    return nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -109,15 +107,15 @@ class MixedReduce(nn.Module):
         return F.conv2d(two_phases(x), torch.cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
 
 
-# The operations that have a fast form, by name: of all edges that leave a state, (channels, edges, stride,
-# activation) -> module.
-FAST: dict[str, Callable[..., nn.Module]] = {
-    **{f"sep_conv_{k}x{k}": partial(SepConv, size=k) for k in (3, 5, 7)},
-    **{f"dil_conv_{k}x{k}": partial(DilConv, size=k) for k in (3, 5)},
-    **{f"conv_{k}x{k}": partial(dense, size=k) for k in (1, 3, 5)},
-    **{f"nor_conv_{k}x{k}": partial(dense, size=k) for k in (1, 3)},
+# The families that have a fast form, of all edges that leave a state: (channels, edges, kernel,
+# stride, activation) -> module.
+FAST: dict[str, Callable[[int, int, int, int, Activation], nn.Module]] = {
+    "separable": SepConv,
+    "dilated separable": DilConv,
+    "convolution": dense,
 }
-POOLS = ("avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7")
+# Those that make the same map for every edge.
+SHARED = ("max pool", "average pool")
 
 
 class PlainEdges(nn.Module):
@@ -158,20 +156,21 @@ class MixedEdges(nn.Module):
         self.norm_pools = norm_pools
         self.activation = activation
         self.primitives = tuple(names)
+        self.operations = [operation_named(name) for name in names]
         self.shared: list[int] = []
         self.convolutions = nn.ModuleDict()
         self.plain = nn.ModuleDict()
-        for k, name in enumerate(names):
-            own = name in REGISTERED
-            if not own and (name in POOLS or (name == "skip_connect" and stride == 1)):
+        for k, (name, operation) in enumerate(zip(names, self.operations)):
+            family = operation.family
+            if family in SHARED or (family == "skip" and stride == 1):
                 self.shared.append(k)
-            elif not own and name == "skip_connect":
+            elif family == "skip":
                 self.convolutions[name] = MixedReduce(channels, channels, edges)
-            elif not own and name in FAST:
-                self.convolutions[name] = FAST[name](
-                    channels, edges, stride=stride, activation=activation
-                )
-            elif own or name != "none":
+            elif family in FAST:
+                make = FAST[family]
+                fast = make(channels, edges, operation.kernel, stride, activation)
+                self.convolutions[name] = fast
+            elif family != "none":
                 self.plain[name] = PlainEdges(name, channels, edges, stride)
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
@@ -185,7 +184,7 @@ class MixedEdges(nn.Module):
             y = convolution(repeated if reads_copies else active)
             terms.append(batch_norm(y, scales[self.primitives.index(name)]))
         if self.shared:
-            maps = torch.cat([self.simple(self.primitives[k], x) for k in self.shared], 1)
+            maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
             identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
             mixing = torch.kron(probabilities[:, self.shared], identity)
             terms.append(F.conv2d(maps, mixing[:, :, None, None]))
@@ -193,12 +192,13 @@ class MixedEdges(nn.Module):
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
         return sum(terms[1:], terms[0])
 
-    def simple(self, name: str, x: Tensor) -> Tensor:
-        if name == "skip_connect":
+    def shared_map(self, operation: Operation, x: Tensor) -> Tensor:
+        """What a pool, or the identity at stride 1, makes of x for every edge."""
+        if operation.family == "skip":
             return x
-        size = int(name[-1])
-        if name.startswith("max_pool"):
-            x = F.max_pool2d(x, size, self.stride, size // 2)
+        sides = (operation.kernel, self.stride, operation.kernel // 2)
+        if operation.family == "max pool":
+            x = F.max_pool2d(x, *sides)
         else:
-            x = F.avg_pool2d(x, size, self.stride, size // 2, count_include_pad=False)
+            x = F.avg_pool2d(x, *sides, count_include_pad=False)
         return batch_norm(x) if self.norm_pools else x

@@ -3,10 +3,12 @@
 """
 
 from functools import singledispatch
+from typing import Any
 
 from torch import nn
 
-from nascore.nets import blocks, operations
+from nascore.nets.blocks import AuxiliaryHead, ChainBody, MacroBody, SameConv
+from nascore.nets.operations import FactorizedReduce, PlainReduce
 
 
 @singledispatch
@@ -17,22 +19,21 @@ def expression(module: nn.Module) -> str:
 
 @expression.register
 def _(module: nn.Sequential) -> str:
-    parts = list(module)
-    match [type(part) for part in parts]:
-        case kinds if kinds == [nn.Conv2d, nn.BatchNorm2d]:
-            return f"conv_bn({_widths(parts[0])}, {_sides(parts[0])})"
-        case kinds if kinds == [nn.ReLU, nn.Conv2d, nn.BatchNorm2d]:
-            return f"relu_conv_bn({_widths(parts[1])}{_kernel(parts[1])})"
-        case kinds if kinds == [blocks.SameConv, nn.BatchNorm2d, nn.ReLU]:
-            kernel, stride = parts[0].kernel_size, parts[0].stride
-            strides = "" if stride == (1, 1) else f", {stride}"
-            return f"same_conv_bn_relu({_widths(parts[0])}, {kernel}{strides})"
+    parts: list[Any] = list(module)
+    match parts:
+        case [nn.Conv2d() as conv, nn.BatchNorm2d()]:
+            return f"conv_bn({widths(conv)}, {_sides(conv)})"
+        case [nn.ReLU(), nn.Conv2d() as conv, nn.BatchNorm2d()]:
+            return f"relu_conv_bn({widths(conv)}{_kernel(conv)})"
+        case [SameConv() as conv, nn.BatchNorm2d(), nn.ReLU()]:
+            strides = "" if conv.stride == (1, 1) else f", {conv.stride}"
+            return f"same_conv_bn_relu({widths(conv)}, {conv.kernel_size}{strides})"
     return f"nn.Sequential({', '.join(map(expression, parts))})"
 
 
 @expression.register
 def _(module: nn.Conv2d) -> str:
-    return f"nn.Conv2d({_widths(module)}, {_sides(module)}, bias=False)"
+    return f"nn.Conv2d({widths(module)}, {_sides(module)}, bias=False)"
 
 
 @expression.register
@@ -57,22 +58,23 @@ def _(module: nn.Linear) -> str:
 
 
 @expression.register
-def _(module: operations.FactorizedReduce) -> str:
-    relu = ", relu=False" if isinstance(module, operations.PlainReduce) else ""
+def _(module: FactorizedReduce) -> str:
+    relu = ", relu=False" if isinstance(module, PlainReduce) else ""
     widths = f"{module.even.in_channels}, {module.norm.num_features}"
     return f"FactorizedReduce({widths}{relu})"
 
 
 @expression.register
-def _(module: blocks.AuxiliaryHead) -> str:
+def _(module: AuxiliaryHead) -> str:
     _, pool, project, _, _, last, norm, *_ = module.features
-    same = isinstance(last, blocks.SameConv)
+    same = isinstance(last, SameConv)
     classes = module.classifier.out_features
     sizes = f"{project.in_channels}, {classes}, {pool.side}, {pool.stride}"
     return f"AuxiliaryHead({sizes}, norm={isinstance(norm, nn.BatchNorm2d)}, same={same})"
 
 
-def _widths(convolution: nn.Conv2d) -> str:
+def widths(convolution: nn.Conv2d) -> str:
+    """The channels that come in and that go out."""
     return f"{convolution.in_channels}, {convolution.out_channels}"
 
 
@@ -84,15 +86,16 @@ def _sides(convolution: nn.Conv2d) -> str:
 
 def _kernel(convolution: nn.Conv2d) -> str:
     """What differs from a 1x1 at stride 1; the padding follows."""
-    kernel, stride, dilation = (
-        side[0] for side in (convolution.kernel_size, convolution.stride, convolution.dilation)
-    )
-    said = [f"{kernel}"] if kernel > 1 else []
-    said += [f"stride={stride}"] if stride > 1 else []
-    said += [f"dilation={dilation}"] if dilation > 1 else []
-    return "".join(f", {part}" for part in said)
+    sides = (convolution.kernel_size, convolution.stride, convolution.dilation)
+    named = zip(("", "stride=", "dilation="), sides)
+    return "".join(f", {name}{side}" for name, (side, _) in named if side > 1)
 
 
 @expression.register
-def _(module: blocks.Chain | blocks.Macro) -> str:
-    return f"{type(module).__name__}()"
+def _(module: ChainBody) -> str:
+    return "Chain()"
+
+
+@expression.register
+def _(module: MacroBody) -> str:
+    return "Macro()"

@@ -1,6 +1,6 @@
 """What a network costs: parameters, multiply-adds, depth, memory. Nothing is computed for that: a
-minibatch of no images goes through the network, and of convolutions and linear layers only the sizes
-are looked at. Its latency is measured, where that is asked for."""
+minibatch of no images goes through the network, and of convolutions and linear layers only the
+sizes are looked at. Its latency is measured, where that is asked for."""
 
 import json
 import math
@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,17 +19,19 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from nascore import formats, genotypes, published, spaces
-from nascore.errors import UserError, whole
-from nascore.genotypes import CellGenotype, Genotype
+from nascore import formats, published, spaces
+from nascore.errors import UserError
+from nascore.genotypes import CellGenotype, Genotype, kind
 from nascore.loop import memory_errors
-from nascore.nets.convolutional import LIMITS, Network, home
+from nascore.nets.convolutional import Network
+from nascore.nets.sizes import Sizes, home
+from nascore.spaces import NASBENCH201_PRIMITIVES
 from nascore.threads import fitting, using_threads
 
 
 def parameters(network: nn.Module) -> int:
-    """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does not
-    learn."""
+    """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does
+    not learn."""
     return sum(p.numel() for p in network.parameters())
 
 
@@ -39,29 +42,29 @@ def multiply_adds(network: nn.Module, input_shape: Sequence[int]) -> int:
 
 
 def depth(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Convolutions and linear layers on the longest path from image to logits (a separable convolution
-    has four)."""
+    """Convolutions and linear layers on the longest path from image to logits (a separable
+    convolution has four)."""
     return _walk(network, input_shape).depth
 
 
 def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
-    """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time, the
-    input's too, in evaluation, without gradients, in float32."""
+    """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time,
+    the input's too, in evaluation, without gradients, in float32."""
     return _walk(network, input_shape).peak
 
 
 def weights_bytes(network: nn.Module) -> int:
-    """The size of `model.safetensors`: weights and running statistics, and the header that names them."""
-    header, at = {}, 0
+    """The size of `model.safetensors`: weights and running statistics, and the header that names
+    them."""
+    header = {}
+    at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
         end = at + x.numel() * x.element_size()
         kind = "I64" if x.dtype == torch.int64 else "F32"
         header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
     text = len(json.dumps(header, separators=(",", ":")).encode())
-    return (
-        8 + -(-text // 8) * 8 + at
-    )  # the header's length, the header in whole eights, the numbers
+    return 8 + -(-text // 8) * 8 + at  # the header's length, it in whole eights, the numbers
 
 
 def _place_in_file(item: tuple[str, Tensor]) -> tuple[int, str]:
@@ -71,14 +74,16 @@ def _place_in_file(item: tuple[str, Tensor]) -> tuple[int, str]:
 
 
 class _Walk(TorchFunctionMode):
-    """Counts while a minibatch of no images passes. Every tensor remembers how many convolutions and
-    linear layers lie on the longest way to it; the memory of an image's maps is taken when they are
-    made, and given back when nothing holds them any more."""
+    """Counts while a minibatch of no images passes. Every tensor remembers how many convolutions
+    and linear layers lie on the longest way to it; the memory of an image's maps is taken when they
+    are made, and given back when nothing holds them any more."""
 
     def __init__(self):
         super().__init__()
-        self.multiply_adds, self.depth = 0, 0
-        self.held = self.peak = 0  # bytes
+        self.multiply_adds = 0
+        self.depth = 0
+        self.held = 0  # bytes
+        self.peak = 0
 
     def hold(self, x: Tensor) -> None:
         size = x.element_size() * math.prod(x.shape[1:])
@@ -155,9 +160,9 @@ SECONDS = 3.0  # after which no further pass of a batch begins, once there are t
 def measure_latency(
     network: nn.Module, image: Sequence[int], threads: int | None = None
 ) -> list[dict]:
-    """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images of
-    (channels, height, width): the median and the middle half of the `passes` that there is time for, by
-    `threads` (default: those that a batch of this size is given)."""
+    """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
+    of (channels, height, width): the median and the middle half of the `passes` that there is time
+    for, by `threads` (default: those that a batch of this size is given)."""
     network = network.eval()
     rows = []
     for batch in BATCHES:
@@ -166,15 +171,16 @@ def measure_latency(
         with using_threads(count):
             taken = _timed(partial(network, images))
         low, median, high = statistics.quantiles(taken, n=4)
-        row = {"batch": batch, "threads": count, "passes": len(taken), "median_ms": median}
-        rows.append(row | {"low_ms": low, "high_ms": high})
+        row = {"batch": batch, "threads": count, "passes": len(taken)}
+        rows.append({**row, "median_ms": median, "low_ms": low, "high_ms": high})
     return rows
 
 
 def _timed(call: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of calls
-    so slow that there is no time for that, one."""
-    taken, began = [], time.perf_counter()
+    """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of
+    calls so slow that there is no time for that, one."""
+    taken: list[float] = []
+    began = time.perf_counter()
     while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
         start = time.perf_counter()
         call()
@@ -182,44 +188,51 @@ def _timed(call: Callable[[], object]) -> list[float]:
     return taken[min(WARM_UP, len(taken) - FEWEST + 1) :]
 
 
-def costs(genotype: Genotype, skeleton: str) -> dict[str, int]:
-    """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`: the
-    first of `NETWORKS` that has it."""
-    if skeleton == "nasbench201" and _is_of_edges(genotype):
-        return _costs_of_edges(genotype)
+Costs = dict[str, int]
+COUNTED = ("parameters", "multiply_adds")
+
+
+def costs(genotype: Genotype, skeleton: str) -> Costs:
+    """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`,
+    its home."""
+    ops = _edges_of(genotype) if skeleton == "nasbench201" else []
+    if ops:
+        bare, added = _edges()
+        return {name: count + sum(added[op][name] for op in ops) for name, count in bare.items()}
     found = describe(genotype, skeleton=skeleton)
-    return {name: found[name] for name in ("parameters", "multiply_adds")}
+    return {name: found[name] for name in COUNTED}
 
 
-def _is_of_edges(genotype: Genotype) -> bool:
-    known = set(spaces.NASBENCH201_PRIMITIVES)
-    nodes = genotype.normal.nodes if isinstance(genotype, CellGenotype) else ()
-    return bool(nodes) and all(n.combine == "add" and known.issuperset(n.ops) for n in nodes)
-
-
-def _costs_of_edges(genotype: CellGenotype) -> dict[str, int]:
-    """In NAS-Bench-201's network each edge costs what its operation does, wherever it lies."""
-    bare, of_operation = _edges()
-    ops = [op for node in genotype.normal.nodes for op in node.ops]
-    return {name: bare[name] + sum(of_operation[op][name] for op in ops) for name in bare}
+def _edges_of(genotype: Genotype) -> list[str]:
+    """The operations of a cell each of whose edges costs what its operation does, wherever it lies;
+    of another none."""
+    if not isinstance(genotype, CellGenotype):
+        return []
+    nodes = genotype.normal.nodes
+    ops = [op for node in nodes for op in node.ops]
+    plain = all(node.combine == "add" for node in nodes)
+    return ops if plain and set(ops) <= set(NASBENCH201_PRIMITIVES) else []
 
 
 @lru_cache(maxsize=1)
-def _edges() -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """The costs of the network whose edges are all `none`, and what an operation on one edge adds."""
-    space, names = spaces.get("nasbench201"), ("parameters", "multiply_adds")
-    found = []
-    for op in range(len(space.primitives)):
+def _edges() -> tuple[Costs, dict[str, Costs]]:
+    """The costs of the network whose edges are all `none`, and what an operation on one edge
+    adds."""
+    space = spaces.get("nasbench201")
+    found = {}
+    for op, name in enumerate(NASBENCH201_PRIMITIVES):
         about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
-        found.append({name: about[name] for name in names})
-    bare = found[0]  # `none` is the first operation
-    added = [{name: about[name] - bare[name] for name in names} for about in found]
-    return bare, dict(zip(space.primitives, added))
+        found[name] = {count: about[count] for count in COUNTED}
+    bare = found["none"]
+    added = {}
+    for name, counts in found.items():
+        added[name] = {count: counts[count] - bare[count] for count in COUNTED}
+    return bare, added
 
 
-def _of_model(name: str | os.PathLike) -> dict | None:
-    """The sizes of the model that is meant by its folder, or by its model.json, as an entry of
-    `NETWORKS`; None where it is no model."""
+def _of_model(name: str | os.PathLike) -> Sizes | None:
+    """The sizes of the model that is meant by its folder, or by its model.json; None where it is no
+    model."""
     file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
     if not os.path.isfile(file):
         return None
@@ -228,7 +241,7 @@ def _of_model(name: str | os.PathLike) -> dict | None:
             about = json.load(text)
         image = about["image"]
         (side,) = {image["height"], image["width"]}
-        return {**about["network"], "input": side}
+        return Sizes(**about["network"], input=side)
     except (KeyError, TypeError, ValueError):
         says = "the sizes of its network, and the sides of a square image"
         raise UserError(f"{file}: found something else, allowed: {says}") from None
@@ -240,31 +253,38 @@ def describe(
     skeleton: str | None = None,
     *,
     latency: bool = False,
-    **sizes,
-) -> dict:
-    """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe --json`
-    prints them.
+    **sizes: Any,
+) -> dict[str, Any]:
+    """Sizes of the network of a genotype (whatever `formats.read` takes), as `nascore describe
+    --json` prints them.
 
-    `network` (a key of `NETWORKS`) sets all sizes at once, else a model's own do, else the genotype's
-    home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that are not None
-    override it.
-    `activation_bytes` is of one image. With `latency` the network is built and run here."""
-    name = genotype
-    genotype = formats.read(name)
-    if network is None and genotype is not name and name not in published.GENOTYPES:
-        network = _of_model(name)
-    sizes = home(name, skeleton, network, **sizes)
-    side = whole("input", sizes.pop("input"), 1, LIMITS["input"])
+    `network` (a key of `NETWORKS`) sets all sizes at once, else a model's own do, else the
+    genotype's home; `sizes` (stem, channels, cells, classes, input, in_channels, auxiliary) that
+    are not None override it. `activation_bytes` is of one image. With `latency` the network is
+    built and run here."""
+    value = formats.read(genotype)
+    at: str | Sizes | None = network
+    if network is None and isinstance(genotype, str | os.PathLike):
+        at = None if genotype in published.GENOTYPES else _of_model(genotype)
+    of = home(genotype, skeleton, at, **sizes)
     with torch.device("meta"):
-        built = Network(genotype, **sizes)
-    shape = (1, sizes["in_channels"], side, side)
+        built = Network.of(value, of)
+    shape = (1, of.in_channels, of.input, of.input)
     built.check(shape)
     walk = _walk(built, shape)
-    counts = {"parameters": parameters(built), "multiply_adds": walk.multiply_adds}
-    counts |= {"depth": walk.depth, "weights_bytes": weights_bytes(built)}
-    counts |= {"activation_bytes": walk.peak}
-    about = {"kind": genotypes.kind(genotype), **sizes, "input": side}
+    known = of.open()
+    side = known.pop("input")
+    found = {
+        "kind": kind(value),
+        **known,
+        "input": side,
+        "parameters": parameters(built),
+        "multiply_adds": walk.multiply_adds,
+        "depth": walk.depth,
+        "weights_bytes": weights_bytes(built),
+        "activation_bytes": walk.peak,
+    }
     if latency:
         with memory_errors("--channels, --cells or --input"):
-            counts["latency"] = measure_latency(Network(genotype, **sizes), shape[1:])
-    return about | counts
+            found["latency"] = measure_latency(Network.of(value, of), shape[1:])
+    return found

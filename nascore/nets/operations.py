@@ -7,14 +7,17 @@ operation.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore import genotypes
-from nascore.errors import one_of, require
+from nascore.errors import require
+from nascore.genotypes import OPERATIONS, Operation, operation_named
 from nascore.nets.depthwise import DepthwiseConv
+from nascore.nets.plain import Zero
 
 Constructor = Callable[..., nn.Module]
 
@@ -27,19 +30,19 @@ class ReLUConvBN(nn.Sequential):
         self,
         channels_in: int,
         channels_out: int,
-        kernel=1,
-        stride=1,
-        padding=0,
-        affine=True,
-        dilation=1,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        affine: bool = True,
+        dilation: int = 1,
     ):
-        convolution = nn.Conv2d(
-            channels_in, channels_out, kernel, stride, padding, dilation, bias=False
-        )
+        sides = (kernel, stride, padding, dilation)
+        convolution = nn.Conv2d(channels_in, channels_out, *sides, bias=False)
         super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        activation, convolution, norm = self
+        parts: Any = self  # Sequential
+        activation, convolution, norm = parts
         if convolution.kernel_size == (1, 1) and convolution.stride != (1, 1):
             # The pixels that are read, first: oneDNN's gradients of a 1x1 convolution with a stride
             # write beyond their memory where two threads share a minibatch.
@@ -86,20 +89,6 @@ class PlainReduce(FactorizedReduce):
         return x
 
 
-class Zero(nn.Module):
-    """`none`: zeros, whatever comes in (x * 0 would let NaN through)."""
-
-    def __init__(self, channels: int, stride: int = 1):
-        super().__init__()
-        self.channels = channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).expand(
-            -1, self.channels, -1, -1
-        )
-
-
 class ResidualBlock(nn.Module):
     """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average
     pool and a plain 1x1."""
@@ -116,102 +105,134 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.second(self.first(x))
 
 
-def _skip(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
+# --- families: each makes the module of a kernel, which halves the map at stride 2
+# -----------------
+
+
+def _none(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> Zero:
+    return Zero(channels_out, stride)
+
+
+def _skip(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
     if stride == 2:
         return FactorizedReduce(channels_in, channels_out, affine)
-    return (
-        nn.Identity()
-        if channels_in == channels_out
-        else ReLUConvBN(channels_in, channels_out, affine=affine)
-    )
+    return fitted(channels_in, channels_out, affine)
 
 
-def _pool(kind: type[nn.Module], kernel: int, **options) -> Constructor:
-    def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
-        pool = kind(kernel, stride, kernel // 2, **options)
-        if channels_in == channels_out:
-            return pool
-        convolution = nn.Conv2d(channels_in, channels_out, 1, bias=False)
-        return nn.Sequential(pool, convolution, nn.BatchNorm2d(channels_out, affine=affine))
-
-    return construct
+def fitted(channels_in: int, channels_out: int, affine: bool = True) -> nn.Module:
+    """ReLU-1x1-BN where the width changes."""
+    if channels_in == channels_out:
+        return nn.Identity()
+    return ReLUConvBN(channels_in, channels_out, affine=affine)
 
 
-def _conv(kernel: int, dilation: int = 1) -> Constructor:
+def _max_pool(
+    kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
+) -> nn.Module:
+    pool = nn.MaxPool2d(kernel, stride, kernel // 2)
+    return _widened(pool, channels_in, channels_out, affine)
+
+
+def _average_pool(
+    kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
+) -> nn.Module:
+    pool = nn.AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
+    return _widened(pool, channels_in, channels_out, affine)
+
+
+def _widened(pool: nn.Module, channels_in: int, channels_out: int, affine: bool) -> nn.Module:
+    if channels_in == channels_out:
+        return pool
+    convolution = nn.Conv2d(channels_in, channels_out, 1, bias=False)
+    return nn.Sequential(pool, convolution, nn.BatchNorm2d(channels_out, affine=affine))
+
+
+def convolution(
+    kernel: int,
+    channels_in: int,
+    channels_out: int,
+    stride: int = 1,
+    affine: bool = True,
+    dilation: int = 1,
+) -> ReLUConvBN:
+    """ReLU, a full convolution, batch norm; the map keeps its size at stride 1."""
     padding = dilation * (kernel - 1) // 2
-    return lambda c_in, c_out, stride, affine: ReLUConvBN(
-        c_in, c_out, kernel, stride, padding, affine, dilation
-    )
+    return ReLUConvBN(channels_in, channels_out, kernel, stride, padding, affine, dilation)
 
 
-def separable(kernel: int, dilation: int = 1, times: int = 1) -> Constructor:
+def separable(
+    kernel: int,
+    channels_in: int,
+    channels_out: int,
+    stride: int = 1,
+    affine: bool = True,
+    dilation: int = 1,
+    times: int = 1,
+) -> nn.Sequential:
     """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times`
     over with the stride and the change of width in the first (NASNet, A.4: twice); the map keeps
     its size at stride 1."""
-
-    def construct(channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
-        layers = []
-        width = channels_in
-        for k in range(times):
-            layers += [nn.ReLU(), DepthwiseConv(width, kernel, 1 if k else stride, dilation)]
-            layers += [
-                nn.Conv2d(width, channels_out, 1, bias=False),
-                nn.BatchNorm2d(channels_out, affine=affine),
-            ]
-            width = channels_out
-        return nn.Sequential(*layers)
-
-    return construct
+    layers: list[nn.Module] = []
+    for _ in range(times):
+        layers += [nn.ReLU(), DepthwiseConv(channels_in, kernel, stride, dilation)]
+        layers += [nn.Conv2d(channels_in, channels_out, 1, bias=False)]
+        layers += [nn.BatchNorm2d(channels_out, affine=affine)]
+        channels_in = channels_out
+        stride = 1
+    return nn.Sequential(*layers)
 
 
-def _factorized(kernel: int) -> Constructor:
+def _factorized(
+    kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
+) -> nn.Sequential:
     """ReLU, 1 x kernel, kernel x 1, one batch norm at the end."""
     pad = kernel // 2
-    return lambda c_in, c_out, stride, affine: nn.Sequential(
+    return nn.Sequential(
         nn.ReLU(),
-        nn.Conv2d(c_in, c_out, (1, kernel), (1, stride), (0, pad), bias=False),
-        nn.Conv2d(c_out, c_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
-        nn.BatchNorm2d(c_out, affine=affine),
+        nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, pad), bias=False),
+        nn.Conv2d(channels_out, channels_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
+        nn.BatchNorm2d(channels_out, affine=affine),
     )
 
 
-_CONSTRUCTORS: dict[str, Constructor] = {
-    "none": lambda c_in, c_out, stride, affine: Zero(c_out, stride),
-    "skip_connect": _skip,
-    "avg_pool_3x3": _pool(nn.AvgPool2d, 3, count_include_pad=False),
-    **{f"max_pool_{k}x{k}": _pool(nn.MaxPool2d, k) for k in (3, 5, 7)},
-    **{f"sep_conv_{k}x{k}": separable(k, times=2) for k in (3, 5, 7)},
-    **{f"dil_conv_{k}x{k}": separable(k, dilation=2) for k in (3, 5)},
-    **{f"conv_{k}x1_1x{k}": _factorized(k) for k in (3, 7)},
-    **{f"conv_{k}x{k}": _conv(k) for k in (1, 3, 5)},
-    **{f"nor_conv_{k}x{k}": _conv(k) for k in (1, 3)},
-    "full_dil_conv_3x3": _conv(3, dilation=2),
+_FAMILIES: dict[str, Callable[[int, int, int, int, bool], nn.Module]] = {
+    "none": _none,
+    "skip": _skip,
+    "separable": partial(separable, times=2),
+    "dilated separable": partial(separable, dilation=2),
+    "convolution": convolution,
+    "dilated convolution": partial(convolution, dilation=2),
+    "factorized convolution": _factorized,
+    "max pool": _max_pool,
+    "average pool": _average_pool,
 }
-
-
 REGISTERED: dict[str, Constructor] = {}  # the user's own, which worker processes must be told of
 
 
 def register(name: str, constructor: Constructor) -> None:
     """Make an operation of your own usable in genotypes and networks: `constructor(channels_in,
-    channels_out, stride, affine)` returns its module. Registering a name again replaces it."""
+    channels_out, stride, affine)` returns its module. Registering a name again replaces it, a
+    published one too."""
     good = isinstance(name, str) and name.isidentifier()
     require(good, "operation name", name, "letters, digits and underscores")
-    genotypes.OPERATIONS.add(name)
-    _CONSTRUCTORS[name] = REGISTERED[name] = constructor
+    OPERATIONS[name] = Operation("own")
+    REGISTERED[name] = constructor
 
 
 def build(
     name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True
 ) -> nn.Module:
     """The module of an operation; at stride 2 it halves the map."""
-    one_of("operation", name, sorted(_CONSTRUCTORS))
-    return _CONSTRUCTORS[name](channels_in, channels_out, stride, affine)
+    operation = operation_named(name)
+    if operation.family == "own":
+        return REGISTERED[name](channels_in, channels_out, stride, affine)
+    made = _FAMILIES[operation.family]
+    return made(operation.kernel, channels_in, channels_out, stride, affine)
 
 
 def on_batch_statistics(module: nn.Module) -> nn.Module:
-    """`module`, whose batch norms from now on always use the batch's own statistics: running averages
-    over paths or weights that differ mean nothing."""
+    """`module`, whose batch norms from now on always use the batch's own statistics: running
+    averages over paths or weights that differ mean nothing."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.track_running_stats = False

@@ -1,6 +1,6 @@
 """What networks are made of, in plain PyTorch, each function without the rest of nascore: `export`
-writes those that a network needs into one file. Their parameters have the names, and their outputs
-the values, of those in `nets`.
+writes those that a network needs into one file. Where `nets` has its own of a name, faster or for
+more uses, it has the parameters' names and the values of the one here.
 """
 
 import torch
@@ -87,7 +87,7 @@ class Zero(nn.Module):
         return one.expand(-1, self.channels, -1, -1)
 
 
-# --- operations by name ---------------------------------------------------------------------------
+# --- operations of their own; the others are made of the above ------------------------------------
 
 
 def none(c_in, c_out, stride=1):
@@ -109,102 +109,6 @@ def enas_skip_connect(c_in, c_out, stride=1):
     if stride == 2:
         return FactorizedReduce(c_in, c_out, relu=False)
     return nn.Identity() if c_in == c_out else relu_conv_bn(c_in, c_out)
-
-
-def avg_pool_3x3(c_in, c_out, stride=1):
-    return fitted(nn.AvgPool2d(3, stride, 1, count_include_pad=False), c_in, c_out)
-
-
-def max_pool_3x3(c_in, c_out, stride=1):
-    return fitted(nn.MaxPool2d(3, stride, 1), c_in, c_out)
-
-
-def max_pool_5x5(c_in, c_out, stride=1):
-    return fitted(nn.MaxPool2d(5, stride, 2), c_in, c_out)
-
-
-def max_pool_7x7(c_in, c_out, stride=1):
-    return fitted(nn.MaxPool2d(7, stride, 3), c_in, c_out)
-
-
-def sep_conv_3x3(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 3, stride, times=2)
-
-
-def sep_conv_5x5(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 5, stride, times=2)
-
-
-def sep_conv_7x7(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 7, stride, times=2)
-
-
-def once_sep_conv_3x3(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 3, stride)
-
-
-def once_sep_conv_5x5(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 5, stride)
-
-
-def once_sep_conv_7x7(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 7, stride)
-
-
-def full_sep_conv_3x3(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 3, stride)
-
-
-def full_sep_conv_5x5(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 5, stride)
-
-
-def full_sep_conv_7x7(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 7, stride)
-
-
-def dil_conv_3x3(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 3, stride, dilation=2)
-
-
-def dil_conv_5x5(c_in, c_out, stride=1):
-    return separable(c_in, c_out, 5, stride, dilation=2)
-
-
-def full_dil_conv_3x3(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 3, stride, dilation=2)
-
-
-def conv_3x1_1x3(c_in, c_out, stride=1):
-    return factorized(c_in, c_out, 3, stride)
-
-
-def conv_7x1_1x7(c_in, c_out, stride=1):
-    return factorized(c_in, c_out, 7, stride)
-
-
-def conv_1x1(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 1, stride)
-
-
-def conv_3x3(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 3, stride)
-
-
-def conv_5x5(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 5, stride)
-
-
-def conv_7x7(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 7, stride)
-
-
-def nor_conv_1x1(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 1, stride)
-
-
-def nor_conv_3x3(c_in, c_out, stride=1):
-    return relu_conv_bn(c_in, c_out, 3, stride)
 
 
 # --- parts of whole networks ----------------------------------------------------------------------

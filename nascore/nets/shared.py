@@ -7,23 +7,25 @@ always uses the batch's own statistics: running averages over paths that differ 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore import genotypes
 from nascore.errors import UserError
-from nascore.genotypes import CellGenotype, MacroGenotype
-from nascore.nets.blocks import Reduction, conv_bn, macro_operation, require_images
+from nascore.genotypes import Cell, CellGenotype, MacroGenotype
+from nascore.nets.blocks import Reduction, macro_operation, require_images
 from nascore.nets.operations import (
     PlainReduce,
     ReLUConvBN,
     ResidualBlock,
     build,
+    fitted,
     on_batch_statistics,
 )
-from nascore.nets.skeletons import macro_reductions, micro_reductions, reductions
+from nascore.nets.plain import conv_bn
+from nascore.nets.stack import Place, macro_reductions, micro_reductions, reductions, stack
 from nascore.spaces import Blocks, CellSpace, Macro, Space
 
 
@@ -44,9 +46,8 @@ class SharedCell(nn.Module):
         self, space: CellSpace, channels: int, preprocess: Sequence[nn.Module], project: bool
     ):
         super().__init__()
-        self.sides = isinstance(
-            space, Blocks
-        )  # the first and the second input of a node have weights of their own
+        # The first and the second input of a node have weights of their own there.
+        self.sides = isinstance(space, Blocks)
         self.preprocess = nn.ModuleList(preprocess)
         self.operations = nn.ModuleDict()
         for node in range(space.nodes):
@@ -55,15 +56,14 @@ class SharedCell(nn.Module):
                     for op in space.primitives:
                         name = self.place(node, side, source, op)
                         self.operations[name] = build(op, channels, channels)
-        self.project = (
-            ReLUConvBN((space.n_inputs + space.nodes) * channels, channels) if project else None
-        )
+        states = space.n_inputs + space.nodes
+        self.project = ReLUConvBN(states * channels, channels) if project else None
 
     def place(self, node: int, side: int, source: int, op: str) -> str:
         """The name of an operation: with it go its weights."""
         return f"{node}_{side if self.sides else 0}_{source}_{op}"
 
-    def forward(self, states: Sequence[Tensor], cell: genotypes.Cell) -> Tensor:
+    def forward(self, states: Sequence[Tensor], cell: Cell) -> Tensor:
         states = [fit(x) for fit, x in zip(self.preprocess, states)]
         for i, node in enumerate(cell.nodes):
             edges = enumerate(zip(node.inputs, node.ops))
@@ -73,7 +73,8 @@ class SharedCell(nn.Module):
             states.append(sum(terms[1:], terms[0]))
         if self.project is None:
             return states[cell.concat[0]]
-        relu, convolution, norm = self.project
+        parts: Any = self.project
+        relu, convolution, norm = parts
         channels = convolution.out_channels
         kernel = torch.cat(
             [convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1
@@ -92,43 +93,42 @@ class SharedCells(nn.Module):
 
     def __init__(self, space: CellSpace, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
-        self.kinds = []
         micro = space.skeleton != "nasbench201"
         width = 3 * channels if micro else channels
-        self.stem = nn.Sequential(*conv_bn(in_channels, width))
+        self.stem = conv_bn(in_channels, width)
         self.cells = nn.ModuleList()
-        before = width
-        places = (micro_reductions if micro else reductions)(cells)
         self.halves = nn.ModuleDict()
-        for index in range(cells):
-            reduces = index in places
-            channels *= 1 + reduces
-            if reduces and micro:
-                self.halves[str(index)] = nn.ModuleList(
-                    PlainReduce(wide, channels) for wide in (before, width)
-                )
-                before = width = channels
-            if reduces and not micro:
-                self.cells.append(Reduction(ResidualBlock(channels // 2, channels)))
+        self.kinds: list[str] = []
+        at = (micro_reductions if micro else reductions)(cells)
+        for place in stack(channels, cells, at, width):
+            channels = place.channels
+            self.kinds.append("reduce" if place.reduction else "normal")
+            if micro:
+                self.cells.append(self._micro_cell(space, place))
+            elif place.reduction:
+                self.cells.append(Reduction(ResidualBlock(place.previous, channels)))
             else:
-                widths = (before, width) if micro else (channels,)
-                fits = [
-                    nn.Identity() if wide == channels else ReLUConvBN(wide, channels)
-                    for wide in widths
-                ]
-                self.cells.append(SharedCell(space, channels, fits, micro))
-            before = width
-            width = channels
-            self.kinds.append("reduce" if reduces else "normal")
+                self.cells.append(SharedCell(space, channels, [nn.Identity()], project=False))
         self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         self.classifier = nn.Linear(channels, classes, bias=not micro)
         self.in_channels = in_channels
-        self.factor = 1 if micro else 2 ** len(places)
+        self.factor = 1 if micro else 2 ** len(at)
         _begin(self)
 
+    def _micro_cell(self, space: CellSpace, place: Place) -> SharedCell:
+        """A reduction halves both its inputs, the older of which the next cell reads so, too."""
+        channels = place.channels
+        widths = (place.previous if place.halved else place.before, place.previous)
+        if place.reduction:
+            halves = [PlainReduce(width, channels) for width in widths]
+            self.halves[str(place.index)] = nn.ModuleList(halves)
+            widths = (channels, channels)
+        fits = [fitted(width, channels) for width in widths]
+        return SharedCell(space, channels, fits, project=True)
+
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
-        cannot take: ENAS's reduction halves any map, that of NAS-Bench-201 an even one."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this
+        supernet cannot take: ENAS's reduction halves any map, that of NAS-Bench-201 an even one."""
         require_images(shape, self.in_channels, self.factor)
 
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
@@ -136,9 +136,9 @@ class SharedCells(nn.Module):
         before = previous = self.stem(images)
         for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
             if str(index) in self.halves:
-                before, previous = (
-                    halve(x) for halve, x in zip(self.halves[str(index)], (before, previous))
-                )
+                of_before, of_previous = self.halves[str(index)].children()
+                before = of_before(before)
+                previous = of_previous(previous)
             if isinstance(cell, Reduction):
                 output = cell(before, previous)
             else:
@@ -158,7 +158,7 @@ class SharedLayers(nn.Module):
 
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
-        self.stem = nn.Sequential(*conv_bn(in_channels, channels))
+        self.stem = conv_bn(in_channels, channels)
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.reductions = nn.ModuleDict()
@@ -166,9 +166,8 @@ class SharedLayers(nn.Module):
             operations = {op: macro_operation(op, channels) for op in space.primitives}
             self.layers.append(nn.ModuleDict(operations))
             self.norms.append(nn.BatchNorm2d(channels))
-        for index in macro_reductions(
-            space.layers
-        ):  # every output so far is halved, each by weights of its own
+        # Every output so far is halved, each by weights of its own.
+        for index in macro_reductions(space.layers):
             halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
             self.reductions[str(index)] = nn.ModuleList(halves)
         self.classifier = nn.Linear(channels, classes, bias=False)
@@ -176,26 +175,24 @@ class SharedLayers(nn.Module):
         _begin(self)
 
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that are not of this
-        supernet's channels."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that are not
+        of this supernet's channels."""
         require_images(shape, self.in_channels, 1)
 
     def forward(self, images: Tensor, genotype: MacroGenotype) -> Tensor:
         self.check(images.shape)
         states = [self.stem(images)]
+        layers: Any = self.layers
+        skips = [layer.skips for layer in genotype.layers]
         for index, layer in enumerate(genotype.layers):
-            output = self.layers[index][layer.op](states[-1])
-            states.append(
-                self.norms[index](sum((states[j] for j in layer.skips), output))
-                if index
-                else output
-            )
+            output = layers[index][layer.op](states[-1])
+            if index:
+                output = self.norms[index](sum((states[j] for j in layer.skips), output))
+            states.append(output)
             if str(index) in self.reductions:
-                read = {index + 1}.union(*(later.skips for later in genotype.layers[index + 1 :]))
-                halves = self.reductions[str(index)]
-                states = [
-                    halve(x) if j in read else x for j, (halve, x) in enumerate(zip(halves, states))
-                ]
+                read = {index + 1}.union(*skips[index + 1 :])
+                halves = zip(self.reductions[str(index)].children(), states)
+                states = [halve(x) if j in read else x for j, (halve, x) in enumerate(halves)]
         return self.classifier(states[-1].mean((2, 3)))
 
 

@@ -1,34 +1,53 @@
 """A network as one readable file of plain PyTorch, for those who have no nascore.
 
-The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs. Its
-parameters have the names of ours, so that it reads `model.safetensors`.
-"""
+The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs.
+Its parameters have the names of ours, so that it reads `model.safetensors`."""
 
 import ast
 import inspect
 import pprint
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from nascore.errors import require
-from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype, Node
-from nascore.nets import blocks, operations, plain
+from nascore.genotypes import (
+    OPERATIONS,
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    Genotype,
+    MacroGenotype,
+    Node,
+)
+from nascore.nets import plain
+from nascore.nets.blocks import ChainBody, MacroBody, PlacedCell
 from nascore.nets.convolutional import Network
-from nascore.nets.expressions import expression
+from nascore.nets.expressions import expression, widths
 from nascore.nets.measure import parameters
 
 WIDTH = 100  # columns of the file
-# Where a skeleton means something else by the name of an operation, its function in `nets.plain`
-# begins so.
-VARIANTS = {
-    "nasnet": "nasnet_",
-    "pnasnet": "nasnet_",
-    "enas": "enas_",
-    "enas-macro": "once_",
-    "enas-macro-full": "full_",
+PLAIN_EPSILON = 1e-5  # PyTorch's, of batch norm
+# What an operation is by its family, with a kernel of {k}; others have a function in `nets.plain`.
+AVERAGE = "nn.AvgPool2d({k}, stride, {half}, count_include_pad=False)"
+FAMILIES = {
+    "average pool": f"fitted({AVERAGE}, c_in, c_out)",
+    "max pool": "fitted(nn.MaxPool2d({k}, stride, {half}), c_in, c_out)",
+    "separable": "separable(c_in, c_out, {k}, stride, times=2)",
+    "dilated separable": "separable(c_in, c_out, {k}, stride, dilation=2)",
+    "convolution": "relu_conv_bn(c_in, c_out, {k}, stride)",
+    "dilated convolution": "relu_conv_bn(c_in, c_out, {k}, stride, dilation=2)",
+    "factorized convolution": "factorized(c_in, c_out, {k}, stride)",
 }
+# What a skeleton means by a separable convolution where that is something else.
+SEPARABLE = {
+    "enas-macro": "separable(c_in, c_out, {k}, stride)",
+    "enas-macro-full": FAMILIES["convolution"],
+}
+# Whose function for the identity in `nets.plain` it takes.
+IDENTITIES = {"nasnet": "nasnet_", "pnasnet": "nasnet_", "enas": "enas_"}
 HEAD = '''"""{title}
 
 {about}
@@ -50,56 +69,78 @@ def load(folder):
 
 
 def python(
-    network: Network, title: str, image: Sequence[int], constants: Mapping[str, list] | None = None
+    network: Network, title: str, image: Sequence[int], constants: Mapping[str, Any] | None = None
 ) -> str:
-    """The text of a file that defines `network`, for images of (height, width) pixels, and `constants`:
-    CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is not known."""
+    """The text of a file that defines `network`, for images of (height, width) pixels, and
+    `constants`: CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is
+    not known."""
     for name in _operations(network.genotype):
-        own = name in operations.REGISTERED
+        own = OPERATIONS[name].family == "own"
         require(not own, "operation", name, "one of nascore's: the text of yours is not known")
-    classes = [m for m in network.head.modules() if isinstance(m, nn.Linear)][-1].out_features
-    shape = f"(N, {network.in_channels}, {image[0]}, {image[1]})"
-    about = [f"Images {shape} -> logits (N, {classes}); {parameters(network):,} parameters."]
-    about.append("Network() builds it; load(folder) also reads the weights, model.safetensors.")
+    height, width = image
+    shape = f"(N, {network.in_channels}, {height}, {width})"
+    *_, linear = network.head
+    logits = f"logits (N, {linear.out_features})"
+    about = f"Images {shape} -> {logits}; {parameters(network):,} parameters.\n"
+    about += "Network() builds it; load(folder) also reads the weights, model.safetensors."
+    values = ""
     if constants:
-        about.append("An image in [0, 1] is brought to (image - MEAN) / STD, a number a channel.")
-    head = HEAD.format(title=title, about="\n".join(about))
+        about += "\nAn image in [0, 1] is brought to (image - MEAN) / STD, a number a channel."
+        values = "\n" + "".join(f"{name} = {_value(x)}\n" for name, x in constants.items())
+    start = HEAD.format(title=title, about=about) + values
     body = [*_bodies(network), _network(network)]
-    functions = _used("\n\n".join(body), VARIANTS.get(network.skeleton, ""))
-    values = (f"{name} = {_value(value)}\n" for name, value in (constants or {}).items())
-    start = "\n".join(filter(None, [head, "".join(values)]))
+    functions = _used("\n\n".join(body), network.skeleton)
     return "\n\n".join([start, *functions, *body, LOAD.lstrip()])
 
 
 def _operations(genotype: Genotype) -> set[str]:
-    if isinstance(genotype, CellGenotype):
-        cells = filter(None, (genotype.normal, genotype.reduce))
-        return {op for cell in cells for node in cell.nodes for op in node.ops}
-    return {layer.op for layer in genotype.layers} if isinstance(genotype, MacroGenotype) else set()
+    match genotype:
+        case CellGenotype(normal, reduce):
+            nodes = normal.nodes + (reduce.nodes if reduce else ())
+            return {op for node in nodes for op in node.ops}
+        case MacroGenotype(layers):
+            return {layer.op for layer in layers}
+    return set()
 
 
-def _value(value: list) -> str:
+def _value(value: Any) -> str:
     return pprint.pformat(value, width=80, compact=True)
 
 
-def _used(body: str, variant: str) -> list[str]:
-    """The definitions in `nets.plain` that `body` needs; what they need themselves stands above them
-    there."""
-    source = inspect.getsource(plain)
-    definitions = {
-        part.name: ast.get_source_segment(source, part)
-        for part in ast.parse(source).body
-        if isinstance(part, ast.FunctionDef | ast.ClassDef)
-    }
-    needed, used = _names(body), []
-    for name, text in reversed(definitions.items()):
-        said = name.removeprefix(variant)
-        if said in needed and (
-            said != name or f"{variant}{name}" not in definitions or not variant
-        ):
-            used.insert(0, text.replace(f"def {name}(", f"def {said}(") + "\n")
+def _used(body: str, skeleton: str) -> list[str]:
+    """The definitions that `body` needs; what they need themselves stands above them."""
+    needed = _names(body)
+    used: list[str] = []
+    for name, text in reversed(_definitions(skeleton).items()):
+        if name in needed:
+            used.insert(0, text + "\n")
             needed |= _names(text)
     return used
+
+
+def _definitions(skeleton: str) -> dict[str, str]:
+    """Those of `nets.plain`, with the skeleton's identity, and in their middle the operations."""
+    source = inspect.getsource(plain)
+    found = {}
+    for part in ast.parse(source).body:
+        if isinstance(part, ast.FunctionDef | ast.ClassDef):
+            found[part.name] = ast.get_source_segment(source, part) or ""
+        if isinstance(part, ast.FunctionDef) and part.name == "enas_skip_connect":
+            found |= _operation_functions(skeleton)
+    identity = f"{IDENTITIES.get(skeleton, '')}skip_connect"
+    found["skip_connect"] = found[identity].replace(identity, "skip_connect")
+    return found
+
+
+def _operation_functions(skeleton: str) -> dict[str, str]:
+    says = FAMILIES | {"separable": SEPARABLE.get(skeleton, FAMILIES["separable"])}
+    found = {}
+    for name, operation in OPERATIONS.items():
+        if operation.family in says:
+            k = operation.kernel
+            made = says[operation.family].format(k=k, half=k // 2)
+            found[name] = f"def {name}(c_in, c_out, stride=1):\n    return {made}"
+    return found
 
 
 def _names(text: str) -> set[str]:
@@ -145,10 +186,8 @@ def _cell(name: str, cell: Cell, raw: bool) -> str:
     lines += ["        super().__init__()"]
     if raw:
         lines += [f"        {', '.join(widths)}, = widths or [c] * {len(widths)}"]
-    lines += [
-        "        self.preprocess = nn.ModuleList(fits)",
-        "        self.nodes = nn.ModuleList()",
-    ]
+    lines += ["        self.preprocess = nn.ModuleList(fits)"]
+    lines += ["        self.nodes = nn.ModuleList()"]
     for node in cell.nodes:
         ops = ", ".join(_edge(op, j, widths) for op, j in zip(node.ops, node.inputs))
         lines += [_lines(f"self.nodes.append(nn.ModuleList([{ops}]))")]
@@ -192,9 +231,7 @@ def _cell_forward(cell: Cell) -> Iterator[str]:
         yield _lines(f"s{cell.n_inputs + i} = {_combined(i, node)}")
     inside = range(cell.n_inputs)
     out = [f'self.skips["{j}"](s{j})' if j in inside else f"s{j}" for j in cell.concat]
-    yield _lines(
-        f"return {out[0]}" if len(out) == 1 else f"return torch.cat([{', '.join(out)}], 1)"
-    )
+    yield _lines(f"return torch.cat([{', '.join(out)}], 1)" if out[1:] else f"return {out[0]}")
 
 
 def _combined(i: int, node: Node) -> str:
@@ -206,25 +243,31 @@ def _combined(i: int, node: Node) -> str:
 
 
 def _bodies(network: Network) -> Iterator[str]:
-    """The classes of the cells, or of the chain or the macro network, that `Network` is stacked from."""
+    """The classes of the cells, or of the chain or the macro network, that `Network` is stacked
+    from."""
+    body: Any = network.stems[0]
     match network.genotype:
         case ChainGenotype():
-            yield _chain(network.stems[0])
-        case MacroGenotype():
-            yield _macro(network.genotype, network.stems[0])
+            yield _chain(body)
+        case MacroGenotype(layers):
+            yield _macro([layer.op for layer in layers], body)
         case CellGenotype() as genotype:
-            cells = [cell for cell in network.cells if isinstance(cell, blocks.Cell)]
+            cells = [cell for cell in network.cells if isinstance(cell, PlacedCell)]
             for cell, name in _cell_names(genotype).items():
-                places = [place for place in cells if place.cell == cell]
-                raw = any(set(place.widths) != {place.channels} for place in places)
-                if places:
-                    yield _cell(name, cell, raw)
+                raw = [_is_raw(place) for place in cells if place.cell == cell]
+                if raw:
+                    yield _cell(name, cell, any(raw))
+
+
+def _is_raw(cell: PlacedCell) -> bool:
+    """Whether it leaves the width of an input as it is."""
+    return set(cell.widths) != {cell.channels}
 
 
 # --- whole networks -------------------------------------------------------------------------------
 
 
-def _chain(chain: blocks.Chain) -> str:
+def _chain(chain: ChainBody) -> str:
     """A chain's class: its layers, and which states each one reads."""
     lines = ["class Chain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
     layers = _listed(expression(layer) for layer in chain.layers)
@@ -241,88 +284,97 @@ def _joined(states: Sequence[int]) -> str:
     return names if len(states) == 1 else f"concatenate({names})"
 
 
-def _macro(genotype: MacroGenotype, macro: blocks.Macro) -> str:
-    """A macro network's class: operation, skips and join of every layer, and where maps are halved."""
+def _macro(ops: Sequence[str], macro: MacroBody) -> str:
+    """A macro network's class: operation, skips and join of every layer, and where maps are
+    halved."""
     lines = ["class Macro(nn.Module):", "    def __init__(self):", "        super().__init__()"]
     lines += [f"        self.stem = {expression(macro.stem)}"]
-    operations = _listed(
-        f"nn.Sequential({expression(first)}, {layer.op}({first[1].out_channels}, {first[1].out_channels}))"
-        for layer, (first, _) in zip(genotype.layers, macro.operations)
-    )
-    lines += [f"        self.operations = nn.ModuleList([\n{operations}        ])"]
-    joins = _listed(map(expression, macro.joins))
+    parts: Any = macro
+    operations = []
+    for op, (squeeze, _) in zip(ops, parts.operations):
+        width = squeeze[1].out_channels
+        operations.append(f"nn.Sequential({expression(squeeze)}, {op}({width}, {width}))")
+    lines += [f"        self.operations = nn.ModuleList([\n{_listed(operations)}        ])"]
+    joins = _listed(map(expression, parts.joins))
     lines += [f"        self.joins = nn.ModuleList([\n{joins}        ])"]
     lines += ["        self.halvings = nn.ModuleDict()"]
-    for k, halves in macro.halvings.items():
-        one, count = expression(halves[0]), len(halves)
-        lines += [f"        halves = [{one} for _ in range({count})]"]
-        lines += [f'        self.halvings["{k}"] = nn.ModuleList(halves)']
+    for at, halves in parts.halvings.items():
+        lines += [f"        halves = [{expression(halves[0])} for _ in range({len(halves)})]"]
+        lines += [f'        self.halvings["{at}"] = nn.ModuleList(halves)']
     lines += ["", "    def forward(self, image):", "        s0 = self.stem(image)"]
     for k, skips in enumerate(macro.skips):
-        read = ", ".join([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
-        joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
-        lines += [_lines(f"s{k + 1} = {joined}")]
-        if str(k) in macro.halvings:
-            later = sorted({k + 1}.union(*macro.skips[k + 1 :]) & set(range(k + 2)))
-            lines += [f'        s{j} = self.halvings["{k}"][{j}](s{j})' for j in later]
+        lines += _macro_layer(k, skips, macro)
     return "\n".join([*lines, f"        return s{len(macro.skips)}"]) + "\n"
+
+
+def _macro_layer(k: int, skips: Sequence[int], macro: MacroBody) -> Iterator[str]:
+    read = ", ".join([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
+    joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
+    yield _lines(f"s{k + 1} = {joined}")
+    if str(k) in macro.halvings:
+        later = {k + 1}.union(*macro.skips[k + 1 :])
+        for j in sorted(later & set(range(k + 2))):
+            yield f'        s{j} = self.halvings["{k}"][{j}](s{j})'
 
 
 def _network(network: Network) -> str:
     """The class `Network`: stems, cells, head, as they are stacked."""
-    names = {}
+    lines = ["class Network(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    stems = _listed(map(expression, network.stems))
+    lines += [f"        self.stems = nn.ModuleList([\n{stems}        ])"]
     if isinstance(network.genotype, CellGenotype):
         names = _cell_names(network.genotype)
-    lines = ["class Network(nn.Module):", "    def __init__(self):", "        super().__init__()"]
-    stems = _listed(expression(stem) for stem in network.stems)
-    lines += [f"        self.stems = nn.ModuleList([\n{stems}        ])"]
-    if len(network.cells):
         cells = _listed(_placed(cell, names) for cell in network.cells)
         lines += [f"        self.cells = nn.ModuleList([\n{cells}        ])"]
-    head = _listed(expression(part) for part in network.head)
+    head = _listed(map(expression, network.head))
     lines += [f"        self.head = nn.Sequential(\n{head}        )"]
     if network.auxiliary is not None:
         lines += [_lines(f"self.auxiliary = {expression(network.auxiliary)}")]
     norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
     epsilon = next(norms).eps
-    if epsilon != nn.BatchNorm2d(1).eps:
+    if epsilon != PLAIN_EPSILON:
         lines += ["        for module in self.modules():"]
         lines += ["            if isinstance(module, nn.BatchNorm2d):"]
         lines += [f"                module.eps = {epsilon}"]
     return "\n".join([*lines, "", *_forward(network)]) + "\n"
 
 
-def _placed(cell: nn.Module, names: dict[Cell, str]) -> str:
-    """A cell at its place in the stack."""
-    if isinstance(cell, blocks.Reduction):
-        block = cell.block
-        convolution = block.first[1]
-        return f"ResidualBlock({convolution.in_channels}, {convolution.out_channels})"
-    fits = ", ".join(expression(fit) for fit in cell.preprocess)
-    stride = [] if cell.stride == 1 else [f"stride={cell.stride}"]
-    raw = [] if set(cell.widths) == {cell.channels} else [f"widths={list(cell.widths)}"]
-    return f"{names[cell.cell]}({', '.join([f'[{fits}]', str(cell.channels), *stride, *raw])})"
+def _placed(cell: nn.Module, names: Mapping[Cell, str]) -> str:
+    """A cell, or the block in place of one, where it stands in the stack."""
+    if not isinstance(cell, PlacedCell):
+        first: Any = cell.get_submodule("block.first")
+        return f"ResidualBlock({widths(first[1])})"
+    fits = ", ".join(map(expression, cell.preprocess))
+    said = [f"[{fits}]", str(cell.channels)]
+    if cell.stride > 1:
+        said.append(f"stride={cell.stride}")
+    if _is_raw(cell):
+        said.append(f"widths={cell.widths}")
+    return f"{names[cell.cell]}({', '.join(said)})"
 
 
-def _forward(network: Network) -> list[str]:
-    lines = ["    def forward(self, images):"]
+def _forward(network: Network) -> Iterator[str]:
+    yield "    def forward(self, images):"
     if not len(network.cells):
-        return [*lines, "        return self.head(self.stems[0](images))"]
-    lines += ["        before = previous = self.stems[0](images)"]
+        yield "        return self.head(self.stems[0](images))"
+        return
+    yield "        before = previous = self.stems[0](images)"
     if len(network.stems) > 1:
-        lines += ["        for stem in self.stems[1:]:"]
-        lines += ["            before, previous = previous, stem(previous)"]
+        yield "        for stem in self.stems[1:]:"
+        yield "            before, previous = previous, stem(previous)"
     if not network.holds and network.auxiliary is None:
-        lines += ["        for cell in self.cells:"]
-        lines += ["            before, previous = previous, cell(before, previous)"]
-        return [*lines, "        return self.head(previous)"]
-    lines += ["        for k, cell in enumerate(self.cells):"]
-    lines += ["            output = cell(before, previous)"]
+        yield "        for cell in self.cells:"
+        yield "            before, previous = previous, cell(before, previous)"
+        yield "        return self.head(previous)"
+        return
+    yield "        for k, cell in enumerate(self.cells):"
+    yield "            output = cell(before, previous)"
     held = f"before if k in {tuple(network.holds)} else previous" if network.holds else "previous"
-    lines += [f"            before, previous = {held}, output"]
+    yield f"            before, previous = {held}, output"
     if network.auxiliary is None:
-        return [*lines, "        return self.head(previous)"]
-    lines += [f"            if self.training and k == {network.auxiliary_after}:"]
-    lines += ["                auxiliary = self.auxiliary(previous)"]
-    lines += ["        logits = self.head(previous)"]
-    return [*lines, "        return (logits, auxiliary) if self.training else logits"]
+        yield "        return self.head(previous)"
+        return
+    yield f"            if self.training and k == {network.auxiliary_after}:"
+    yield "                auxiliary = self.auxiliary(previous)"
+    yield "        logits = self.head(previous)"
+    yield "        return (logits, auxiliary) if self.training else logits"

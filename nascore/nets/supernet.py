@@ -15,6 +15,7 @@ stride 2 (by its timing alone about 1 % of a weights step).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from nascore.errors import one_of
 from nascore.nets.blocks import require_images
 from nascore.nets.depthwise import channels_last
 from nascore.nets.edges import Activation, MixedEdges, MixedReduce, batch_norm, conv, norm
-from nascore.nets.skeletons import reductions
+from nascore.nets.stack import Place, reductions, stack
 from nascore.spaces import DARTS_PRIMITIVES
 
 
@@ -43,22 +44,27 @@ class MixedCell(nn.Module):
         self.preprocess = nn.ModuleList(preprocess)
         self.concat = concat
         self.activation = activation
+        self.nodes = sources[0].edges  # the first state goes to all of them
+        self.n_inputs = len(sources) - self.nodes + 1
 
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         states = list(states)
         for k, convolution in enumerate(self.preprocess):
             states[k] = batch_norm(convolution(self.activation(states[k])))
-        nodes = self.sources[0].edges
-        first = len(self.sources) - nodes + 1  # number of input states
-        sums: list[list[Tensor]] = [[] for _ in range(nodes)]
-        for k, source in enumerate(self.sources):
-            if k >= first:
-                states.append(sum(sums[k - first][1:], sums[k - first][0]))
+        sums: list[list[Tensor]] = [[] for _ in range(self.nodes)]
+        sources: Any = self.sources
+        for k, source in enumerate(sources):
+            if k >= self.n_inputs:
+                states.append(_sum(sums[k - self.n_inputs]))
             outputs = source(states[k], probabilities[k]).split(source.channels, 1)
             for node, output in zip(sums[-source.edges :], outputs):
                 node.append(output)
-        states.append(sum(sums[-1][1:], sums[-1][0]))
+        states.append(_sum(sums[-1]))
         return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return sum(terms[1:], terms[0])
 
 
 class MixedReduction(nn.Module):
@@ -104,67 +110,59 @@ class Supernet(nn.Module):
     ):
         super().__init__()
         one_of("skeleton", skeleton, ("darts", "nasbench201"))
+        darts = skeleton == "darts"
+        self.darts = darts
         self.primitives = tuple(primitives)
+        self.nodes = nodes
+        self.n_inputs = n_inputs
         self.cell_types = tuple(cell_types)
         self.activation = activation
-        pairs = [
-            (node, source) for node in range(nodes) for source in range(n_inputs + node)
-        ]  # the rows of alpha
-        self.by_source = sorted(range(len(pairs)), key=lambda row: (pairs[row][1], pairs[row][0]))
-        self.edges_of = [
-            nodes - max(0, source - n_inputs + 1) for source in range(n_inputs + nodes - 1)
-        ]
-        darts = skeleton == "darts"
+        # The rows of alpha are the edges (node, source); those that leave one state run together.
+        rows = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]
+        self.by_source = sorted(range(len(rows)), key=lambda row: rows[row][::-1])
+        self.edges_of = [nodes] * n_inputs + list(range(nodes - 1, 0, -1))
         width = channels * 3 if darts else channels
         self.stem = conv(in_channels, width, 3)
         self.stem_norm = norm(width)
-        self.n_inputs = n_inputs
         self.cells = nn.ModuleList()
         self.types: list[int] = []
-        widths = [width] * n_inputs
-        shrunk = False
-        places = set(reductions(cells))
-        self.reductions = len(places)
-        for index in range(cells):
-            reduction = index in places
-            channels *= 2 if reduction else 1
-            if reduction and not darts:
-                cell = MixedReduction(widths[-1], channels, activation)
-                width = channels
-            else:
-                sources = [
-                    MixedEdges(
-                        primitives,
-                        channels,
-                        edges,
-                        2 if reduction and k < n_inputs else 1,
-                        darts,
-                        activation,
-                    )
-                    for k, edges in enumerate(self.edges_of)
-                ]
-                preprocess = [conv(wide, channels, 1) for wide in widths] if darts else []
-                if shrunk:  # the inputs older than the last cell are twice as large as its output
-                    preprocess[:-1] = [MixedReduce(wide, channels) for wide in widths[:-1]]
-                cell = MixedCell(sources, preprocess, nodes if darts else 1, activation)
-                width = nodes * channels if darts else channels
-            self.cells.append(cell)
-            self.types.append(self.cell_types.index("reduce") if reduction and darts else 0)
-            widths = [*widths[1:], width]
-            shrunk = reduction and darts
+        at = set(reductions(cells))
+        self.reductions = len(at)
+        outputs = nodes if darts else 1
+        for place in stack(channels, cells, at, width, (outputs, outputs)):
+            self.cells.append(self._cell(place))
+            self.types.append(self.cell_types.index("reduce") if place.reduction and darts else 0)
+            width = outputs * place.channels
         self.last_norm = None if darts else norm(width)
         self.classifier = nn.Linear(width, classes)
 
+    def _cell(self, place: Place) -> nn.Module:
+        """All candidate cells at one place; NAS-Bench-201's reductions are not searched."""
+        channels = place.channels
+        if place.reduction and not self.darts:
+            return MixedReduction(place.previous, channels, self.activation)
+        sources = []
+        for state, edges in enumerate(self.edges_of):
+            stride = place.stride if state < self.n_inputs else 1
+            how = (channels, edges, stride, self.darts, self.activation)
+            sources.append(MixedEdges(self.primitives, *how))
+        if not self.darts:
+            return MixedCell(sources, [], 1, self.activation)
+        widths = (place.before, place.previous)[-self.n_inputs :]
+        fits: list[nn.Module] = [conv(width, channels, 1) for width in widths]
+        if place.halved:  # in place of a convolution that is drawn as well
+            fits[:-1] = [MixedReduce(width, channels) for width in widths[:-1]]
+        return MixedCell(sources, fits, self.nodes, self.activation)
+
     def check(self, shape: Sequence[int]) -> None:
-        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this supernet
-        cannot take: every reduction halves the sides."""
+        """Raises `UserError` for images of a `shape` (batch, channels, height, width) that this
+        supernet cannot take: every reduction halves the sides."""
         require_images(shape, self.stem.in_channels, 2**self.reductions)
 
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
         self.check(images.shape)
-        probabilities = [
-            F.softmax(alpha, -1)[self.by_source].split(self.edges_of) for alpha in alphas
-        ]
+        by_type = [F.softmax(alpha, -1)[self.by_source] for alpha in alphas]
+        probabilities = [rows.split(self.edges_of) for rows in by_type]
         stem = self.stem_norm(self.stem(channels_last(images)))
         stem = channels_last(stem)  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs

@@ -17,9 +17,8 @@ from nascore.files import named, write_whole
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
 
-COLOURS = [FAMILIES[name][0] for name in ("sep_conv", "max_pool", "conv", "skip", "avg_pool")] + [
-    GREY
-]
+_FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
+COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
 MARKERS = "os^DvP"
 _DIGITS = re.compile(

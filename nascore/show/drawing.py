@@ -7,96 +7,111 @@ the only sign: each edge carries its operation's name.
 """
 
 import os
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-import graphviz
+from graphviz import Digraph, escape
 
 from nascore import formats
 from nascore.errors import UserError
 from nascore.genotypes import (
+    OPERATIONS,
     Cell,
     CellGenotype,
     ChainGenotype,
     Genotype,
     MacroGenotype,
     RecurrentGenotype,
-    kind,
+    RecurrentTree,
 )
-from nascore.genotypes import RecurrentTree as Tree
 from nascore.show.canvas import PAGE, Drawing, page
 
 MAX_EDGES = 600  # dot takes many seconds from here on, and nobody could read the picture
-# The first key that occurs in an operation's name decides: stroke, tint, line style.
-FAMILIES = {
-    "sep_conv": ("#0072B2", "#CFE5F3", "solid"),
-    "dil_conv": ("#3A96CE", "#E3F3FC", "solid"),
-    "conv": ("#009E73", "#CFEDE4", "solid"),
-    "max_pool": ("#D55E00", "#F9E0CF", "solid"),
-    "avg_pool": ("#C48200", "#FBEDCB", "solid"),
-    "skip": ("#B5619A", "#F5E3EE", "dashed"),
-    "identity": ("#B5619A", "#F5E3EE", "dashed"),
+# Of an operation's family, or an activation: stroke, tint, line style.
+Look = tuple[str, str, str]
+BLUE: Look = ("#0072B2", "#CFE5F3", "solid")
+LIGHT_BLUE: Look = ("#3A96CE", "#E3F3FC", "solid")
+GREEN: Look = ("#009E73", "#CFEDE4", "solid")
+RED: Look = ("#D55E00", "#F9E0CF", "solid")
+PINK: Look = ("#B5619A", "#F5E3EE", "dashed")
+FAMILIES: dict[str, Look] = {
+    "separable": BLUE,
+    "dilated separable": LIGHT_BLUE,
+    "dilated convolution": LIGHT_BLUE,
+    "convolution": GREEN,
+    "factorized convolution": GREEN,
+    "max pool": RED,
+    "average pool": ("#C48200", "#FBEDCB", "solid"),
+    "skip": PINK,
     "none": ("#9a9a9a", "#E8E8E8", "dotted"),
-    "tanh": ("#0072B2", "#CFE5F3", "solid"),
-    "relu": ("#D55E00", "#F9E0CF", "solid"),
-    "sigmoid": ("#009E73", "#CFEDE4", "solid"),
+    "own": ("#666666", "#DDDDDD", "solid"),
+    "identity": PINK,
+    "tanh": BLUE,
+    "relu": RED,
+    "sigmoid": GREEN,
 }
 INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
-THIN = dict(penwidth="0.9", arrowsize="0.6")
 
 
-def look(operation: str) -> tuple[str, str, str]:
-    """The stroke, tint and line style of an operation's family: the same operation has the same
-    colour everywhere."""
-    return next(
-        (value for key, value in FAMILIES.items() if key in operation),
-        ("#666666", "#DDDDDD", "solid"),
-    )
+def look(name: str) -> Look:
+    """The stroke, tint and line style of an operation, a family of them or an activation: the same
+    has the same colour everywhere."""
+    known = OPERATIONS.get(name)
+    return FAMILIES.get(known.family if known else name, FAMILIES["own"])
 
 
 def draw(genotype: Genotype | str | os.PathLike) -> Drawing:
     """Draw an architecture, whatever `formats.read` takes. A cell: inputs c_{k-2} and c_{k-1} on
     the left, numbered nodes, output c_{k} on the right; normal and reduction cell side by side, or
     one above the other when they are deep. Edges of `none` stay, faint."""
-    genotype = formats.read(genotype)
     graph = page()
-    drawn = {
-        "cell": _cells,
-        "chain": _chain,
-        "macro": _macro,
-        "recurrent": _recurrent,
-        "recurrent-tree": _tree,
-    }
-    words = drawn[kind(genotype)](graph, genotype)
+    words = _drawn(graph, formats.read(genotype))
     edges = sum("->" in line for line in graph.body)
     if edges > MAX_EDGES:
         raise UserError(f"draw: found a picture of {edges:,} lines, allowed: at most {MAX_EDGES:,}")
     return Drawing(graph.source, words)
 
 
+def _drawn(graph: Digraph, genotype: Genotype) -> str:
+    match genotype:
+        case CellGenotype():
+            return _cells(graph, genotype)
+        case ChainGenotype():
+            return _chain(graph, genotype)
+        case MacroGenotype():
+            return _macro(graph, genotype)
+        case RecurrentGenotype():
+            return _recurrent(graph, genotype)
+        case RecurrentTree():
+            return _tree(graph, genotype)
+
+
 # --- one function a kind of genotype; each returns the picture in words ---------------------------
 
 
-def _cells(graph: graphviz.Digraph, genotype: CellGenotype) -> str:
-    both = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
-    cells = both if genotype.reduce else {"cell": genotype.normal}
-    beside = sum(_depth(cell) for cell in cells.values()) <= 8
+def _cells(graph: Digraph, genotype: CellGenotype) -> str:
+    cells = {"cell": genotype.normal}
+    if genotype.reduce:
+        cells = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
+    beside = sum(map(_depth, cells.values())) <= 8
     # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our
     # order (sortv).
     graph.attr(pack="20", packmode="array_ur1" if beside else "array_u2")
-    stacked = list(cells.items())[
-        :: 1 if beside else -1
-    ]  # one above the other, the first is the lowest
-    words = [_cell(graph, title, cell, order) for order, (title, cell) in enumerate(stacked, 1)]
-    used = {op for cell in cells.values() for node in cell.nodes for op in node.ops}
-    concat = any(node.combine == "concat" for cell in cells.values() for node in cell.nodes)
-    legend = [
-        "a node adds its inputs" + (" (or concatenates them, where it says so)" if concat else "")
-    ]
-    legend += ["thin grey: concatenated into c_{k}"] + ["dotted: no connection"] * ("none" in used)
-    graph.attr(label=";  ".join(legend), labelloc="b", fontsize="11")
-    return " ".join(words if beside else words[::-1])
+    order = 1 if beside else -1  # one above the other, the first is the lowest
+    stacked = enumerate(list(cells.items())[::order], 1)
+    words = [_cell(graph, title, cell, place) for place, (title, cell) in stacked]
+    nodes = [node for cell in cells.values() for node in cell.nodes]
+    legend = "a node adds its inputs"
+    if any(node.combine == "concat" for node in nodes):
+        legend += " (or concatenates them, where it says so)"
+    legend += ";  thin grey: concatenated into c_{k}"
+    if any("none" in node.ops for node in nodes):
+        legend += ";  dotted: no connection"
+    graph.attr(label=legend, labelloc="b", fontsize="11")
+    return " ".join(words[::order])
 
 
-def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
+def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
     names = states(cell)
     say = [f"node {name}" if name.isdigit() else name for name in names]
     words = []
@@ -107,16 +122,15 @@ def _cell(graph: graphviz.Digraph, title: str, cell: Cell, order: int) -> str:
             for j in range(cell.n_inputs):
                 left.node(f"{order}_{j}", names[j], fillcolor=INPUT)
         for i, node in enumerate(cell.nodes, cell.n_inputs):
-            part.node(
-                f"{order}_{i}", names[i] + "\nconcat" * (node.combine == "concat"), fillcolor=NODE
-            )
+            concat = "\nconcat" * (node.combine == "concat")
+            part.node(f"{order}_{i}", names[i] + concat, fillcolor=NODE)
             for k, (j, op) in enumerate(zip(node.inputs, node.ops)):
-                _operation(part, [f"{order}_{j}"], op, f"{order}_{i}", k)
+                _operation(part, [f"{order}_{j}"], op, look(op), f"{order}_{i}", k)
             parts = " and ".join(f"{plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
-            words.append(f"{say[i]} {'adds' if node.combine == 'add' else 'concatenates'} {parts}")
+            words.append(f"{say[i]} {'concatenates' if concat else 'adds'} {parts}")
         part.node(f"{order}_out", "c_{k}", fillcolor=OUTPUT)
         for j in cell.concat:
-            part.edge(f"{order}_{j}", f"{order}_out", **THIN)
+            _thin(part, f"{order}_{j}", f"{order}_out")
     words.append(f"the output c_{{k}} concatenates {', '.join(say[j] for j in cell.concat)}")
     return f"{title.capitalize()}: {'; '.join(words)}."
 
@@ -134,117 +148,150 @@ def _depth(cell: Cell) -> int:
     return 1 + max(depth[j] for j in cell.concat)
 
 
-def _chain(graph: graphviz.Digraph, genotype: ChainGenotype) -> str:
-    scale = 28 / max(
-        7, *(side for layer in genotype.layers for side in layer.filter)
-    )  # points to a pixel
-    rows, words, unread = [("image", INPUT, (), ())], [], set(range(1, len(genotype.layers) + 1))
-    for i, layer in enumerate(genotype.layers, 1):
-        text = "{}x{}".format(*layer.filter) + f", {layer.filters}"
+class _Row(NamedTuple):
+    """A layer in a wiring diagram: what it says, in which tint, the rows that it reads, and the
+    height and width of its filter, in points."""
+
+    text: str
+    tint: str
+    reads: Collection[int] = ()
+    filter: tuple[float, float] | None = None
+
+
+def _chain(graph: Digraph, genotype: ChainGenotype) -> str:
+    layers = genotype.layers
+    longest = max(side for layer in layers for side in layer.filter)
+    scale = 28 / max(7, longest)  # points to a pixel
+    rows = [_Row("image", INPUT)]
+    words = []
+    for i, layer in enumerate(layers, 1):
+        height, width = layer.filter
+        text = f"{height}x{width}, {layer.filters}"
         text += ", stride {}x{}".format(*layer.stride) * (layer.stride != (1, 1))
-        rows.append((text, NODE, layer.inputs or (0,), [side * scale for side in layer.filter]))
-        unread.difference_update(layer.inputs)
-        words.append(f"layer {i} ({text}) reads {', '.join(map(str, layer.inputs)) or 'the image'}")
-    legend = "filter height x width (its shape beside it), filters\na row's circles: the outputs it concatenates"
-    _wires(graph, [*rows, ("classifier", OUTPUT, unread, ())], 34, legend)  # NAS-RL, section 3.3
-    words.append(f"the classifier reads {', '.join(map(str, sorted(unread)))}")
-    return f"A network of {len(rows) - 1} convolutions (filter height x width, filters): {'; '.join(words)}."
+        rows.append(_Row(text, NODE, layer.inputs or (0,), (height * scale, width * scale)))
+        words.append(f"layer {i} ({text}) reads {_listed(layer.inputs) or 'the image'}")
+    unread = set(range(1, len(rows))).difference(*(layer.inputs for layer in layers))
+    legend = "filter height x width (its shape beside it), filters\n"
+    legend += "a row's circles: the outputs it concatenates"
+    _wires(graph, [*rows, _Row("classifier", OUTPUT, unread)], 34, legend)  # NAS-RL, section 3.3
+    words.append(f"the classifier reads {_listed(sorted(unread))}")
+    about = "(filter height x width, filters)"
+    return f"A network of {len(layers)} convolutions {about}: {'; '.join(words)}."
 
 
-def _macro(graph: graphviz.Digraph, genotype: MacroGenotype) -> str:
-    rows, words = [("stem", INPUT, (), ())], []
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _macro(graph: Digraph, genotype: MacroGenotype) -> str:
+    rows = [_Row("stem", INPUT)]
+    words = []
     for i, layer in enumerate(genotype.layers, 1):
-        rows.append((plain(layer.op), look(layer.op)[1], {*layer.skips, i - 1}, ()))
+        _, tint, _ = look(layer.op)
+        rows.append(_Row(plain(layer.op), tint, {*layer.skips, i - 1}))
         skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
         words.append(f"layer {i} {plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
-    _wires(
-        graph,
-        [*rows, ("classifier", OUTPUT, {len(words)}, ())],
-        26,
-        "a row's circles: the outputs it reads",
-    )
+    rows.append(_Row("classifier", OUTPUT, {len(words)}))
+    _wires(graph, rows, 26, "a row's circles: the outputs it reads")
     return f"A network of {len(words)} layers: {'; '.join(words)}."
 
 
-def _wires(graph: graphviz.Digraph, rows: list[tuple], pitch: int, legend: str) -> None:
+def _wires(graph: Digraph, rows: list[_Row], pitch: int, legend: str) -> None:
     """A network as a wiring diagram: its layers step down the diagonal, an output is a vertical
-    line, and a circle with the layer's number is where a later row reads it. A row is (text,
-    tint, the rows it reads, height and width of the filter or nothing). Places are in points,
+    line, and a circle with the layer's number is where a later row reads it. Places are in points,
     `pitch` from row to row; the layout engine nop2 keeps them."""
     graph.attr(layout="nop2", splines="line", outputorder="edgesfirst", fontsize="11")
-    graph.attr(
-        label=f" \n{legend};  pink: skip connections"
-    )  # a line without a character crashes Graphviz 14.1
+    # A line without a character crashes Graphviz 14.1.
+    graph.attr(label=f" \n{legend};  pink: skip connections")
     graph.attr("node", fontsize="12", margin="0")
-    step, names, ends = (
-        min(46.0, (PAGE - 190) / len(rows)),
-        [*map(str, range(len(rows) - 1)), "out"],
-        {},
-    )
-    dot = dict(shape="circle", fontsize="9", fixedsize="true")
-
-    def box(
-        name: str, label: str, left: float, width: float, height: float, **options: str
-    ) -> None:
-        place = dict(
-            pos=f"{left + width / 2:.1f},{-i * pitch}",
-            width=f"{width / 72:.3f}",
-            height=f"{height / 72:.3f}",
-        )
-        graph.node(name, graphviz.escape(label), **place, **options)
-
-    for i, (name, (text, tint, reads, size)) in enumerate(zip(names, rows)):
-        left, width = i * step - 10, 6.2 * len(text) + 12
-        box(name, name, left, 20, 18, fillcolor=tint)
-        box(f"{name} text", text, left + 21, width, 18, fillcolor=tint)
-        if size:
-            box(f"{name} filter", "", left + 26 + width, size[1], size[0], fillcolor=tint)
-        for j in sorted(reads):
+    step = min(46.0, (PAGE - 190) / len(rows))
+    names = [*map(str, range(len(rows) - 1)), "out"]
+    ends: dict[int, str] = {}
+    for i, (name, row) in enumerate(zip(names, rows)):
+        low = -i * pitch
+        left = i * step - 10
+        width = 6.2 * len(row.text) + 12
+        _box(graph, name, name, (left, low), 20, 18, row.tint)
+        _box(graph, f"{name} text", row.text, (left + 21, low), width, 18, row.tint)
+        if row.filter:
+            tall, wide = row.filter
+            _box(graph, f"{name} filter", "", (left + 26 + width, low), wide, tall, row.tint)
+        for j in sorted(row.reads):
             ends[j] = f"{j}->{name}"  # its name counts as a line of the picture
             skip = 0 < j < i - 1 and name != "out"
-            colours = (
-                dict(color=look("skip")[0], fillcolor=look("skip")[1])
-                if skip
-                else dict(fillcolor=rows[j][1])
-            )
-            box(ends[j], names[j], j * step - 7, 14, 14, **dot, **colours)
-        if reads:
-            graph.edge(f"{min(reads)}->{name}", name, **THIN)
+            _circle(graph, ends[j], names[j], (j * step - 7, low), "" if skip else rows[j].tint)
+        if row.reads:
+            _thin(graph, f"{min(row.reads)}->{name}", name)
     for j, end in ends.items():
-        graph.edge(names[j], end, arrowhead="none", **THIN)
+        _thin(graph, names[j], end, arrowhead="none")
 
 
-def _recurrent(graph: graphviz.Digraph, genotype: RecurrentGenotype) -> str:
+def _box(
+    graph: Digraph,
+    name: str,
+    label: str,
+    corner: tuple[float, int],
+    width: float,
+    height: float,
+    tint: str,
+    **options: str,
+) -> None:
+    """A node of a wiring diagram, from its left side and its middle."""
+    left, middle = corner
+    graph.node(
+        name,
+        escape(label),
+        pos=f"{left + width / 2:.1f},{middle}",
+        width=f"{width / 72:.3f}",
+        height=f"{height / 72:.3f}",
+        **options,
+        fillcolor=tint,
+    )
+
+
+def _circle(graph: Digraph, name: str, label: str, corner: tuple[float, int], tint: str) -> None:
+    """Where an output is read; a skip connection, without a tint of its own, is pink."""
+    options = {"shape": "circle", "fontsize": "9", "fixedsize": "true"}
+    if not tint:
+        options["color"], tint, _ = look("skip")
+    _box(graph, name, label, corner, 14, 14, tint, **options)
+
+
+def _recurrent(graph: Digraph, genotype: RecurrentGenotype) -> str:
     _column(graph, "x_{t}", "h_{t-1}")
     graph.node("h_{t}", fillcolor=OUTPUT)
     words = []
     for i, (j, activation) in enumerate(genotype.nodes):
         graph.node(str(i), fillcolor=NODE)
-        _operation(graph, [str(j)] if j >= 0 else ["x_{t}", "h_{t-1}"], activation, str(i))
+        sources = [str(j)] if j >= 0 else ["x_{t}", "h_{t-1}"]
+        _operation(graph, sources, activation, look(activation), str(i))
         words.append(f"node {i} is {activation} of {f'node {j}' if j >= 0 else 'x and h'}")
     for j in genotype.concat:
-        graph.edge(str(j), "h_{t}", **THIN)
-    return f"A recurrent cell: {'; '.join(words)}; output: the mean of nodes {', '.join(map(str, genotype.concat))}."
+        _thin(graph, str(j), "h_{t}")
+    output = f"the mean of nodes {_listed(genotype.concat)}"
+    return f"A recurrent cell: {'; '.join(words)}; output: {output}."
 
 
-def _tree(graph: graphviz.Digraph, genotype: Tree) -> str:
+def _tree(graph: Digraph, genotype: RecurrentTree) -> str:
     _column(graph, "x_{t}", "h_{t-1}", "c_{t-1}")
     words = []
     for i, block in enumerate(genotype.tree):
+        said = ", ".join(block)
         stroke, tint, _ = look(block[1])
-        graph.node(str(i), f"{i}\n{', '.join(block)}", fillcolor=tint, color=stroke)
+        graph.node(str(i), f"{i}\n{said}", fillcolor=tint, color=stroke)
         left = 2 * (i - genotype.base)  # leaves first, then level by level
-        graph.edges(
-            (source, str(i))
-            for source in (["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)])
-        )
-        words.append(f"node {i} {', '.join(block)}")
-    _operation(graph, ["c_{t-1}"], ", ".join(genotype.inject), str(genotype.c_in))
-    for i, name, style in ((len(words) - 1, "h_{t}", "solid"), (genotype.c_out, "c_{t}", "dashed")):
-        graph.node(name, fillcolor=OUTPUT)
-        graph.edge(str(i), name, style=style)
+        sources = ["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)]
+        graph.edges((source, str(i)) for source in sources)
+        words.append(f"node {i} {said}")
+    inject = genotype.inject
+    _operation(graph, ["c_{t-1}"], ", ".join(inject), look(inject[1]), str(genotype.c_in))
+    graph.node("h_{t}", fillcolor=OUTPUT)
+    graph.edge(str(len(words) - 1), "h_{t}", style="solid")
+    graph.node("c_{t}", fillcolor=OUTPUT)
+    graph.edge(str(genotype.c_out), "c_{t}", style="dashed")
     memory = f"the memory enters node {genotype.c_in} and leaves from node {genotype.c_out}"
-    return f"A recurrent cell, a binary tree over {genotype.base} leaves: {'; '.join(words)}; {memory}."
+    leaves = f"a binary tree over {genotype.base} leaves"
+    return f"A recurrent cell, {leaves}: {'; '.join(words)}; {memory}."
 
 
 # --- what they share ------------------------------------------------------------------------------
@@ -255,21 +302,29 @@ def plain(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)[:40]
 
 
-def _column(graph: graphviz.Digraph, *names: str) -> None:
+def _column(graph: Digraph, *names: str) -> None:
     with graph.subgraph() as left:
         left.attr(rank="same")
         for name in names:
             left.node(name, fillcolor=INPUT)
 
 
+def _thin(graph: Digraph, source: str, target: str, **options: str) -> None:
+    """An edge without an operation."""
+    graph.edge(source, target, **options, penwidth="0.9", arrowsize="0.6")
+
+
 def _operation(
-    graph: graphviz.Digraph, sources: list[str], name: str, target: str, k: int = 0
+    graph: Digraph, sources: list[str], text: str, looks: Look, target: str, k: int = 0
 ) -> None:
     """An edge that carries its operation's name on it: drawn in two pieces, so that no label
     strays from its edge and two edges between the same nodes stay two."""
-    stroke, tint, style = look(name)
-    label, text = f"{target}_{k}_op", graphviz.escape(plain(name))
-    pill = dict(
+    stroke, tint, style = looks
+    label = f"{target}_{k}_op"
+    graph.node(
+        label,
+        escape(plain(text)),
+        fontsize="12",
         style="rounded,filled",
         fillcolor=tint,
         color=stroke,
@@ -277,7 +332,6 @@ def _operation(
         width="0.2",
         margin="0.06,0.03",
     )
-    graph.node(label, text, fontsize="12", **pill)
     for source in sources:
         graph.edge(source, label, color=stroke, style=style, arrowhead="none", headport="w")
     graph.edge(label, target, color=stroke, style=style, tailport="e")

@@ -23,7 +23,7 @@ def decision_probabilities(
     chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
     every, words = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights), []
     for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
-        bars = axes.barh(range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0])
+        bars = axes.barh(range(len(options)), probabilities, color=look("separable")[1], edgecolor=COLOURS[0])
         labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
         for i in chosen:

@@ -7,7 +7,7 @@ from nascore.genotypes import Cell
 from nascore.show.canvas import GREY, Drawing, page
 from nascore.show.drawing import INPUT, NODE, OUTPUT, look, plain, states
 
-STROKES = {"solid": look("sep_conv")[0], "dashed": look("max_pool")[0], "dotted": look("conv")[0]}
+STROKES = {"solid": look("separable")[0], "dashed": look("max pool")[0], "dotted": look("convolution")[0]}
 PAPER = "#f4f4f4"
 SMALL = dict(labelloc="b", fontsize="11")
 
