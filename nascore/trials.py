@@ -9,6 +9,7 @@ from operator import index
 
 import torch
 
+from nascore import spaces
 from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
@@ -83,7 +84,7 @@ class MultiTrial(Loop):
 
     def __init__(self, space, estimate, budget: TrialBudget, seed: int):
         super().__init__()
-        self.space = space
+        self.space = spaces.of(space)
         self.estimate = estimate
         self.budget = budget
         self.seed = seed

@@ -330,7 +330,7 @@ def test_levels_are_architectures_of_their_own():
     assert pnas.levels == (4, 8, 12, 16, 20)
     decisions = pnas.sample(Random(0))
     assert pnas.decode(decisions[:8]) == small.decode(decisions[:8])
-    assert not hasattr(spaces.get("darts"), "levels")
+    assert spaces.get("darts").levels == ()  # it does not grow
 
 
 def test_tokens_name_the_kind_and_the_last_decision_of_every_block_that_may_be_read():

@@ -226,6 +226,7 @@ class ENAS(Loop):
             nesterov=budget.momentum > 0,
             weight_decay=budget.weight_decay,
         )
+        self.skips = [at for at, kind in enumerate(space.kinds) if kind == "skip"]
         self.controller = self.new_controller()
         self.controller_optimizer = torch.optim.Adam(
             self.controller.parameters(),
@@ -251,31 +252,36 @@ class ENAS(Loop):
         convolutions already."""
         space = self.space
         budget = self.budget
-        kinds = [space.token_at(position).kind for position in range(len(space.choices))]
-        self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
+        kinds = space.kinds
         likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
-        normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
+        normal = len(kinds) // max(1, len(space.cell_types))  # decisions of the normal cell
 
         def adjust(position: int, logits: Tensor) -> Tensor:
-            if kinds[position] == "skip":
+            """The authors' logits (N, decisions at once, options), instead of the heads'."""
+            kind = kinds[position]
+            constant = budget.tanh_constant
+            if kind == "skip":  # out, in: (-q, q) for (0, q)
                 q = logits[..., 1:]
-                return squash(torch.cat([-q, q], -1), budget.tanh_constant, budget.temperature)
-            if kinds[position] != "op":
-                return squash(logits, budget.tanh_constant, budget.temperature)
-            logits = squash(
-                logits, budget.tanh_constant / budget.op_tanh_reduce, budget.temperature
-            )
-            return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
+                logits = torch.cat([-q, q], -1)
+            if kind == "op":
+                constant /= budget.op_tanh_reduce
+            logits = squash(logits, constant, budget.temperature)
+            if kind == "op" and position < normal:  # a bonus b that stays: +b if liked, else -b
+                logits = logits + budget.normal_bonus * (2 * likes - 1)
+            return logits
 
+        biases = {"op": budget.operation_bias * likes} if budget.operation_bias else {}
         with seeded(self.seed, "controller"):
-            controller = Controller(
-                space, budget.hidden, layers=1, scale=0.1, bias=False, more=1, adjust=adjust
+            return Controller(
+                space,
+                budget.hidden,
+                layers=1,
+                scale=0.1,
+                bias=False,
+                more=1,
+                adjust=adjust,
+                biases=biases,
             )
-        if budget.operation_bias:
-            controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(
-                budget.operation_bias * likes
-            )
-        return controller
 
     @property
     def per_epoch(self) -> int:
@@ -414,7 +420,7 @@ class ENAS(Loop):
         estimate = SharedWeights(self.supernet, self.images, self.budget.batch_size)
         estimate.threads = self.threads
         (reward,) = estimate([genotype])
-        details = Table().row(genotype) if self.space.name == "nasbench201" else {}
+        details = Table().row(genotype) if self.space.tabulated else {}
         return Trial(genotype, reward, details)
 
     def load_state_dict(self, state: dict) -> None:
