@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.spaces import Token
+from nascore.spaces import Decisions, Token
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Controller(nn.Module):
         self.counts = tuple(space.choices)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
-        tokens = [space.token_at(position) for position in range(len(self.counts))]
+        tokens = space.tokens
         self.kinds = list(dict.fromkeys(token.kind for token in tokens))
         heads = {kind: self._head(kind, tokens, hidden, bias, more) for kind in self.kinds}
         self.heads = nn.ModuleList(heads.values())
@@ -194,40 +194,48 @@ class Controller(nn.Module):
             return Pointer(hidden, inputs)
         return Softmax(hidden, max(counts), bias)
 
-    def forward(self, decisions: Tensor | Sequence[Sequence[int]]) -> Written:
+    def forward(self, decisions: Tensor | Sequence[Decisions]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
         given = torch.as_tensor(decisions, device=self.start.device)
-        return self._write(len(given), given.size(1), given, None)
+        return self._write(len(given), given.size(1), lambda step, p: given[:, step.positions])
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
         """Write `count` architectures, of `length` decisions where the space has `levels`. Their
         gradients come from `forward`, which gives the same log-probabilities."""
-        return self._write(count, length or len(self.counts), None, generator)
 
-    def _write(
-        self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None
-    ) -> Written:
-        """N architectures of T = `length` decisions: those `given`, (N, T), or drawn ones."""
+        def draw(step: Step, p: Tensor) -> Tensor:
+            return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(count, -1)
+
+        return self._write(count, length or len(self.counts), draw)
+
+    def _write(self, n: int, length: int, decide: Callable[[Step, Tensor], Tensor]) -> Written:
+        """N architectures of T = `length` decisions. `decide` says what is decided at a step, (N,
+        K), from the probabilities (N, K, options)."""
         x = self.start.expand(n, -1)  # what a step reads, (N, H)
-        memory: list[tuple[Tensor, Tensor] | None] = [None] * len(self.lstm)  # each layer's h and c
-        anchors: dict[int, Tensor] = {}  # of a position: the state that reads what was decided
+        memory: list[Any] = [None] * len(self.lstm)  # h and c of each layer
+        anchors: dict[int, Tensor] = {}  # of a position: the state that reads its decision
         unread: list[int] = []
         written = []
-        for step in (step.until(length) for step in self.steps if step.positions[0] < length):
+        for step in self.steps:
+            at = step.positions[0]
+            if at >= length:
+                break
+            step = step.until(length)
             for k, layer in enumerate(self.lstm):
-                x, c = layer(x, memory[k])
-                memory[k] = (x, c)
+                memory[k] = layer(x, memory[k])
+                x, _ = memory[k]
             anchors |= dict.fromkeys(unread, x)
-            before = x.new_empty(n, 0, x.size(1))  # (N, J, H)
+            before = x.new_empty(n, 0, x.size(1))  # the anchors that it may point to, (N, J, H)
             if step.refers_to:
                 before = torch.stack([anchors[j] for j in step.refers_to], 1)
-            logits = self.adjust(step.positions[0], step.head.logits(x, before))
-            logits = logits[:, :, : self.counts[step.positions[0]]]
-            chosen = None if given is None else given[:, step.positions]
-            one = _decide(logits, chosen, generator)
-            written.append(one)
-            x = step.head.read(one[0], before)
+            logits = self.adjust(at, step.head.logits(x, before))[:, :, : self.counts[at]]
+            log_p = F.log_softmax(logits, 2)
+            p = log_p.exp()
+            decisions = decide(step, p)
+            log_probs = log_p.gather(2, decisions[:, :, None]).squeeze(2)
+            written.append((decisions, log_probs, -(p * log_p).sum(2)))
+            x = step.head.read(decisions, before)
             unread = step.positions
         return Written(*(torch.cat(part, 1) for part in zip(*written)))
 
@@ -244,19 +252,6 @@ def _steps(tokens: Sequence[Token], heads: Mapping[str, Head]) -> list[Step]:
         else:
             steps.append(Step(head, [position], list(token.refers_to)))
     return steps
-
-
-def _decide(
-    logits: Tensor, given: Tensor | None, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Decisions (N, K) as given or drawn from logits (N, K, options), their log-probabilities,
-    and the entropies -sum p log p of what they were drawn from."""
-    log_p = F.log_softmax(logits, 2)
-    p = log_p.exp()
-    if given is None:
-        given = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
-    log_probs = log_p.gather(2, given[:, :, None]).squeeze(2)
-    return given, log_probs, -(p * log_p).sum(2)
 
 
 # --- what ENAS makes of its logits ----------------------------------------------------------------

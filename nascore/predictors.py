@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
 from nascore.seeding import generator, seeded
-from nascore.spaces import Space
+from nascore.spaces import Decisions, Space
 from nascore.threads import one_thread
 
-Decisions = Sequence[int]
+Architectures = Sequence[Decisions]
 
 
 def growing(space: Any) -> Space:
@@ -81,7 +81,7 @@ class Predictor(nn.Module):
         self.levels = tuple(space.levels)
         self.choices = tuple(space.choices)[: self.levels[-1]]
         self.members = members
-        kinds = space.kinds[: self.levels[-1]]
+        kinds = [token.kind for token in space.tokens[: self.levels[-1]]]
         largest: dict[str, int] = {}  # of each kind: how many options its decisions have at most
         for kind, count in zip(kinds, self.choices):
             largest[kind] = max(count, largest.get(kind, 0))
@@ -106,11 +106,11 @@ class Predictor(nn.Module):
         block = next_block(self.levels, length)
         return [slice(self.rows[p], self.rows[p] + self.choices[p]) for p in block]
 
-    def read(self, architectures: Sequence[Decisions]) -> Any:
+    def read(self, architectures: Architectures) -> Any:
         """Architectures as tensors, for `forward`."""
         raise NotImplementedError
 
-    def score_children(self, parents: Sequence[Decisions]) -> Tensor:
+    def score_children(self, parents: Architectures) -> Tensor:
         """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
         the order of itertools.product over their new decisions; the mean over the members."""
         raise NotImplementedError
@@ -121,7 +121,7 @@ class Predictor(nn.Module):
 
     @one_thread()
     @torch.no_grad()
-    def predict(self, architectures: Sequence[Decisions]) -> Tensor:
+    def predict(self, architectures: Architectures) -> Tensor:
         """(N,) accuracies, the mean over the members; the lists may have different lengths."""
         return self(self.read(architectures)).mean(0)
 
@@ -136,7 +136,7 @@ class LSTMPredictor(Predictor):
         self.bias_ih = self._weight(scale, 1, 4 * hidden)
         self.bias_hh = self._weight(scale, 1, 4 * hidden)
 
-    def read(self, architectures: Sequence[Decisions]) -> Prefixes:
+    def read(self, architectures: Architectures) -> Prefixes:
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
         token that it adds), and which prefix, counted over all depths, each architecture is."""
         steps = []
@@ -179,7 +179,7 @@ class LSTMPredictor(Predictor):
 
     @one_thread()
     @torch.no_grad()
-    def score_children(self, parents: Sequence[Decisions]) -> Tensor:
+    def score_children(self, parents: Architectures) -> Tensor:
         """As said by `Predictor`. Children share the states of their beginnings."""
         options = self.next_options(len(parents[0]))
         inputs = self.inputs()
@@ -227,11 +227,10 @@ class MLPPredictor(Predictor):
         self.weight_2 = self._weight(hidden**-0.5, hidden, hidden)
         self.bias_2 = self._weight(hidden**-0.5, 1, hidden)
 
-    def read(self, architectures: Sequence[Decisions]) -> Tensor:
+    def read(self, architectures: Architectures) -> Tensor:
         """(N, width V): how often each token stands at each place in a block, divided by the
         number of blocks."""
-        width = max(self.slots) + 1
-        shape = (len(architectures), width, self.embedding.size(1))
+        shape = (len(architectures), self.weight_1.size(1), self.embedding.size(1))
         counts = torch.zeros(shape, dtype=self.head.dtype)
         for row, a in zip(counts, architectures):
             blocks = self.levels.index(len(a)) + 1
@@ -254,7 +253,7 @@ class MLPPredictor(Predictor):
 
     @one_thread()
     @torch.no_grad()
-    def score_children(self, parents: Sequence[Decisions]) -> Tensor:
+    def score_children(self, parents: Architectures) -> Tensor:
         """As said by `Predictor`. The first layer of a child is a sum over its decisions: what the
         parent's add, and what the new ones add, which is the same for all parents."""
         length = len(parents[0])
@@ -287,7 +286,7 @@ def make(name: str, space: Any, seed: int = 0, **sizes: Any) -> Predictor:
 @one_thread()
 def fit(
     predictor: Predictor,
-    architectures: Sequence[Decisions],
+    architectures: Architectures,
     rewards: Sequence[float],
     *,
     learning_rate: float = 0.002,

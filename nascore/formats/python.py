@@ -129,16 +129,17 @@ def _nodes(pairs: list[Any], field: str) -> list[Fields]:
         found = f"{len(pairs)} pairs"
         require(len(pairs) % 2 == 0, field, found, "two for each node", GenotypeError)
         pairs = _twos(pairs)
-    nodes = []
+    nodes: list[Fields] = []
     for i, of_node in enumerate(pairs):
-        node: Fields = {"inputs": [], "ops": []}
+        inputs = []
+        ops = []
         for k, pair in enumerate(of_node):
             place = f"{field}[{i}][{k}]" if nested else f"{field}[{2 * i + k}]"
             require(_is_pair(pair), place, pair, "('operation', state)", GenotypeError)
             op, state = pair
-            node["ops"].append(operation(op, place))
-            node["inputs"].append(whole(place, state, 0, i + 1, GenotypeError))
-        nodes.append(node)
+            ops.append(operation(op, place))
+            inputs.append(whole(place, state, 0, i + 1, GenotypeError))
+        nodes.append({"inputs": inputs, "ops": ops})
     return nodes
 
 
@@ -172,11 +173,12 @@ def _slim(lists: dict[str, Any]) -> CellGenotype:
     field = "operations and hiddenstate_indices"
     found = f"{len(ops)} and {len(inputs)}"
     require(good, field, found, "two of both for each block", GenotypeError)
-    nodes = []
+    nodes: list[Fields] = []
     for i, (block, states) in enumerate(zip(_twos(ops), _twos(inputs))):
-        place = f"hiddenstate_indices[{2 * i}:{2 * i + 2}]"
+        at = 2 * i
+        place = f"hiddenstate_indices[{at}:{at + 2}]"
         read = [_state(whole(place, j, 0, i + 1, GenotypeError)) for j in states]
-        named = enumerate(block, 2 * i)
+        named = enumerate(block, at)
         names = [operation(SLIM.get(str(op), op), f"operations[{k}]") for k, op in named]
         nodes.append({"inputs": read, "ops": names})
     used = {j for node in nodes for j in node["inputs"]}

@@ -226,7 +226,7 @@ class ENAS(Loop):
             nesterov=budget.momentum > 0,
             weight_decay=budget.weight_decay,
         )
-        self.skips = [at for at, kind in enumerate(space.kinds) if kind == "skip"]
+        self.skips = [at for at, token in enumerate(space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
         self.controller_optimizer = torch.optim.Adam(
             self.controller.parameters(),
@@ -252,7 +252,7 @@ class ENAS(Loop):
         convolutions already."""
         space = self.space
         budget = self.budget
-        kinds = space.kinds
+        kinds = [token.kind for token in space.tokens]
         likes = torch.tensor([1.0 if op.startswith("sep_conv") else 0.0 for op in space.primitives])
         normal = len(kinds) // max(1, len(space.cell_types))  # decisions of the normal cell
 

@@ -14,23 +14,26 @@ from typing import Any
 from nascore.errors import UserError, look_up, reason, require, shorten
 from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
 from nascore.spaces.chains import Chains, Macro
+from nascore.spaces.guards import Decisions
 from nascore.spaces.space import Space, Token, of
 
 __all__ = [
-    "SPACES", "Blocks", "CellSpace", "Chains", "Edges", "Macro", "Pairs", "Space", "Token", "get", "of", "register",
+    "SPACES", "Blocks", "CellSpace", "Chains", "Decisions", "Edges", "Macro", "Pairs", "Space",
+    "Token", "get", "of", "register",
 ]  # fmt: skip
 
 DARTS_PRIMITIVES = (
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
-    "dil_conv_5x5",
+    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5",
+    "dil_conv_3x3", "dil_conv_5x5",
 )  # fmt: skip
 NASNET_PRIMITIVES = (
-    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
-    "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3",
+    "max_pool_3x3", "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3",
+    "sep_conv_5x5", "sep_conv_7x7",
 )  # fmt: skip
 PNAS_PRIMITIVES = (
-    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
-    "full_dil_conv_3x3",
+    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3",
+    "max_pool_3x3", "full_dil_conv_3x3",
 )  # fmt: skip
 ENAS_MACRO_PRIMITIVES = (
     "conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3",

@@ -184,7 +184,8 @@ class Blocks(CellSpace):
 
 class Edges(CellSpace):
     """NAS-Bench-201: an operation, `none` included, on each edge 0-1, 0-2, 1-2, 0-3, 1-3, 2-3 of
-    the complete graph; state 0 is the cell's input and state 3 its output."""
+    the complete graph; state 0 is the cell's input and state 3 its output. Of 1 or 3 decisions the
+    smaller cell is meant whose last node goes to the output by `skip_connect`."""
 
     n_inputs = 1
     keeps_every_edge = True
@@ -200,13 +201,8 @@ class Edges(CellSpace):
         layout += [(Token("op"), len(self.primitives))] * math.comb(self.nodes + 1, 2)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all 15,625 cells, so that a search on the table only looks up
-    def _decode(self, decisions: States) -> Genotype:
-        return super().decode(decisions)
-
-    def decode(self, decisions: Decisions) -> Genotype:
-        """The genotype that `decisions` mean; of 1 or 3 decisions, that of the smaller cell
-        whose last node goes to the output by `skip_connect`."""
-        return self._decode(tuple(decisions))
+    def _genotype(self, decisions: States) -> CellGenotype:
+        return super()._genotype(decisions)
 
     def _cell(self, decisions: Decisions) -> Cell:
         ops = tuple(self.primitives[d] for d in decisions) + self.REST[len(decisions)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from nascore.errors import UserError, require, shorten
 from nascore.genotypes import to_json
-from nascore.spaces.guards import Decisions, ask, decode, drawn, name_of, walk
+from nascore.spaces.guards import ask, decode, drawn, name_of, walk
 from nascore.spaces.space import METHODS, WALKS, Space, Token, of
 
 
@@ -21,8 +21,8 @@ def examine(found: Any) -> dict[str, Any]:
         raise UserError(f"space: found {shorten(found)}, allowed: {allowed}")
     space = of(found)
     size = ask(space, "size")
-    one_or_more = _wholes([size]) is not None
-    require(one_or_more, f"space {name_of(space)}: size()", size, "a whole number from 1 on")
+    good = min(_indices([size])) > 0
+    require(good, f"space {name_of(space)}: size()", size, "a whole number from 1 on")
     random = Random(0)
     digest = hashlib.blake2b(digest_size=16)
     for _ in range(WALKS):
@@ -41,35 +41,32 @@ def examine(found: Any) -> dict[str, Any]:
     return about | {"meaning": digest.hexdigest()}
 
 
-def _examine_parts(space: Space, counts: Decisions) -> None:
+def _examine_parts(space: Space, counts: Sequence[int]) -> None:
     """What a space says beside its methods, held against the `counts` of options of an
     architecture."""
     of = f"space {name_of(space)}"
     wholes = "a list of whole numbers from 1 on"
     if "choices" in vars(space):  # else they are found by walking, or what `choices_at` says
-        most = _wholes(space.choices)
-        fits = most is not None and len(most) >= len(counts) and all(map(operator.le, counts, most))
+        most = _indices(space.choices)
+        fits = len(most) >= len(counts) and all(map(operator.le, counts, most))
         allowed = f"{wholes}, the most options of each decision"
         require(fits, f"{of}: choices", space.choices, allowed)
     if space.levels is not Space.levels:
-        levels = _wholes(space.levels) or [0]
+        levels = [0, *_indices(space.levels)]
         fits = levels == sorted(set(levels)) and levels[-1] == len(counts)
         rising = f"{wholes}, rising to all {len(counts)} decisions"
         require(fits, f"{of}: levels", space.levels, rising)
     for position in range(len(counts)):
         token = ask(space, "token_at", position)
-        earlier = None
-        if isinstance(token, Token) and isinstance(token.kind, str):
-            earlier = _wholes(token.refers_to, 0)
-        fits = earlier is not None and all(at < position for at in earlier)
+        fits = isinstance(token, Token) and isinstance(token.kind, str)
+        fits = fits and all(0 <= at < position for at in _indices(token.refers_to))
         allowed = "a Token(kind, positions before it)"
         require(fits, f"{of}: token_at({position})", token, allowed)
 
 
-def _wholes(found: Any, least: int = 1) -> list[int] | None:
-    """`found` as a list, if it is one of whole numbers from `least` on."""
+def _indices(found: Any) -> list[int]:
+    """`found` as a list of whole numbers; [-1], which is nowhere allowed, for anything else."""
     try:
-        numbers = list(map(operator.index, found))
+        return list(map(operator.index, found))
     except TypeError:
-        return None
-    return numbers if min(numbers, default=least) >= least else None
+        return [-1]

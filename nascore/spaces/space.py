@@ -68,10 +68,10 @@ class Space:
         """What the decision at `position` is about; by default each is a kind of its own."""
         return Token(f"position {position}")
 
-    @property
-    def kinds(self) -> list[str]:
-        """The kind of each decision, position by position."""
-        return [self.token_at(position).kind for position in range(len(self.choices))]
+    @cached_property
+    def tokens(self) -> Sequence[Token]:
+        """What each decision is about, position by position."""
+        return [self.token_at(position) for position in range(len(self.choices))]
 
     @property
     def has_edges(self) -> bool:
@@ -141,11 +141,11 @@ class PaperSpace(Space):
     def __init__(self, name: str, skeleton: str, layout: Layout):
         self.name = name
         self.skeleton = skeleton
-        self._tokens, self.choices = zip(*layout)
+        self.tokens, self.choices = zip(*layout)
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about."""
-        return self._tokens[position]
+        return self.tokens[position]
 
     def decode(self, decisions: Decisions) -> Genotype:
         """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
