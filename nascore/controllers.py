@@ -1,10 +1,11 @@
 """The policy of NAS-RL and its heirs: an LSTM that writes an architecture decision by decision
 (NAS-RL, section 3.1).
 
-It asks a space for nothing but its decisions; `token_at` tells it which of them share a head and an
-embedding, and which point at earlier ones. Those are answered by attention (section 3.3) to the
-anchor h_j of an earlier decision: the state that reads it. All architectures of a batch are written
-together, one batch of tensor operations a decision.
+It asks a space for nothing but its decisions: how many options each has (`choices`, by position
+alone), which of them share a head and an embedding, and which point at earlier ones (`token_at`).
+Those are answered by attention (section 3.3) to the anchor h_j of an earlier decision: the state
+that reads it. All architectures of a batch are written together, one batch of tensor operations a
+decision.
 
 Shapes: N architectures of T decisions, hidden states of H units, J anchors to choose from, and K
 decisions taken at once, which is one but for skips.

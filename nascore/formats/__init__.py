@@ -32,8 +32,8 @@ FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
 
 
 def read(name: Source) -> Genotype:
-    """The genotype of a published name, a file, the folder of a search or of a model, or a text in one
-    of the formats above. Raises `UserError`, one line, for anything else."""
+    """The genotype of a published name, a file, the folder of a search or of a model, or a text in
+    one of the formats above. Raises `UserError`, one line, for anything else."""
     if isinstance(name, Genotype):
         return name
     require(isinstance(name, str | os.PathLike), "genotype", name, "a name, a file or a genotype")
@@ -56,8 +56,9 @@ def read(name: Source) -> Genotype:
 
 
 def skeleton_of(name: Source) -> str | None:
-    """The skeleton that a genotype belongs in by what it was called: its authors' for a published name,
-    ENAS's for a list of its micro space, their own for the folders of searches and trainings; else None."""
+    """The skeleton that a genotype belongs in by what it was called: its authors' for a published
+    name, ENAS's for a list of its micro space, their own for the folders of searches and trainings;
+    else None."""
     if isinstance(name, Genotype):
         return None
     name = os.fsdecode(name)

@@ -1,4 +1,5 @@
-"""Python's notation: quark0's `Genotype(normal=[...], ...)`, PNAS's tuples and the lists of slim."""
+"""Python's notation: quark0's `Genotype(normal=[...], ...)`, PNAS's tuples and the lists of
+slim."""
 
 import ast
 import re
@@ -94,8 +95,8 @@ def _says_nothing(value: ast.AST) -> bool:
 
 
 def _genotype_call(call: ast.Call) -> CellGenotype:
-    """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs of
-    (operation, state); its followers' with a list of pairs for every node too."""
+    """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs
+    of (operation, state); its followers' with a list of pairs for every node too."""
     fields = dict(zip(FIELDS, call.args))
     for value in call.args[len(FIELDS) :]:
         refuse(_place(value), _source(value), "4 values at most", GenotypeError)
@@ -152,7 +153,8 @@ def _twos(items: list[Any]) -> list[Any]:
 
 
 def _tuples(value: ast.expr) -> CellGenotype:
-    """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put out."""
+    """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put
+    out."""
     nodes = []
     for i, block in enumerate(_literal(value, "genotype")):
         field = f"block {i}"
@@ -165,8 +167,8 @@ def _tuples(value: ast.expr) -> CellGenotype:
 
 
 def _slim(lists: dict[str, Any]) -> CellGenotype:
-    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not used is
-    put out."""
+    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not
+    used is put out."""
     ops = _listed(lists, "operations")
     inputs = _listed(lists, "hiddenstate_indices")
     good = len(ops) == len(inputs) and len(ops) % 2 == 0

@@ -9,8 +9,8 @@ from nascore.genotypes import CellGenotype, Genotype, GenotypeError
 
 
 def nasbench201(text: str) -> CellGenotype:
-    """The cell of a string as `|op~0|+|op~0|op~1|+|...|`: a node between two `+`, an operation and the
-    state that it reads between two `|`."""
+    """The cell of a string as `|op~0|+|op~0|op~1|+|...|`: a node between two `+`, an operation and
+    the state that it reads between two `|`."""
     nodes = []
     for i, part in enumerate("".join(text.split()).split("+")):
         closed = re.fullmatch(r"\|.*\|", part)

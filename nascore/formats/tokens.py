@@ -17,8 +17,8 @@ PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 
 
 def enas(kind: str | None, text: str) -> Genotype:
-    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out where
-    the number of tokens tells it."""
+    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out
+    where the number of tokens tells it."""
     tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"0*(\d+)", text)]
     found = f"{len(tokens)} numbers"
     closed = text.count("[") == text.count("]")  # else a part of it is missing

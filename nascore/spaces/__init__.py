@@ -55,7 +55,8 @@ def nas_rl(
     filters: Sequence[int] = (24, 36, 48, 64),
     sides: Sequence[int] = (1, 3, 5, 7),
 ) -> Chains:
-    """NAS-RL's chains of convolutions, `sides` high and wide (section 3.1, with the skips of 3.3)."""
+    """NAS-RL's chains of convolutions, `sides` high and wide (section 3.1, with the skips of
+    3.3)."""
     return Chains(layers, strides, filters, sides)
 
 
@@ -102,8 +103,8 @@ SPACES: dict[str, Callable[..., Any]] = {
 
 
 def register(name: str, make: Callable[..., Any]) -> None:
-    """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name again
-    replaces it."""
+    """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name
+    again replaces it."""
     good = isinstance(name, str) and name.isprintable() and name != ""
     require(good, "name of a space", name, "a word")
     require(callable(make), f"space {name}", make, "a function that makes it")

@@ -200,7 +200,7 @@ class Edges(CellSpace):
     def _add_cell(self, layout: Layout) -> None:
         layout += [(Token("op"), len(self.primitives))] * math.comb(self.nodes + 1, 2)
 
-    @lru_cache(maxsize=2**14)  # noqa: B019 - all 15,625 cells, so that a search on the table only looks up
+    @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
     def _genotype(self, decisions: States) -> CellGenotype:
         return super()._genotype(decisions)
 

@@ -1,4 +1,5 @@
-"""Is it a space? What any object must answer before a search may use it, and what tells two apart."""
+"""Is it a space? What any object must answer before a search may use it, and what tells two
+apart."""
 
 import hashlib
 import operator
@@ -13,9 +14,9 @@ from nascore.spaces.space import METHODS, WALKS, Space, Token, of
 
 
 def examine(found: Any) -> dict[str, Any]:
-    """Look at a few architectures of a space; what tells it from others, for config.json: its size, its
-    operations by name, and a digest of what decisions mean. Raises `UserError`, one line, for what is
-    no space."""
+    """Look at a few architectures of a space; what tells it from others, for config.json: its size,
+    its operations by name, and a digest of what decisions mean. Raises `UserError`, one line, for
+    what is no space."""
     if not all(callable(getattr(found, method, None)) for method in METHODS):
         allowed = f"a name, or an object with {', '.join(METHODS)} (and encode, mutate)"
         raise UserError(f"space: found {shorten(found)}, allowed: {allowed}")

@@ -33,8 +33,8 @@ class Space:
 
     A subclass has a `name`, `choices` and `decode`. Where the number of options depends on what was
     decided before, it has `choices_at`, `size`, `sample` and `mutate` of its own, and no policy can
-    write it. Any object with `choices_at`, `decode`, `size` and `sample` is a space too: `spaces.of`
-    makes it a `Space`.
+    write it. Any object with `choices_at`, `decode`, `size` and `sample` is a space too:
+    `spaces.of` makes it a `Space`.
     """
 
     name: str
