@@ -138,17 +138,17 @@ class LSTMPredictor(Predictor):
 
     def read(self, architectures: Architectures) -> Prefixes:
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
-        token that it adds), and which prefix, counted over all depths, each architecture is."""
+        token that it adds), and which prefix, counted from the empty one on, each architecture is."""
         steps = []
-        before: dict[Decisions, int] = {(): 0}
-        places: dict[Decisions, int] = {}
+        places: dict[Decisions, int] = {(): 0}
+        start = 0  # of the depth before
         for depth in range(max(map(len, architectures))):
             prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
-            parents = [before[prefix[:-1]] for prefix in prefixes]
+            parents = [places[prefix[:-1]] - start for prefix in prefixes]
             tokens = [self.rows[depth] + prefix[-1] for prefix in prefixes]
             steps.append((torch.tensor(parents), torch.tensor(tokens)))
-            before = {prefix: k for k, prefix in enumerate(prefixes)}
-            places |= {prefix: k for k, prefix in enumerate(prefixes, len(places))}
+            start = len(places)
+            places |= {prefix: k for k, prefix in enumerate(prefixes, start)}
         return steps, torch.tensor([places[tuple(a)] for a in architectures])
 
     def forward(self, prefixes: Prefixes) -> Tensor:
@@ -164,15 +164,12 @@ class LSTMPredictor(Predictor):
         """The LSTM's (h, c) after each architecture, (M, N, H) each."""
         steps, wanted = prefixes
         inputs = self.inputs()
-        hs: list[Tensor] = []  # of all prefixes of a depth, (M, prefixes, H)
-        cs: list[Tensor] = []
+        h = c = inputs.new_zeros(self.members, 1, self.head.size(1))  # of the empty prefix
+        hs = [h]  # of all prefixes of a depth, (M, prefixes, H)
+        cs = [c]
         for parents, tokens in steps:
-            gates = inputs[:, tokens]
-            c: Tensor | float = 0.0
-            if hs:
-                gates = gates + (hs[-1] @ self.weight_hh)[:, parents]
-                c = cs[-1][:, parents]
-            h, c = lstm(gates, c)
+            gates = inputs[:, tokens] + (h @ self.weight_hh)[:, parents]
+            h, c = lstm(gates, c[:, parents])
             hs.append(h)
             cs.append(c)
         return torch.cat(hs, 1)[:, wanted], torch.cat(cs, 1)[:, wanted]
@@ -204,7 +201,7 @@ class LSTMPredictor(Predictor):
         return torch.sigmoid(h @ self.head[m] + self.head_bias[m]).squeeze(1)
 
 
-def lstm(gates: Tensor, c: Tensor | float) -> tuple[Tensor, Tensor]:
+def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The LSTM's new (h, c) from its gates before their nonlinearities, (..., 4H), in PyTorch's
     order."""
     i, f, g, o = gates.chunk(4, -1)
@@ -320,5 +317,5 @@ def rank_correlation(predicted: Sequence[float], measured: Sequence[float]) -> f
     """Spearman's; 0 where one of them is constant."""
     from scipy.stats import spearmanr  # it takes a second to import
 
-    varied = len(set(predicted)) > 1 and len(set(measured)) > 1
+    varied = min(len(set(predicted)), len(set(measured))) > 1
     return float(spearmanr(predicted, measured).statistic) if varied else 0.0

@@ -356,6 +356,10 @@ def test_one_shot_methods_find_what_they_need():
     assert darts.primitives == spaces.DARTS_PRIMITIVES and len(darts.primitives) == 8
     assert (bench.nodes, bench.n_inputs, bench.cell_types, bench.skeleton) == (3, 1, ("normal",), "nasbench201")
     assert bench.primitives == spaces.NASBENCH201_PRIMITIVES
+    every = {name: spaces.get(name) for name in SIZES}
+    assert [name for name, space in every.items() if space.keeps_every_edge] == ["nasbench201"]
+    assert [name for name, space in every.items() if space.tabulated] == ["nasbench201"]
+    assert {name for name, space in every.items() if not space.has_edges} == {"nas-rl", "enas-macro"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from nascore.errors import UserError, look_up, reason, require, shorten
 from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
 from nascore.spaces.chains import Chains, Macro
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Space, Token, of
+from nascore.spaces.space import Names, Space, Token, of
 
 __all__ = [
     "SPACES", "Blocks", "CellSpace", "Chains", "Decisions", "Edges", "Macro", "Pairs", "Space",
@@ -44,7 +44,7 @@ NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
 BOTH = ("normal", "reduce")
 
 
-def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs:
+def darts(nodes: int = 4, primitives: Names = DARTS_PRIMITIVES) -> Pairs:
     """DARTS's cells (section 2.1)."""
     return Pairs("darts", "darts", primitives, nodes, BOTH)
 
@@ -60,24 +60,24 @@ def nas_rl(
     return Chains(layers, strides, filters, sides)
 
 
-def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Blocks:
+def nasnet(blocks: int = 5, primitives: Names = NASNET_PRIMITIVES) -> Blocks:
     """NASNet's cells (section 3)."""
     order = ("input", "input", "op", "op", "combine")
     return Blocks("nasnet", "nasnet", primitives, blocks, BOTH, order, "unused")
 
 
-def pnas(blocks: int = 5, primitives: Sequence[str] = PNAS_PRIMITIVES) -> Blocks:
+def pnas(blocks: int = 5, primitives: Names = PNAS_PRIMITIVES) -> Blocks:
     """PNAS's cell (section 3), which serves at stride 2 too."""
     order = ("input", "input", "op", "op")
     return Blocks("pnas", "pnasnet", primitives, blocks, ("normal",), order, "all")
 
 
-def enas_macro(layers: int = 12, primitives: Sequence[str] = ENAS_MACRO_PRIMITIVES) -> Macro:
+def enas_macro(layers: int = 12, primitives: Names = ENAS_MACRO_PRIMITIVES) -> Macro:
     """ENAS's whole networks (section 2.3)."""
     return Macro(layers, primitives)
 
 
-def enas_micro(nodes: int = 5, primitives: Sequence[str] = ENAS_PRIMITIVES) -> Blocks:
+def enas_micro(nodes: int = 5, primitives: Names = ENAS_PRIMITIVES) -> Blocks:
     """ENAS's cells (section 2.4)."""
     order = ("input", "op", "input", "op")
     return Blocks("enas-micro", "enas", primitives, nodes, BOTH, order, "loose ends")

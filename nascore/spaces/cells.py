@@ -8,10 +8,8 @@ from functools import lru_cache
 from nascore.errors import UserError
 from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Genotype, Node
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Layout, Names, PaperSpace, Token, depth, operations
+from nascore.spaces.space import Layout, Names, PaperSpace, Indices, Token, Words, depth, operations
 
-States = tuple[int, ...]
-Words = tuple[str, ...]
 Nodes = Sequence[Node]
 
 
@@ -50,10 +48,10 @@ class CellSpace(PaperSpace):
     def _decisions(self, node: Node, i: int, field: str) -> list[int]:
         raise NotImplementedError
 
-    def _concat(self, nodes: Nodes) -> States:
+    def _concat(self, nodes: Nodes) -> Indices:
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
 
-    def _genotype(self, decisions: States) -> CellGenotype:
+    def _genotype(self, decisions: Indices) -> CellGenotype:
         starts = range(0, len(decisions), self._length)
         return CellGenotype(*(self._cell(decisions[at : at + self._length]) for at in starts))
 
@@ -146,7 +144,7 @@ class Blocks(CellSpace):
             self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
     def _add_cell(self, layout: Layout) -> None:
-        ends: States = ()  # of the blocks before: a block is its last decision
+        ends: Indices = ()  # of the blocks before: a block is its last decision
         options = {"op": len(self.primitives), "combine": len(COMBINATIONS)}
         for b in range(self.nodes):
             options["input"] = b + 2
@@ -164,7 +162,7 @@ class Blocks(CellSpace):
             nodes.append(Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])]))
         return Cell(tuple(nodes), self._concat(nodes))
 
-    def _concat(self, nodes: Nodes) -> States:
+    def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
         first = 0 if self._puts_out == "loose ends" else 2
         return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
@@ -201,7 +199,7 @@ class Edges(CellSpace):
         layout += [(Token("op"), len(self.primitives))] * math.comb(self.nodes + 1, 2)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
-    def _genotype(self, decisions: States) -> CellGenotype:
+    def _genotype(self, decisions: Indices) -> CellGenotype:
         return super()._genotype(decisions)
 
     def _cell(self, decisions: Decisions) -> Cell:
@@ -209,7 +207,7 @@ class Edges(CellSpace):
         nodes = (Node((0,), ops[:1]), Node((0, 1), ops[1:3]), Node((0, 1, 2), ops[3:]))
         return Cell(nodes, self._concat(nodes), n_inputs=1)
 
-    def _concat(self, nodes: Nodes) -> States:
+    def _concat(self, nodes: Nodes) -> Indices:
         return (len(nodes),)
 
     def _decisions(self, node: Node, i: int, field: str) -> list[int]:

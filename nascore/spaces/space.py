@@ -15,6 +15,8 @@ from nascore.spaces.guards import Decisions, name_of, walk
 METHODS = ("choices_at", "decode", "size", "sample")  # that an object must have
 WALKS = 20  # architectures that are looked at
 Names = Sequence[str]
+Words = tuple[str, ...]
+Indices = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Token:
     """
 
     kind: str
-    refers_to: tuple[int, ...] = ()
+    refers_to: Indices = ()
 
 
 class Space:
@@ -47,7 +49,7 @@ class Space:
     # Of cells, each node of which may read every state before it:
     nodes = 0
     n_inputs = 2  # the outputs of the cells before
-    cell_types: tuple[str, ...] = ()  # in the order in which decisions list them
+    cell_types: Words = ()  # in the order in which decisions list them
     keeps_every_edge = False  # an operation, perhaps `none`, on all; else a node has two
 
     @cached_property
@@ -163,7 +165,7 @@ class PaperSpace(Space):
                 raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
         return self._genotype(decisions)
 
-    def _genotype(self, decisions: tuple[int, ...]) -> Genotype:
+    def _genotype(self, decisions: Indices) -> Genotype:
         raise NotImplementedError
 
     def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
@@ -177,7 +179,7 @@ class PaperSpace(Space):
         return options.index(option)
 
 
-def operations(space: str, primitives: Names) -> tuple[str, ...]:
+def operations(space: str, primitives: Names) -> Words:
     """The candidate operations of a space. Raises `UserError` where one is unknown or stands
     there twice."""
     for op in primitives:
