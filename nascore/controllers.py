@@ -139,6 +139,8 @@ class Step:
     def until(self, length: int) -> "Step":
         """The part of it before position `length`: some of a layer's skips may lie beyond."""
         count = length - self.positions[0]
+        if count >= len(self.positions):
+            return self
         return Step(self.head, self.positions[:count], self.refers_to[:count])
 
 
