@@ -8,7 +8,7 @@ from functools import lru_cache
 from nascore.errors import UserError
 from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Genotype, Node
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Layout, Names, PaperSpace, Indices, Token, Words, depth, operations
+from nascore.spaces.space import Indices, Layout, Names, PaperSpace, Token, Words, depth, operations
 
 Nodes = Sequence[Node]
 
