@@ -1,23 +1,27 @@
 """The policy of NAS-RL and its heirs: an LSTM that writes an architecture decision by decision
 (NAS-RL, section 3.1).
 
-It asks a space for nothing but its decisions; `token_at` tells it which of them share a head and an
-embedding, and which point at earlier ones. Those are answered by attention (section 3.3) to the
-anchor h_j of an earlier decision: the state that reads it. All architectures of a batch are written
-together, one batch of tensor operations a decision.
+It asks a space for nothing but its decisions: how many options each has (`choices`, by position
+alone), which of them share a head and an embedding, and which point at earlier ones (`token_at`).
+Those are answered by attention (section 3.3) to the anchor h_j of an earlier decision: the state
+that reads it. All architectures of a batch are written together, one batch of tensor operations a
+decision.
+
+Shapes: N architectures of T decisions, hidden states of H units, J anchors to choose from, and K
+decisions taken at once, which is one but for skips.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from random import Random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import require
-from nascore.spaces import Token
-from nascore.spaces.examine import name_of, walk
+from nascore import spaces
+from nascore.spaces import Decisions, Token
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,7 @@ class Written:
         return self.decisions.tolist()
 
 
-WALKS = 20  # through a space that does not list its choices
-
-
-# --- what answers a decision: (N, H) states and (N, J, H) anchors -> (N, decisions at once, options
+# --- what answers a decision ----------------------------------------------------------------------
 
 
 class Softmax(nn.Module):
@@ -50,9 +51,11 @@ class Softmax(nn.Module):
         self.embedding = nn.Embedding(options, hidden)
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        """(N, 1, options) from the state (N, H)."""
         return self.head(state)[:, None]
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        """What the next step reads of the decisions (N, 1): their embeddings (N, H)."""
         return self.embedding(decisions[:, 0])
 
 
@@ -62,26 +65,30 @@ class Attention(nn.Module):
 
     def __init__(self, hidden: int):
         super().__init__()
-        self.prev, self.curr = (nn.Linear(hidden, hidden, bias=False) for _ in range(2))
+        self.prev = nn.Linear(hidden, hidden, bias=False)
+        self.curr = nn.Linear(hidden, hidden, bias=False)
         self.v = nn.Linear(hidden, 1, bias=False)
 
     def score(self, state: Tensor, anchors: Tensor) -> Tensor:
-        return self.v(torch.tanh(self.prev(anchors) + self.curr(state)[:, None])).squeeze(2)
+        """(N, J) from h_i (N, H) and h_j (N, J, H)."""
+        both = self.prev(anchors) + self.curr(state)[:, None]
+        return self.v(torch.tanh(both)).squeeze(2)
 
 
 class Pointer(Attention):
     """One of several: the first `inputs` options are there from the start (the inputs of a cell,
-    with anchors that are learned), the others are earlier decisions. The next step reads the
-    anchor that was chosen, as in ENAS."""
+    with anchors that are learned), the others are earlier decisions."""
 
     def __init__(self, hidden: int, inputs: int):
         super().__init__(hidden)
         self.inputs = nn.Parameter(torch.empty(inputs, hidden))
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        """(N, 1, inputs + J): a softmax over the scores."""
         return self.score(state, self._all(anchors))[:, None]
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        """The anchor that was chosen (N, H), as in ENAS."""
         return self._all(anchors)[torch.arange(len(decisions)), decisions[:, 0]]
 
     def _all(self, anchors: Tensor) -> Tensor:
@@ -89,21 +96,27 @@ class Pointer(Attention):
 
 
 class Skips(Attention):
-    """Each earlier layer in or out, by its own sigmoid, all from one state: the logits 0 for out
-    and the score for in. What the next step reads NAS-RL leaves open: here the mean of the
-    anchors that are in; in ENAS it is their sum over one `more` than they are."""
+    """Each earlier layer in or out, by its own sigmoid, all from one state. What the next step
+    reads NAS-RL leaves open: here the mean of the anchors that are in; in ENAS it is their sum
+    over one `more` than they are."""
 
     def __init__(self, hidden: int, more: int):
         super().__init__(hidden)
         self.more = more
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
+        """(N, J, 2): 0 for out and the score for in, whose softmax is the score's sigmoid."""
         score = self.score(state, anchors)
         return torch.stack([torch.zeros_like(score), score], 2)
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
+        """The mean (N, H) of the anchors with a decision (N, J) of 1; 0 where there is none."""
         chosen = decisions.to(anchors.dtype)[:, :, None]
-        return (chosen * anchors).sum(1) / (chosen.sum(1) + self.more).clamp(min=1)
+        count = chosen.sum(1) + self.more
+        return (chosen * anchors).sum(1) / count.clamp(min=1)
+
+
+Head = Softmax | Pointer | Skips
 
 
 # --- the policy -----------------------------------------------------------------------------------
@@ -114,140 +127,134 @@ class Step:
     """One step of the LSTM: the positions decided from its state, and the earlier ones that they
     may point to."""
 
-    head: nn.Module
+    head: Head
     positions: list[int]
     refers_to: list[int]
+
+    def goes_on(self, head: Head, refers_to: Sequence[int]) -> bool:
+        """Whether a decision is another skip of the same layer, and needs no state of its own."""
+        same = self.head is head and isinstance(head, Skips)
+        return same and refers_to[0] not in self.positions
 
     def until(self, length: int) -> "Step":
         """The part of it before position `length`: some of a layer's skips may lie beyond."""
         count = length - self.positions[0]
+        if count >= len(self.positions):
+            return self
         return Step(self.head, self.positions[:count], self.refers_to[:count])
 
 
 def unchanged(position: int, logits: Tensor) -> Tensor:
+    """The logits as they are."""
     return logits
 
 
 class Controller(nn.Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every
     weight uniform in (-scale, scale), with biases in the LSTM and in the softmax heads or
-    without, `more` for `Skips`. The first step reads a learned start. `adjust(position, logits)`
-    may change the logits of what is decided at a position, (N, decisions at once, options),
-    before they become probabilities."""
+    without, `more` for `Skips`. The first step reads a learned start.
+
+    `adjust(position, logits)` may change the logits (N, K, options) of what is decided at a
+    position before they become probabilities. `biases` are the first ones, (options,), of the
+    softmax heads of some kinds, which then learn them."""
 
     def __init__(
         self,
-        space,
+        space: Any,
         hidden: int = 35,
         layers: int = 2,
         scale: float = 0.08,
         bias: bool = True,
         more: int = 0,
         adjust: Callable[[int, Tensor], Tensor] = unchanged,
+        biases: Mapping[str, Tensor] = MappingProxyType({}),
     ):
         super().__init__()
         self.adjust = adjust
-        self.bias = bias
-        self.more = more
-        self.space = space
-        self.counts = _counts(space)
+        space = spaces.of(space)
+        self.counts = tuple(space.choices)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
-        token_at = getattr(space, "token_at", lambda position: Token(f"position {position}"))
-        tokens = [token_at(position) for position in range(len(self.counts))]
+        tokens = space.tokens
         self.kinds = list(dict.fromkeys(token.kind for token in tokens))
-        self.heads = nn.ModuleList(self._head(kind, tokens, hidden) for kind in self.kinds)
-        self.steps: list[Step] = []
-        for position, token in enumerate(tokens):
-            head = self.heads[self.kinds.index(token.kind)]
-            refers_to = list(token.refers_to)
-            last = self.steps[-1] if self.steps else None
-            goes_on = last and last.head is head and isinstance(head, Skips)
-            if goes_on and refers_to[0] not in last.positions:
-                last.positions.append(position)
-                last.refers_to += refers_to
-            else:
-                self.steps.append(Step(head, [position], refers_to))
+        heads = {kind: self._head(kind, tokens, hidden, bias, more) for kind in self.kinds}
+        self.heads = nn.ModuleList(heads.values())
+        self.steps = _steps(tokens, heads)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -scale, scale)
+        for kind, head in heads.items():
+            if isinstance(head, Softmax) and kind in biases:
+                head.head.bias = nn.Parameter(biases[kind])
 
-    def _head(self, kind: str, tokens: Sequence[Token], hidden: int) -> nn.Module:
-        sizes = [
-            (count, len(token.refers_to))
-            for count, token in zip(self.counts, tokens)
-            if token.kind == kind
-        ]
-        if set(sizes) == {(2, 1)}:
-            return Skips(hidden, self.more)
-        if any(anchors for _, anchors in sizes):
-            return Pointer(hidden, max(count - anchors for count, anchors in sizes))
-        return Softmax(hidden, max(count for count, _ in sizes), self.bias)
+    def _head(self, kind: str, tokens: Sequence[Token], hidden: int, bias: bool, more: int) -> Head:
+        """What answers all decisions of a kind, sized for the largest of them."""
+        counts = [count for count, token in zip(self.counts, tokens) if token.kind == kind]
+        anchors = [len(token.refers_to) for token in tokens if token.kind == kind]
+        if set(zip(counts, anchors)) == {(2, 1)}:  # in or out, of one earlier layer
+            return Skips(hidden, more)
+        if any(anchors):
+            inputs = max(count - J for count, J in zip(counts, anchors))
+            return Pointer(hidden, inputs)
+        return Softmax(hidden, max(counts), bias)
 
-    def forward(self, decisions: Tensor | Sequence[Sequence[int]]) -> Written:
+    def forward(self, decisions: Tensor | Sequence[Decisions]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
-        if not isinstance(decisions, Tensor):
-            decisions = torch.tensor(decisions, device=self.start.device)
-        return self._write(len(decisions), decisions.size(1), decisions, None)
+        given = torch.as_tensor(decisions, device=self.start.device)
+        return self._write(len(given), given.size(1), lambda step, p: given[:, step.positions])
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
         """Write `count` architectures, of `length` decisions where the space has `levels`. Their
         gradients come from `forward`, which gives the same log-probabilities."""
-        return self._write(count, length or len(self.counts), None, generator)
 
-    def _write(
-        self, n: int, length: int, given: Tensor | None, generator: torch.Generator | None
-    ) -> Written:
-        x = self.start.expand(n, -1)
-        read = []
-        states = [None] * len(self.lstm)
-        anchors = {}
-        written: list[Written] = []
+        def draw(step: Step, p: Tensor) -> Tensor:
+            return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(count, -1)
+
+        return self._write(count, length or len(self.counts), draw)
+
+    def _write(self, n: int, length: int, decide: Callable[[Step, Tensor], Tensor]) -> Written:
+        """N architectures of T = `length` decisions. `decide` says what is decided at a step, (N,
+        K), from the probabilities (N, K, options)."""
+        x = self.start.expand(n, -1)  # what a step reads, (N, H)
+        memory: list[Any] = [None] * len(self.lstm)  # h and c of each layer
+        anchors: dict[int, Tensor] = {}  # of a position: the state that reads its decision
+        unread: list[int] = []
+        written = []
         for step in self.steps:
-            if step.positions[0] >= length:
+            at = step.positions[0]
+            if at >= length:
                 break
-            if step.positions[-1] >= length:
-                step = step.until(length)
-            for k, cell in enumerate(self.lstm):
-                states[k] = cell(x, states[k])
-                x = states[k][0]
-            # The state that reads a decision is that decision's anchor.
-            anchors |= dict.fromkeys(read, x)
-            before = x.new_empty(n, 0, x.size(1))
+            step = step.until(length)
+            for k, layer in enumerate(self.lstm):
+                memory[k] = layer(x, memory[k])
+                x, _ = memory[k]
+            anchors |= dict.fromkeys(unread, x)
+            before = x.new_empty(n, 0, x.size(1))  # the anchors that it may point to, (N, J, H)
             if step.refers_to:
                 before = torch.stack([anchors[j] for j in step.refers_to], 1)
-            logits = self.adjust(step.positions[0], step.head.logits(x, before))
-            logits = logits[:, :, : self.counts[step.positions[0]]]
-            one = _decide(logits, None if given is None else given[:, step.positions], generator)
-            written.append(one)
-            x = step.head.read(one.decisions, before)
-            read = step.positions
-        return Written(
-            *(torch.cat([getattr(w, f.name) for w in written], 1) for f in fields(Written))
-        )
+            logits = self.adjust(at, step.head.logits(x, before))[:, :, : self.counts[at]]
+            log_p = F.log_softmax(logits, 2)
+            p = log_p.exp()
+            decisions = decide(step, p)
+            log_probs = log_p.gather(2, decisions[:, :, None]).squeeze(2)
+            written.append((decisions, log_probs, -(p * log_p).sum(2)))
+            x = step.head.read(decisions, before)
+            unread = step.positions
+        return Written(*(torch.cat(part, 1) for part in zip(*written)))
 
 
-def _counts(space) -> tuple[int, ...]:
-    """How many options each position has. Raises `UserError` for a space where that depends on what was
-    decided before."""
-    if hasattr(space, "choices"):
-        return tuple(space.choices)
-    walks = [tuple(walk(space, Random(seed))[1]) for seed in range(WALKS)]
-    different = dict.fromkeys(walks)
-    field = f"space {name_of(space)}: options at each position"
-    found = " and ".join(map(str, different))
-    require(len(different) == 1, field, found, "the same whatever was decided, for a policy")
-    return walks[0]
-
-
-def _decide(logits: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Written:
-    log_p = F.log_softmax(logits, 2)
-    p = log_p.exp()
-    drawn = given
-    if given is None:
-        drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(len(p), -1)
-    log_probs = log_p.gather(2, drawn[:, :, None]).squeeze(2)
-    return Written(drawn, log_probs, -(p * log_p).sum(2))
+def _steps(tokens: Sequence[Token], heads: Mapping[str, Head]) -> list[Step]:
+    """The steps that write these decisions: one each, but for the skips of a layer, which share
+    one."""
+    steps: list[Step] = []
+    for position, token in enumerate(tokens):
+        head = heads[token.kind]
+        if steps and steps[-1].goes_on(head, token.refers_to):
+            steps[-1].positions.append(position)
+            steps[-1].refers_to += token.refers_to
+        else:
+            steps.append(Step(head, [position], list(token.refers_to)))
+    return steps
 
 
 # --- what ENAS makes of its logits ----------------------------------------------------------------

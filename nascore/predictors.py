@@ -11,8 +11,9 @@ are thousands.
 """
 
 from collections.abc import Sequence
-from functools import reduce
+from itertools import accumulate, pairwise
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,87 +21,99 @@ from torch import Tensor, nn
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
 from nascore.seeding import generator, seeded
+from nascore.spaces import Decisions, Space
 from nascore.threads import one_thread
 
-Decisions = Sequence[int]
+Architectures = Sequence[Decisions]
 
 
-def choices(space) -> list[int]:
-    """The number of options at every position. Raises `UserError` for a space without levels,
-    and for one where that number depends on the decisions before, as a few samples show."""
-    name = getattr(space, "name", type(space).__name__)
-    if not hasattr(space, "levels"):
+def growing(space: Any) -> Space:
+    """`space` as one whose architectures grow. Raises `UserError` for a space without levels, and
+    for one where the number of options depends on the decisions before, as a few samples show."""
+    space = spaces.of(space)
+    if not space.levels:
         allowed = "pnas, nasbench201, or one of yours with `levels`"
-        raise UserError(
-            f"pnas grows architectures and space {name!r} has no levels; allowed: {allowed}"
-        )
-    counts = [space.choices_at((0,) * position) for position in range(space.levels[-1])]
+        found = f"space {space.name!r} has no levels"
+        raise UserError(f"pnas grows architectures and {found}; allowed: {allowed}")
     random = Random(0)
     for sample in (tuple(space.sample(random)) for _ in range(20)):
-        for position, count in enumerate(counts):
+        for position in range(space.levels[-1]):
             field = f"options of decision {position} after {shorten(sample[:position])}"
+            count = space.choices_at((0,) * position)
             found = space.choices_at(sample[:position])
-            require(
-                found == count,
-                field,
-                found,
-                f"{count}, as after zeros: the position alone must say how many",
-            )
-    return counts
+            allowed = f"{count}, as after zeros: the position alone must say how many"
+            require(found == count, field, found, allowed)
+    return space
 
 
-def end_of_block(levels: Sequence[int], length: int) -> int:
-    """The level to which `length` decisions grow."""
-    require(
-        length < levels[-1],
-        "decisions of a parent",
-        length,
-        f"fewer than the {levels[-1]} of the last level",
-    )
-    return min(level for level in levels if level > length)
+def next_block(levels: Sequence[int], length: int) -> range:
+    """The positions that are decided next: from `length` decisions to the level after."""
+    allowed = f"fewer than the {levels[-1]} of the last level"
+    require(length < levels[-1], "decisions of a parent", length, allowed)
+    return range(length, min(level for level in levels if level > length))
+
+
+# Of an LSTM: for each depth which prefix before is extended, and by which token; for each
+# architecture which prefix it is.
+Prefixes = tuple[list[tuple[Tensor, Tensor]], Tensor]
 
 
 class Predictor(nn.Module):
     """What both predictors have: embeddings and the head. Decisions of one kind share a table,
     which is sized for the last level from the start; options that no smaller architecture has
     are as they were drawn, in (-scale, scale). The head's bias 1.8 makes the first predictions
-    about 0.86."""
+    about 0.86.
+
+    Shapes: M members, N architectures, V tokens (rows of the table of embeddings), H hidden units.
+    """
 
     def __init__(
         self,
-        space,
+        space: Any,
         members: int = 1,
         size: int = 100,
         hidden: int = 100,
-        scale=0.1,
+        scale: float = 0.1,
         bias: float = 1.8,
     ):
         super().__init__()
-        self.choices = choices(space)
+        space = growing(space)
         self.levels = tuple(space.levels)
+        self.choices = tuple(space.choices)[: self.levels[-1]]
         self.members = members
-        token_at = getattr(space, "token_at", lambda position: spaces.Token(f"position {position}"))
-        kinds = [token_at(position).kind for position in range(self.levels[-1])]
-        rows = {}
-        most = 0
-        for kind in dict.fromkeys(kinds):
-            rows[kind] = most
-            most += max(count for count, k in zip(self.choices, kinds) if k == kind)
-        self.rows = [
-            rows[kind] for kind in kinds
-        ]  # of the table: where the options of a position begin
-        self.embedding = self._weight(scale, most, size)
+        kinds = [token.kind for token in space.tokens[: self.levels[-1]]]
+        largest: dict[str, int] = {}  # of each kind: how many options its decisions have at most
+        for kind, count in zip(kinds, self.choices):
+            largest[kind] = max(count, largest.get(kind, 0))
+        begins = dict(zip(largest, accumulate(largest.values(), initial=0)))
+        self.rows = [begins[kind] for kind in kinds]  # where the options of a position begin
+        self.embedding = self._weight(scale, sum(largest.values()), size)
         self.head = self._weight(hidden**-0.5, hidden, 1)
         self.head_bias = self._weight(0, 1, 1)
         nn.init.constant_(self.head_bias, bias)
+        self._make(size, hidden)
+
+    def _make(self, size: int, hidden: int) -> None:
+        """What stands between the embeddings, of `size` numbers each, and the head."""
+        raise NotImplementedError
 
     def _weight(self, scale: float, *shape: int) -> nn.Parameter:
-        return nn.Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
+        drawn = torch.empty(self.members, *shape).uniform_(-scale, scale)
+        return nn.Parameter(drawn)
 
     def next_options(self, length: int) -> list[slice]:
         """The rows of all options of each decision from `length` to the next level."""
-        block = range(length, end_of_block(self.levels, length))
+        block = next_block(self.levels, length)
         return [slice(self.rows[p], self.rows[p] + self.choices[p]) for p in block]
+
+    def read(self, architectures: Architectures) -> Any:
+        """Architectures as tensors, for `forward`."""
+        raise NotImplementedError
+
+    def score_children(self, parents: Architectures) -> Tensor:
+        """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
+        the order of itertools.product over their new decisions; the mean over the members."""
+        raise NotImplementedError
 
     def answer(self, hidden: Tensor) -> Tensor:
         """Accuracies in (0, 1), (M, ...), from the last hidden layer, (M, ..., H)."""
@@ -108,7 +121,7 @@ class Predictor(nn.Module):
 
     @one_thread()
     @torch.no_grad()
-    def predict(self, architectures: Sequence[Decisions]) -> Tensor:
+    def predict(self, architectures: Architectures) -> Tensor:
         """(N,) accuracies, the mean over the members; the lists may have different lengths."""
         return self(self.read(architectures)).mean(0)
 
@@ -116,75 +129,79 @@ class Predictor(nn.Module):
 class LSTMPredictor(Predictor):
     """An LSTM over the decisions; the state after the last one gives the accuracy."""
 
-    def __init__(self, space, members: int = 1, **sizes):
-        super().__init__(space, members, **sizes)
-        size = self.embedding.size(2)
-        hidden = self.head.size(1)
-        self.weight_ih = self._weight(hidden**-0.5, size, 4 * hidden)
-        self.weight_hh = self._weight(hidden**-0.5, hidden, 4 * hidden)
-        self.bias_ih, self.bias_hh = (self._weight(hidden**-0.5, 1, 4 * hidden) for _ in range(2))
+    def _make(self, size: int, hidden: int) -> None:
+        scale = hidden**-0.5
+        self.weight_ih = self._weight(scale, size, 4 * hidden)
+        self.weight_hh = self._weight(scale, hidden, 4 * hidden)
+        self.bias_ih = self._weight(scale, 1, 4 * hidden)
+        self.bias_hh = self._weight(scale, 1, 4 * hidden)
 
-    def read(self, architectures: Sequence[Decisions]):
+    def read(self, architectures: Architectures) -> Prefixes:
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
-        token that it adds), and which prefix, counted over all depths, each architecture is."""
+        token that it adds), and which prefix, counted from the empty one on, each architecture is."""
         steps = []
-        before = {(): 0}
-        places = {}
+        places: dict[Decisions, int] = {(): 0}
+        start = 0  # of the depth before
         for depth in range(max(map(len, architectures))):
             prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
-            parents, tokens = zip(*((before[p[:-1]], self.rows[depth] + p[-1]) for p in prefixes))
+            parents = [places[prefix[:-1]] - start for prefix in prefixes]
+            tokens = [self.rows[depth] + prefix[-1] for prefix in prefixes]
             steps.append((torch.tensor(parents), torch.tensor(tokens)))
-            before = {p: k for k, p in enumerate(prefixes)}
-            places |= {p: k for k, p in enumerate(prefixes, len(places))}
+            start = len(places)
+            places |= {prefix: k for k, prefix in enumerate(prefixes, start)}
         return steps, torch.tensor([places[tuple(a)] for a in architectures])
 
-    def forward(self, prefixes) -> Tensor:
+    def forward(self, prefixes: Prefixes) -> Tensor:
         """(M, N) accuracies of what `read` returned."""
-        return self.answer(self.states(prefixes)[0])
+        h, _ = self.states(prefixes)
+        return self.answer(h)
 
     def inputs(self) -> Tensor:
         """(M, V, 4H): what each token adds to the gates, the biases with it."""
         return self.embedding @ self.weight_ih + self.bias_ih + self.bias_hh
 
-    def states(self, prefixes) -> tuple[Tensor, Tensor]:
+    def states(self, prefixes: Prefixes) -> tuple[Tensor, Tensor]:
         """The LSTM's (h, c) after each architecture, (M, N, H) each."""
         steps, wanted = prefixes
         inputs = self.inputs()
-        states = []
+        h = c = inputs.new_zeros(self.members, 1, self.head.size(1))  # of the empty prefix
+        hs = [h]  # of all prefixes of a depth, (M, prefixes, H)
+        cs = [c]
         for parents, tokens in steps:
-            gates = inputs[:, tokens]
-            c = 0.0
-            if states:
-                h, c = states[-1]
-                gates = gates + (h @ self.weight_hh)[:, parents]
-                c = c[:, parents]
-            states.append(lstm(gates, c))
-        return tuple(torch.cat(part, 1)[:, wanted] for part in zip(*states))
+            gates = inputs[:, tokens] + (h @ self.weight_hh)[:, parents]
+            h, c = lstm(gates, c[:, parents])
+            hs.append(h)
+            cs.append(c)
+        return torch.cat(hs, 1)[:, wanted], torch.cat(cs, 1)[:, wanted]
 
     @one_thread()
     @torch.no_grad()
-    def score_children(self, parents: Sequence[Decisions]) -> Tensor:
-        """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
-        the order of itertools.product over their new decisions; the mean over the members."""
+    def score_children(self, parents: Architectures) -> Tensor:
+        """As said by `Predictor`. Children share the states of their beginnings."""
         options = self.next_options(len(parents[0]))
         inputs = self.inputs()
-        states = self.states(self.read(parents))
+        h, c = self.states(self.read(parents))
         scores = []
-        for k in range(
-            len(parents)
-        ):  # one parent and one member at a time: what they need stays in the cache
-            score = 0.0
+        for k in range(len(parents)):
+            # One parent and one member at a time: what they need stays in the cache.
+            score = torch.zeros(())
             for m in range(self.members):
-                h, c = (state[m, k : k + 1] for state in states)
-                for rows in options:
-                    gates = (h @ self.weight_hh[m])[:, None] + inputs[m, rows]
-                    h, c = (state.flatten(0, 1) for state in lstm(gates, c[:, None]))
-                score = score + torch.sigmoid(h @ self.head[m] + self.head_bias[m])
-            scores.append(score.squeeze(1) / self.members)
+                states = h[m, k : k + 1], c[m, k : k + 1]
+                score = score + self._grown(m, states, [inputs[m, rows] for rows in options])
+            scores.append(score / self.members)
         return torch.stack(scores)
 
+    def _grown(self, m: int, states: tuple[Tensor, Tensor], options: Sequence[Tensor]) -> Tensor:
+        """What member m says of all children, (n1 n2 ...): from a parent's states (1, H), and what
+        the options of each new decision add to the gates, (n, 4H)."""
+        h, c = states
+        for added in options:
+            gates = (h @ self.weight_hh[m])[:, None] + added
+            h, c = (state.flatten(0, 1) for state in lstm(gates, c[:, None]))
+        return torch.sigmoid(h @ self.head[m] + self.head_bias[m]).squeeze(1)
 
-def lstm(gates: Tensor, c: Tensor | float) -> tuple[Tensor, Tensor]:
+
+def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The LSTM's new (h, c) from its gates before their nonlinearities, (..., 4H), in PyTorch's
     order."""
     i, f, g, o = gates.chunk(4, -1)
@@ -197,32 +214,25 @@ class MLPPredictor(Predictor):
     layers of ReLU units. A block reaches from one level to the next; one with fewer decisions
     than others is padded with zeros."""
 
-    def __init__(self, space, members: int = 1, **sizes):
-        super().__init__(space, members, **sizes)
-        size = self.embedding.size(2)
-        hidden = self.head.size(1)
-        starts = [0, *self.levels[:-1]]
-        self.slots = [
-            p - start for start, end in zip(starts, self.levels) for p in range(start, end)
-        ]
+    def _make(self, size: int, hidden: int) -> None:
+        blocks = pairwise((0, *self.levels))
+        self.slots = [place for start, end in blocks for place in range(end - start)]
         width = max(self.slots) + 1
-        self.weight_1 = self._weight((width * size) ** -0.5, width, size, hidden)
-        self.bias_1 = self._weight((width * size) ** -0.5, 1, hidden)
-        self.weight_2, self.bias_2 = (
-            self._weight(hidden**-0.5, rows, hidden) for rows in (hidden, 1)
-        )
+        first = (width * size) ** -0.5
+        self.weight_1 = self._weight(first, width, size, hidden)
+        self.bias_1 = self._weight(first, 1, hidden)
+        self.weight_2 = self._weight(hidden**-0.5, hidden, hidden)
+        self.bias_2 = self._weight(hidden**-0.5, 1, hidden)
 
-    def read(self, architectures: Sequence[Decisions]) -> Tensor:
+    def read(self, architectures: Architectures) -> Tensor:
         """(N, width V): how often each token stands at each place in a block, divided by the
         number of blocks."""
-        counts = torch.zeros(
-            len(architectures), max(self.slots) + 1, self.embedding.size(1), dtype=self.head.dtype
-        )
+        shape = (len(architectures), self.weight_1.size(1), self.embedding.size(1))
+        counts = torch.zeros(shape, dtype=self.head.dtype)
         for row, a in zip(counts, architectures):
+            blocks = self.levels.index(len(a)) + 1
             for position, decision in enumerate(a):
-                row[self.slots[position], self.rows[position] + decision] += 1 / (
-                    self.levels.index(len(a)) + 1
-                )
+                row[self.slots[position], self.rows[position] + decision] += 1 / blocks
         return counts.flatten(1)
 
     def forward(self, counts: Tensor) -> Tensor:
@@ -240,23 +250,19 @@ class MLPPredictor(Predictor):
 
     @one_thread()
     @torch.no_grad()
-    def score_children(self, parents: Sequence[Decisions]) -> Tensor:
-        """As `LSTMPredictor.score_children`: the first layer is a sum over the decisions, and
-        the sums are shared."""
+    def score_children(self, parents: Architectures) -> Tensor:
+        """As said by `Predictor`. The first layer of a child is a sum over its decisions: what the
+        parent's add, and what the new ones add, which is the same for all parents."""
         length = len(parents[0])
         inputs = self.inputs()
         blocks = self.levels.index(length) + 2
         of_parents = (blocks - 1) / blocks * self.read(parents) @ inputs.flatten(1, 2) + self.bias_1
-        places = (
-            inputs[:, self.slots[p], rows] / blocks
-            for p, rows in enumerate(self.next_options(length), length)
-        )
-        of_options = reduce(
-            lambda sums, more: (sums[:, :, None] + more[:, None]).flatten(1, 2), places
-        )
-        return torch.stack(
-            [self.rest(row[:, None] + of_options).mean(0) for row in of_parents.unbind(1)]
-        )
+        of_blocks = torch.zeros(1, 1, 1)  # (M, n1 n2 ..., H): every block of new decisions
+        for position, rows in enumerate(self.next_options(length), length):
+            of_options = inputs[:, self.slots[position], rows] / blocks  # (M, n, H)
+            of_blocks = (of_blocks[:, :, None] + of_options[:, None]).flatten(1, 2)
+        children = [self.rest(row[:, None] + of_blocks) for row in of_parents.unbind(1)]
+        return torch.stack([child.mean(0) for child in children])
 
 
 PREDICTORS = {
@@ -267,7 +273,7 @@ PREDICTORS = {
 }
 
 
-def make(name: str, space, seed: int = 0, **sizes) -> Predictor:
+def make(name: str, space: Any, seed: int = 0, **sizes: Any) -> Predictor:
     """A new predictor of those in `PREDICTORS`, its weights drawn by `seed`."""
     cls, members = look_up(PREDICTORS, name, "predictor")
     with seeded(seed, "predictor"):
@@ -277,7 +283,7 @@ def make(name: str, space, seed: int = 0, **sizes) -> Predictor:
 @one_thread()
 def fit(
     predictor: Predictor,
-    architectures: Sequence[Decisions],
+    architectures: Architectures,
     rewards: Sequence[float],
     *,
     learning_rate: float = 0.002,
@@ -288,12 +294,8 @@ def fit(
     the larger, unseen architectures worse. Of several members, each leaves out its own part:
     with five, a fifth."""
     found = f"{len(architectures)} architectures and {len(rewards)} rewards"
-    require(
-        len(architectures) == len(rewards) > 0,
-        "data of a fit",
-        found,
-        "as many of both, and at least one",
-    )
+    good = len(architectures) == len(rewards) > 0
+    require(good, "data of a fit", found, "as many of both, and at least one")
     for reward in (min(rewards), max(rewards)):  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data = predictor.read(architectures)
@@ -315,5 +317,5 @@ def rank_correlation(predicted: Sequence[float], measured: Sequence[float]) -> f
     """Spearman's; 0 where one of them is constant."""
     from scipy.stats import spearmanr  # it takes a second to import
 
-    varied = len(set(predicted)) > 1 and len(set(measured)) > 1
+    varied = min(len(set(predicted)), len(set(measured))) > 1
     return float(spearmanr(predicted, measured).statistic) if varied else 0.0

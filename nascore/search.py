@@ -343,7 +343,7 @@ def _children(
 
 def skeleton_of(space) -> str:
     """How the architectures of a space are stacked: as it says, or as one of them is at home."""
-    return getattr(space, "skeleton", None) or home(example(space)).skeleton
+    return spaces.of(space).skeleton or home(example(space)).skeleton
 
 
 def example(space) -> Genotype:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from nascore import spaces
 from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.controllers import Controller
@@ -92,7 +93,7 @@ class MultiTrial(Loop):
 
     def __init__(self, space, estimate: Callable, budget: TrialBudget, seed: int):
         super().__init__()
-        self.space = space
+        self.space = spaces.of(space)
         self.estimate = estimate
         self.budget = budget
         self.seed = seed

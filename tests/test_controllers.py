@@ -66,6 +66,13 @@ def test_without_weights_all_decisions_are_uniform():
         assert written.entropies.sum(1).tolist() == pytest.approx([size] * 3, abs=0.02)
 
 
+@pytest.mark.parametrize("name", spaces.SPACES)
+def test_without_weights_each_option_of_each_decision_has_its_share_to_the_last(name):
+    policy = controller(spaces.get(name), scale=0.0)
+    p = policy.sample(3, generator(0)).log_probs.exp()
+    assert torch.allclose(p, 1 / torch.tensor(policy.counts), atol=1e-6)
+
+
 def test_samples_follow_the_probabilities():
     policy = controller(TINY, scale=0.8)
     p = policy(everything(TINY)).log_probs.sum(1).exp()

@@ -125,6 +125,38 @@ def test_evolution_wants_a_mutate():
     assert nascore.run("random", space=space, estimate=half, trials=3, progress=False).finished
 
 
+# --- what is required, and what follows from it ---------------------------------------------------------------------
+
+
+class Six(spaces.Space):
+    """As `Bits`, by no more than a subclass must say."""
+
+    name, choices, levels = "six", (2, 2, 2, 2, 2, 2), (1, 3, 6)
+
+    def decode(self, decisions):
+        return BENCH.decode([3 * d for d in decisions])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_subclass_has_the_rest_from_its_choices(method):
+    result = nascore.run(method, space=Six(), estimate=half, trials=6, progress=False)
+    assert result.finished and len(result.history) == 6
+    same = type("six", (Bits,), {})()
+    assert examine(Six())["meaning"] == examine(same)["meaning"] and Six().size() == 64
+
+
+def test_an_object_becomes_a_space_in_one_place_and_what_it_lacks_has_the_default():
+    assert spaces.of(BENCH) is BENCH
+    mine = spaces.of(Bits())
+    assert (mine.name, mine.choices, mine.levels) == ("Bits", (2,) * 6, (1, 3, 6))
+    assert [token.kind for token in mine.tokens] == [f"position {k}" for k in range(6)]
+    assert mine.can_mutate and not spaces.of(spoiled("mutate", None)).can_mutate
+    assert not (mine.has_edges or mine.keeps_every_edge or mine.tabulated or mine.primitives or mine.skeleton)
+    late = spaces.of(Late("mutate", lambda: None))  # which has whatever the table's space has
+    assert late.tabulated and late.keeps_every_edge and late.primitives == BENCH.primitives
+    assert late.choices == BENCH.choices and late.token_at(0) == BENCH.token_at(0)
+
+
 # --- what tells two spaces apart ------------------------------------------------------------------------------------
 
 

@@ -330,7 +330,7 @@ def test_levels_are_architectures_of_their_own():
     assert pnas.levels == (4, 8, 12, 16, 20)
     decisions = pnas.sample(Random(0))
     assert pnas.decode(decisions[:8]) == small.decode(decisions[:8])
-    assert not hasattr(spaces.get("darts"), "levels")
+    assert spaces.get("darts").levels == ()  # it does not grow
 
 
 def test_tokens_name_the_kind_and_the_last_decision_of_every_block_that_may_be_read():
@@ -356,6 +356,10 @@ def test_one_shot_methods_find_what_they_need():
     assert darts.primitives == spaces.DARTS_PRIMITIVES and len(darts.primitives) == 8
     assert (bench.nodes, bench.n_inputs, bench.cell_types, bench.skeleton) == (3, 1, ("normal",), "nasbench201")
     assert bench.primitives == spaces.NASBENCH201_PRIMITIVES
+    every = {name: spaces.get(name) for name in SIZES}
+    assert [name for name, space in every.items() if space.keeps_every_edge] == ["nasbench201"]
+    assert [name for name, space in every.items() if space.tabulated] == ["nasbench201"]
+    assert {name for name, space in every.items() if not space.has_edges} == {"nas-rl", "enas-macro"}
 
 
 @pytest.mark.parametrize(

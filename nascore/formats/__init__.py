@@ -27,12 +27,13 @@ from nascore.formats.tokens import enas
 from nascore.genotypes import CellGenotype, Genotype
 
 TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
+Source = str | os.PathLike | Genotype
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
 
 
-def read(name: str | os.PathLike | Genotype) -> Genotype:
-    """The genotype of a published name, a file, the folder of a search or of a model, or a text in one
-    of the formats above. Raises `UserError`, one line, for anything else."""
+def read(name: Source) -> Genotype:
+    """The genotype of a published name, a file, the folder of a search or of a model, or a text in
+    one of the formats above. Raises `UserError`, one line, for anything else."""
     if isinstance(name, Genotype):
         return name
     require(isinstance(name, str | os.PathLike), "genotype", name, "a name, a file or a genotype")
@@ -54,9 +55,10 @@ def read(name: str | os.PathLike | Genotype) -> Genotype:
         raise UserError(f"{file[:200]}: {said}") from None
 
 
-def skeleton_of(name: str | os.PathLike | Genotype) -> str | None:
-    """The skeleton that a genotype belongs in by what it was called: its authors' for a published name,
-    ENAS's for a list of its micro space, their own for the folders of searches and trainings; else None."""
+def skeleton_of(name: Source) -> str | None:
+    """The skeleton that a genotype belongs in by what it was called: its authors' for a published
+    name, ENAS's for a list of its micro space, their own for the folders of searches and trainings;
+    else None."""
     if isinstance(name, Genotype):
         return None
     name = os.fsdecode(name)

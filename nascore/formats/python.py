@@ -1,12 +1,14 @@
-"""Python's notation: quark0's `Genotype(normal=[...], ...)`, PNAS's tuples and the lists of slim."""
+"""Python's notation: quark0's `Genotype(normal=[...], ...)`, PNAS's tuples and the lists of
+slim."""
 
 import ast
 import re
 import warnings
+from typing import Any
 
 from nascore import genotypes, spaces
 from nascore.errors import one_of, refuse, require, shorten, whole
-from nascore.formats.words import cell_of, operation
+from nascore.formats.words import Fields, cell_of, operation
 from nascore.genotypes import MAX_INPUTS, Cell, CellGenotype, Genotype, GenotypeError
 
 ALLOWED = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
@@ -27,27 +29,27 @@ QUARK0 = {*spaces.DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
 
 
 def python(text: str) -> Genotype:
-    found = {}
+    """The one genotype in a text of Python's notation. Raises `GenotypeError`."""
+    found: dict[str, Any] = {}
+    lists: dict[str, Any] = {}  # of slim, which together are one genotype
     for part in _statements(text):
         name, value = _named(part)
-        if name not in SLIM_LISTS and _says_nothing(value):
+        is_list = name in SLIM_LISTS
+        if not is_list and _says_nothing(value):
             continue
-        good = (name in SLIM_LISTS or _may_be_genotype(value)) and name not in found
+        values = lists if is_list else found
+        good = (is_list or _may_be_genotype(value)) and name not in values
         require(good, _place(part), _source(part), BESIDE, GenotypeError)
-        found[name] = value
-    slim = {name: found.pop(name) for name in SLIM_LISTS if name in found}
-    if slim:
-        found["operations"] = slim
-    require(found, "genotype", text[:40], ALLOWED, GenotypeError)
+        values[name] = value
+    if lists:
+        found["operations"] = lists
+    require(found != {}, "genotype", text[:40], ALLOWED, GenotypeError)
     allowed = f"one of {', '.join(found)}"[:300]
     require(len(found) == 1, "genotype", f"{len(found)} genotypes", allowed, GenotypeError)
     (value,) = found.values()
-    match value:
-        case dict():
-            return _slim(value)
-        case ast.Call():
-            return _genotype_call(value)
-    return _tuples(value)
+    if value is lists:
+        return _slim(value)
+    return _genotype_call(value) if isinstance(value, ast.Call) else _tuples(value)
 
 
 def _statements(text: str) -> list[ast.stmt]:
@@ -93,17 +95,17 @@ def _says_nothing(value: ast.AST) -> bool:
 
 
 def _genotype_call(call: ast.Call) -> CellGenotype:
-    """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs of
-    (operation, state); its followers' with a list of pairs for every node too."""
+    """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs
+    of (operation, state); its followers' with a list of pairs for every node too."""
     fields = dict(zip(FIELDS, call.args))
     for value in call.args[len(FIELDS) :]:
         refuse(_place(value), _source(value), "4 values at most", GenotypeError)
     for keyword in call.keywords:
         if keyword.arg in IGNORED and _says_nothing(keyword.value):
             continue
-        name = keyword.arg
         place = _place(keyword.value)
-        one_of(f"{place}: field", name, FIELDS, GenotypeError)
+        one_of(f"{place}: field", keyword.arg, FIELDS, GenotypeError)
+        name = str(keyword.arg)
         require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
         fields[name] = keyword.value
     cells = []
@@ -121,32 +123,38 @@ def _require_last_put_out(cell: Cell, field: str) -> None:
     require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
 
 
-def _nodes(pairs: list, field: str) -> list[dict]:
+def _nodes(pairs: list[Any], field: str) -> list[Fields]:
     """The nodes of a list of pairs, two for each node, or of a list of pairs for each node."""
     nested = all(isinstance(item, list) and not _is_pair(item) for item in pairs)
     if not nested:
         found = f"{len(pairs)} pairs"
         require(len(pairs) % 2 == 0, field, found, "two for each node", GenotypeError)
-        pairs = [pairs[k : k + 2] for k in range(0, len(pairs), 2)]
-    nodes = []
+        pairs = _twos(pairs)
+    nodes: list[Fields] = []
     for i, of_node in enumerate(pairs):
         inputs = []
         ops = []
         for k, pair in enumerate(of_node):
             place = f"{field}[{i}][{k}]" if nested else f"{field}[{2 * i + k}]"
             require(_is_pair(pair), place, pair, "('operation', state)", GenotypeError)
-            ops.append(operation(pair[0], place))
-            inputs.append(whole(place, pair[1], 0, i + 1, GenotypeError))
+            op, state = pair
+            ops.append(operation(op, place))
+            inputs.append(whole(place, state, 0, i + 1, GenotypeError))
         nodes.append({"inputs": inputs, "ops": ops})
     return nodes
 
 
-def _is_pair(value) -> bool:
+def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
-def _tuples(value: ast.List | ast.Tuple) -> CellGenotype:
-    """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put out."""
+def _twos(items: list[Any]) -> list[Any]:
+    return [items[k : k + 2] for k in range(0, len(items), 2)]
+
+
+def _tuples(value: ast.expr) -> CellGenotype:
+    """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put
+    out."""
     nodes = []
     for i, block in enumerate(_literal(value, "genotype")):
         field = f"block {i}"
@@ -158,40 +166,47 @@ def _tuples(value: ast.List | ast.Tuple) -> CellGenotype:
     return CellGenotype(cell_of(nodes, range(2, 2 + len(nodes))))
 
 
-def _slim(lists: dict[str, ast.expr]) -> CellGenotype:
-    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not used is
-    put out."""
-    ops, inputs = (_listed(lists, name) for name in SLIM_LISTS[:2])
+def _slim(lists: dict[str, Any]) -> CellGenotype:
+    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not
+    used is put out."""
+    ops = _listed(lists, "operations")
+    inputs = _listed(lists, "hiddenstate_indices")
     good = len(ops) == len(inputs) and len(ops) % 2 == 0
     field = "operations and hiddenstate_indices"
     found = f"{len(ops)} and {len(inputs)}"
     require(good, field, found, "two of both for each block", GenotypeError)
-    nodes = []
-    for i in range(len(ops) // 2):
-        place = f"hiddenstate_indices[{2 * i}:{2 * i + 2}]"
-        of_node = [whole(place, j, 0, i + 1, GenotypeError) for j in inputs[2 * i : 2 * i + 2]]
-        names = [SLIM.get(str(op), op) for op in ops[2 * i : 2 * i + 2]]
-        names = [operation(op, f"operations[{2 * i + k}]") for k, op in enumerate(names)]
-        nodes.append({"inputs": [1 - j if j < 2 else j for j in of_node], "ops": names})
+    nodes: list[Fields] = []
+    for i, (block, states) in enumerate(zip(_twos(ops), _twos(inputs))):
+        at = 2 * i
+        place = f"hiddenstate_indices[{at}:{at + 2}]"
+        read = [_state(whole(place, j, 0, i + 1, GenotypeError)) for j in states]
+        named = enumerate(block, at)
+        names = [operation(SLIM.get(str(op), op), f"operations[{k}]") for k, op in named]
+        nodes.append({"inputs": read, "ops": names})
     used = {j for node in nodes for j in node["inputs"]}
-    states = range(2 + len(nodes))
     if "used_hiddenstates" in lists:
         flags = _listed(lists, "used_hiddenstates")
-        good = len(flags) == len(states) and all(flag in (0, 1) for flag in flags)
-        allowed = f"{len(states)} of 0 or 1, one for each state"
+        good = len(flags) == 2 + len(nodes) and all(flag in (0, 1) for flag in flags)
+        allowed = f"{2 + len(nodes)} of 0 or 1, one for each state"
         require(good, "used_hiddenstates", flags, allowed, GenotypeError)
-        used = {1 - j if j < 2 else j for j, flag in enumerate(flags) if flag}
-    return CellGenotype(cell_of(nodes, [j for j in states if j not in used]))
+        used = {_state(j) for j, flag in enumerate(flags) if flag}
+    left = [j for j in range(2 + len(nodes)) if j not in used]
+    return CellGenotype(cell_of(nodes, left))
 
 
-def _listed(values: dict[str, ast.expr], field: str) -> list:
+def _state(j: int) -> int:
+    """Our number of slim's state j."""
+    return 1 - j if j < 2 else j
+
+
+def _listed(values: dict[str, ast.expr], field: str) -> list[Any]:
     require(field in values, field, "nothing", "this field is required", GenotypeError)
     value = _literal(values[field], field)
     require(isinstance(value, list), field, value, "a list", GenotypeError)
     return value
 
 
-def _literal(node: ast.expr, field: str):
+def _literal(node: ast.expr, field: str) -> Any:
     """The value of lists, tuples (as lists), texts, whole numbers and ranges of them."""
     match node:
         case ast.Constant(value=str() | int() as value) if not isinstance(value, bool):
@@ -230,7 +245,7 @@ def to_quark0(genotype: Genotype) -> str:
         cell = getattr(genotype, name)
         require(cell is not None, name, cell, "a cell: quark0's format has two", GenotypeError)
         require(cell.n_inputs == 2, name, f"{cell.n_inputs} input", "2 inputs", GenotypeError)
-        pairs = []
+        pairs: list[tuple[str, int]] = []
         for i, node in enumerate(cell.nodes):
             fits = len(node.ops) == 2 and node.combine == "add"
             found = f"{len(node.ops)} operations, {node.combine}"

@@ -1,8 +1,8 @@
 """ENAS's token lists, as its authors' scripts write them."""
 
+import math
 import re
 from collections.abc import Sequence
-from math import isqrt
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, whole
@@ -17,14 +17,14 @@ PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 
 
 def enas(kind: str | None, text: str) -> Genotype:
-    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out where
-    the number of tokens tells it."""
+    """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out
+    where the number of tokens tells it."""
     tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"0*(\d+)", text)]
     found = f"{len(tokens)} numbers"
     closed = text.count("[") == text.count("]")  # else a part of it is missing
     require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
     if kind is None:
-        fits = [name for name in KINDS if _count(name, len(tokens)) is not None]
+        fits = [name for name in KINDS if _count(name, len(tokens))]
         which = f"{found}, which {' and '.join(fits) or 'no kind'} may have"
         require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
         kind = fits[0]
@@ -35,27 +35,25 @@ def enas(kind: str | None, text: str) -> Genotype:
         MACRO: "an operation for each layer, and a bit for each layer before it",
         RECURRENT: "an activation, then two for each further node",
     }
-    require(count is not None, kind, found, lengths[kind], GenotypeError)
+    require(count > 0, kind, found, lengths[kind], GenotypeError)
     require(count <= MAX_NODES, kind, found, f"at most {MAX_NODES} nodes or layers", GenotypeError)
     if kind == RECURRENT:
         return _recurrent(count, tokens)
-    sizes = {"nodes": count} if kind == MICRO else {"layers": count}
+    space = spaces.enas_micro(count) if kind == MICRO else spaces.enas_macro(count)
     try:
-        return spaces.get(kind, **sizes).decode(tokens)
+        return space.decode(tokens)
     except UserError as error:
         raise GenotypeError(str(error)) from None
 
 
-def _count(kind: str, length: int) -> int | None:
-    """How many nodes or layers a list of so many tokens has, if it can be one of that kind."""
-    if length == 0:
-        return None
+def _count(kind: str, length: int) -> int:
+    """How many nodes or layers a list of so many tokens has; 0 if it cannot be one of that kind."""
     if kind == MICRO:
-        return None if length % 8 else length // 8
+        return 0 if length % 8 else length // 8
     if kind == RECURRENT:
-        return (length + 1) // 2 if length % 2 else None
-    layers = (isqrt(8 * length + 1) - 1) // 2
-    return layers if layers * (layers + 1) // 2 == length else None
+        return (length + 1) // 2 if length % 2 else 0
+    layers = (math.isqrt(8 * length + 1) - 1) // 2
+    return layers if math.comb(layers + 1, 2) == length else 0
 
 
 def _recurrent(count: int, tokens: Sequence[int]) -> Genotype:

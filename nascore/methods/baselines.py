@@ -115,8 +115,8 @@ class RegularizedEvolution(Baseline):
 
     def __init__(self, space, estimate, budget: EvolutionBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
-        if not callable(getattr(space, "mutate", None)):
-            raise UserError(f"evolution: space {examine.name_of(space)} has no method mutate")
+        if not self.space.can_mutate:
+            raise UserError(f"evolution: space {self.space.name} has no method mutate")
 
     def propose_one(self) -> Decisions:
         born = self.recorded

@@ -24,7 +24,7 @@ from nascore.loop import Loop
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
-from nascore.spaces import examine
+from nascore.spaces import Space, of
 from nascore.task import Task
 from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
@@ -106,33 +106,30 @@ def architecture_gradient(
 # --- Section 2.4: deriving the discrete architecture ----------------------------------------------
 
 
-def derive(alphas: Tensors, space) -> CellGenotype:
+def derive(alphas: Tensors, space: Space) -> CellGenotype:
     """In the DARTS space: each node keeps its two strongest incoming edges, an edge being as
     strong as its strongest operation other than `none`, and on each that operation; ties go to
-    the earlier edge, the earlier operation. In the NAS-Bench-201 space every edge keeps its
-    strongest operation, `none` included."""
+    the earlier edge, the earlier operation. In a space that `keeps_every_edge`, as
+    NAS-Bench-201's, each keeps its strongest operation, `none` included."""
     cells = [_derive_cell(F.softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
     return CellGenotype(*cells)
 
 
-def _derive_cell(strengths: list[list[float]], space) -> Cell:
-    every_edge = space.name == "nasbench201"
+def _derive_cell(strengths: list[list[float]], space: Space) -> Cell:
+    every_edge = space.keeps_every_edge
     allowed = [k for k, op in enumerate(space.primitives) if every_edge or op != "none"]
+    rows = iter(strengths)  # one of the operations' strengths for each edge, node by node
     nodes = []
-    row = 0
     for i in range(space.nodes):
         edges = []  # (strength, source, operation)
-        for source in range(space.n_inputs + i):
-            best = max(allowed, key=lambda k: strengths[row + source][k])
-            edges.append((strengths[row + source][best], source, space.primitives[best]))
-        row += len(edges)
-        if not every_edge:
-            edges = sorted(edges, key=lambda edge: -edge[0])[
-                :2
-            ]  # a stable sort, as in the authors' code
+        for source, row in zip(range(space.n_inputs + i), rows):
+            best = max(allowed, key=row.__getitem__)
+            edges.append((row[best], source, space.primitives[best]))
+        if not every_edge:  # a stable sort, as in the authors' code
+            edges = sorted(edges, key=lambda edge: -edge[0])[:2]
         nodes.append(Node(tuple(source for _, source, _ in edges), tuple(op for *_, op in edges)))
-    states = range(space.n_inputs, space.n_inputs + space.nodes)
-    return Cell(tuple(nodes), (states[-1],) if every_edge else tuple(states), space.n_inputs)
+    states = tuple(range(space.n_inputs, space.n_inputs + space.nodes))
+    return Cell(tuple(nodes), states[-1:] if every_edge else states, space.n_inputs)
 
 
 # --- Algorithm 1 and section 3.1 ------------------------------------------------------------------
@@ -217,15 +214,13 @@ class DARTS(Loop):
 
     def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
         super().__init__()
-        needed = ("primitives", "nodes", "n_inputs", "cell_types", "skeleton")
-        on_edges = all(hasattr(space, name) for name in needed)
-        if not on_edges or space.skeleton not in ("darts", "nasbench201"):
+        self.space = space = of(space)
+        if not space.has_edges or space.skeleton not in ("darts", "nasbench201"):
             allowed = "darts, nasbench201 (with any primitives and nodes)"
-            found = f"found {examine.name_of(space)!r}"
+            found = f"found {space.name!r}"
             raise UserError(
                 f"darts needs a space with primitives on edges: {found}, allowed: {allowed}"
             )
-        self.space = space
         self.budget = budget
         self.task = data.to(device).validation_split(0.5)
         self.train_batches = self.task.batches("train", budget.batch_size, seed, "darts")
@@ -341,7 +336,7 @@ class DARTS(Loop):
         last = self.history[-self.train_batches.per_epoch :]
         reward = sum(row["reward"] for row in last) / len(last)
         details = {name: last[-1][name] for name in ("loss", "valid_loss", "strengths")}
-        if self.space.name == "nasbench201":
+        if self.space.tabulated:
             details |= Table().row(genotype)
         return Trial(genotype, reward, details)
 

@@ -36,6 +36,7 @@ from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
+from nascore.spaces import of
 from nascore.task import Task
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
@@ -204,7 +205,7 @@ class ENAS(Loop):
 
     def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
         super().__init__()
-        self.space = space
+        self.space = of(space)
         self.budget = budget
         self.seed = seed
         self.task = data.to(device).validation_split(budget.validation)
@@ -229,6 +230,7 @@ class ENAS(Loop):
             nesterov=budget.momentum > 0,
             weight_decay=budget.weight_decay,
         )
+        self.skips = [at for at, token in enumerate(space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
         self.controller_optimizer = torch.optim.Adam(
             self.controller.parameters(),
@@ -254,32 +256,37 @@ class ENAS(Loop):
         convolutions already."""
         space = self.space
         budget = self.budget
-        kinds = [space.token_at(position).kind for position in range(len(space.choices))]
-        self.skips = [position for position, kind in enumerate(kinds) if kind == "skip"]
+        kinds = [token.kind for token in space.tokens]
         families = [OPERATIONS[op].family for op in space.primitives]
         likes = torch.tensor([float(family == "separable") for family in families])
-        normal = len(kinds) // len(getattr(space, "cell_types", ("normal",)))
+        normal = len(kinds) // max(1, len(space.cell_types))  # decisions of the normal cell
 
         def adjust(position: int, logits: Tensor) -> Tensor:
-            if kinds[position] == "skip":
+            """The authors' logits (N, decisions at once, options), instead of the heads'."""
+            kind = kinds[position]
+            constant = budget.tanh_constant
+            if kind == "skip":  # out, in: (-q, q) for (0, q)
                 q = logits[..., 1:]
-                return squash(torch.cat([-q, q], -1), budget.tanh_constant, budget.temperature)
-            if kinds[position] != "op":
-                return squash(logits, budget.tanh_constant, budget.temperature)
-            logits = squash(
-                logits, budget.tanh_constant / budget.op_tanh_reduce, budget.temperature
-            )
-            return logits + budget.normal_bonus * (2 * likes - 1) if position < normal else logits
+                logits = torch.cat([-q, q], -1)
+            if kind == "op":
+                constant /= budget.op_tanh_reduce
+            logits = squash(logits, constant, budget.temperature)
+            if kind == "op" and position < normal:  # a bonus b that stays: +b if liked, else -b
+                logits = logits + budget.normal_bonus * (2 * likes - 1)
+            return logits
 
+        biases = {"op": budget.operation_bias * likes} if budget.operation_bias else {}
         with seeded(self.seed, "controller"):
-            controller = Controller(
-                space, budget.hidden, layers=1, scale=0.1, bias=False, more=1, adjust=adjust
+            return Controller(
+                space,
+                budget.hidden,
+                layers=1,
+                scale=0.1,
+                bias=False,
+                more=1,
+                adjust=adjust,
+                biases=biases,
             )
-        if budget.operation_bias:
-            controller.heads[controller.kinds.index("op")].head.bias = nn.Parameter(
-                budget.operation_bias * likes
-            )
-        return controller
 
     @with_its_threads
     def step(self) -> Progress:
@@ -404,7 +411,7 @@ class ENAS(Loop):
         estimate = SharedWeights(self.supernet, self.task, self.budget.batch_size)
         estimate.threads = self.threads
         (reward,) = estimate([genotype])
-        details = Table().row(genotype) if self.space.name == "nasbench201" else {}
+        details = Table().row(genotype) if self.space.tabulated else {}
         return Trial(genotype, reward, details)
 
     def load_state_dict(self, state: dict) -> None:

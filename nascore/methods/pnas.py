@@ -22,10 +22,10 @@ from nascore.loop import memory_errors
 from nascore.predictors import (
     PREDICTORS,
     Predictor,
-    choices,
-    end_of_block,
     fit,
+    growing,
     make,
+    next_block,
     rank_correlation,
 )
 from nascore.search import Progress, knob, method
@@ -39,8 +39,9 @@ def next_blocks(space, length: int = 0) -> list[Decisions]:
     """All blocks that can follow `length` decisions; from 0 on, all architectures of one block.
     A parent with each of them is expand-by-one-block, in the order of
     `Predictor.score_children`."""
-    block = range(length, end_of_block(space.levels, length))
-    return list(product(*(range(space.choices_at((0,) * position)) for position in block)))
+    space = spaces.of(space)
+    block = next_block(space.levels, length)
+    return list(product(*(range(space.choices[position]) for position in block)))
 
 
 def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
@@ -164,7 +165,7 @@ class PNAS(MultiTrial):
 
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
-        self.choices = choices(space)
+        space = growing(space)
         self.levels = tuple(space.levels[: budget.blocks])  # the lengths that this search climbs
         self.predicted: dict[
             Decisions, float | None
@@ -200,7 +201,7 @@ class PNAS(MultiTrial):
         spent = len(lengths)
         here = lengths.count(lengths[-1])
         for level in range(self.levels.index(lengths[-1]) + 1, len(self.levels)):
-            children = here * prod(self.choices[self.levels[level - 1] : self.levels[level]])
+            children = here * prod(self.space.choices[self.levels[level - 1] : self.levels[level]])
             here = min(children, self.share(spent, level))
             spent += here
         return spent

@@ -26,7 +26,7 @@ from nascore.nets.operations import (
 )
 from nascore.nets.plain import conv_bn
 from nascore.nets.stack import Place, macro_reductions, micro_reductions, reductions, stack
-from nascore.spaces import Blocks, CellSpace, Macro, Space
+from nascore.spaces import Blocks, CellSpace, Macro, Space, of
 
 
 def _begin(network: nn.Module) -> None:
@@ -198,14 +198,14 @@ class SharedLayers(nn.Module):
 
 def shared_network(
     space: Space, channels: int, cells: int, classes: int, in_channels: int
-) -> nn.Module:
+) -> "SharedCells | SharedLayers":
     """The supernet of a space; `cells` counts the reductions, and says nothing in the macro
     space. Raises `UserError` for a space that has neither cells nor layers of one operation."""
     if isinstance(space, Macro):
         return SharedLayers(space, channels, cells, classes, in_channels)
     if isinstance(space, CellSpace) and space.skeleton in ("enas", "nasbench201"):
         return SharedCells(space, channels, cells, classes, in_channels)
-    name = getattr(space, "name", type(space).__name__)
+    name = of(space).name
     raise UserError(
         f"space: found {name}, allowed for shared weights: enas-macro, enas-micro, nasbench201"
     )

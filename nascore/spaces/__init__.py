@@ -1,33 +1,39 @@
 """Search spaces: decisions <-> genotype.
 
 A space says how many options each decision has and what network the decisions mean, and no more;
-who decides is a method's matter. `get(name, **sizes)` gives the papers' spaces. Any object with
-`choices_at`, `decode`, `encode`, `size`, `sample` and `mutate` is a space; `token_at`, `choices`
-and `levels` are optional.
+who decides is a method's matter. `get(name, **sizes)` gives the papers' spaces. A space of one's
+own is a `Space`, or any object with `choices_at`, `decode`, `size` and `sample`; see `Space` for
+what follows from these, and for what some methods need besides.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from nascore.errors import UserError, look_up, reason, require, shorten
 from nascore.spaces.cells import Blocks, CellSpace, Edges, Pairs
 from nascore.spaces.chains import Chains, Macro
-from nascore.spaces.space import Space, Token
+from nascore.spaces.guards import Decisions
+from nascore.spaces.space import Names, Space, Token, of
 
-__all__ = ["SPACES", "Blocks", "CellSpace", "Chains", "Macro", "Space", "Token", "get", "register"]
+__all__ = [
+    "SPACES", "Blocks", "CellSpace", "Chains", "Decisions", "Edges", "Macro", "Pairs", "Space",
+    "Token", "get", "of", "register",
+]  # fmt: skip
 
 DARTS_PRIMITIVES = (
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
-    "dil_conv_5x5",
+    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5",
+    "dil_conv_3x3", "dil_conv_5x5",
 )  # fmt: skip
 NASNET_PRIMITIVES = (
-    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3",
-    "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
+    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "full_dil_conv_3x3", "avg_pool_3x3",
+    "max_pool_3x3", "max_pool_5x5", "max_pool_7x7", "conv_1x1", "conv_3x3", "sep_conv_3x3",
+    "sep_conv_5x5", "sep_conv_7x7",
 )  # fmt: skip
 PNAS_PRIMITIVES = (
-    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3", "max_pool_3x3",
-    "full_dil_conv_3x3",
+    "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "conv_7x1_1x7", "skip_connect", "avg_pool_3x3",
+    "max_pool_3x3", "full_dil_conv_3x3",
 )  # fmt: skip
 ENAS_MACRO_PRIMITIVES = (
     "conv_3x3", "sep_conv_3x3", "conv_5x5", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3",
@@ -38,7 +44,8 @@ NASBENCH201_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3"
 BOTH = ("normal", "reduce")
 
 
-def darts(nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> Pairs:
+def darts(nodes: int = 4, primitives: Names = DARTS_PRIMITIVES) -> Pairs:
+    """DARTS's cells (section 2.1)."""
     return Pairs("darts", "darts", primitives, nodes, BOTH)
 
 
@@ -48,69 +55,74 @@ def nas_rl(
     filters: Sequence[int] = (24, 36, 48, 64),
     sides: Sequence[int] = (1, 3, 5, 7),
 ) -> Chains:
+    """NAS-RL's chains of convolutions, `sides` high and wide (section 3.1, with the skips of
+    3.3)."""
     return Chains(layers, strides, filters, sides)
 
 
-def nasnet(blocks: int = 5, primitives: Sequence[str] = NASNET_PRIMITIVES) -> Blocks:
+def nasnet(blocks: int = 5, primitives: Names = NASNET_PRIMITIVES) -> Blocks:
+    """NASNet's cells (section 3)."""
     order = ("input", "input", "op", "op", "combine")
     return Blocks("nasnet", "nasnet", primitives, blocks, BOTH, order, "unused")
 
 
-def pnas(blocks: int = 5, primitives: Sequence[str] = PNAS_PRIMITIVES) -> Blocks:
-    return Blocks(
-        "pnas",
-        "pnasnet",
-        primitives,
-        blocks,
-        ("normal",),
-        ("input", "input", "op", "op"),
-        "all",
-    )
+def pnas(blocks: int = 5, primitives: Names = PNAS_PRIMITIVES) -> Blocks:
+    """PNAS's cell (section 3), which serves at stride 2 too."""
+    order = ("input", "input", "op", "op")
+    return Blocks("pnas", "pnasnet", primitives, blocks, ("normal",), order, "all")
 
 
-def enas_macro(layers: int = 12, primitives: Sequence[str] = ENAS_MACRO_PRIMITIVES) -> Macro:
+def enas_macro(layers: int = 12, primitives: Names = ENAS_MACRO_PRIMITIVES) -> Macro:
+    """ENAS's whole networks (section 2.3)."""
     return Macro(layers, primitives)
 
 
-def enas_micro(nodes: int = 5, primitives: Sequence[str] = ENAS_PRIMITIVES) -> Blocks:
+def enas_micro(nodes: int = 5, primitives: Names = ENAS_PRIMITIVES) -> Blocks:
+    """ENAS's cells (section 2.4)."""
     order = ("input", "op", "input", "op")
     return Blocks("enas-micro", "enas", primitives, nodes, BOTH, order, "loose ends")
 
 
 @lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
 def nasbench201() -> Edges:
-    return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
+    """NAS-Bench-201's cells, of which `estimators.Table` holds the accuracies."""
+    space = Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
+    space.tabulated = True
+    return space
 
 
-SPACES = {
-    "nas-rl": nas_rl, "nasnet": nasnet, "pnas": pnas, "enas-macro": enas_macro, "enas-micro": enas_micro,
-    "darts": darts, "nasbench201": nasbench201,
-}  # fmt: skip
+SPACES: dict[str, Callable[..., Any]] = {
+    "nas-rl": nas_rl,
+    "nasnet": nasnet,
+    "pnas": pnas,
+    "enas-macro": enas_macro,
+    "enas-micro": enas_micro,
+    "darts": darts,
+    "nasbench201": nasbench201,
+}
 
 
-def register(name: str, make: Callable[..., Space]) -> None:
-    """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name again
-    replaces it."""
-    require(
-        isinstance(name, str) and name.isprintable() and name, "name of a space", name, "a word"
-    )
+def register(name: str, make: Callable[..., Any]) -> None:
+    """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name
+    again replaces it."""
+    good = isinstance(name, str) and name.isprintable() and name != ""
+    require(good, "name of a space", name, "a word")
     require(callable(make), f"space {name}", make, "a function that makes it")
     SPACES[name] = make
 
 
-def get(name: str, **sizes) -> Space:
+def get(name: str, **sizes: Any) -> Any:
     """The space `name`, with the paper's sizes or your own. Raises `UserError` for an unknown
     name or size."""
     make = look_up(SPACES, name, "space")
     try:
-        known = inspect.signature(make).parameters
+        known = list(inspect.signature(make).parameters)
     except ValueError:  # some built-in classes have none
-        known = {}
+        known = []
     for size in sizes:
         if size not in known:
-            raise UserError(
-                f"unknown size {shorten(size)} of the space {name}; allowed: {', '.join(known) or 'none'}"
-            )
+            allowed = ", ".join(known) or "none"
+            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {allowed}")
     try:
         return make(**sizes)
     except UserError:

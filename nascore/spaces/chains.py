@@ -2,54 +2,58 @@
 space."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from nascore.errors import UserError, shorten
-from nascore.genotypes import MAX_NODES, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer
-from nascore.spaces.space import Space, Token, operations
+from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
+from nascore.spaces.guards import Decisions
+from nascore.spaces.space import Layout, Names, PaperSpace, Token, depth, operations
+
+Chosen = dict[str, Any]  # of a layer: what was decided, by kind
 
 
-class Layers(Space):
+class Layers(PaperSpace):
     """Whole networks: each layer's `options`, kind by kind, then a bit for every layer before
     it, which is the anchor that the bit is scored against. The first layers of a network are
     themselves one, so the depth can grow (`levels`). Subclasses say which layer the choices and
     the bits that are set mean (`_layer`), and the inverse (`_choices`)."""
 
-    def __init__(self, name: str, layers: int, options: dict[str, tuple]):
-        if not isinstance(layers, int) or not 1 <= layers <= MAX_NODES:
-            raise UserError(
-                f"space {name}: layers {shorten(layers)}, allowed: a whole number from 1 to {MAX_NODES}"
-            )
-        self.layers = layers
+    genotype: type[ChainGenotype] | type[MacroGenotype]
+
+    def __init__(self, name: str, layers: int, options: Chosen):
+        self.layers = depth(name, "layers", layers)
         self._options = options
-        layout = []
-        ends = []
+        layout: Layout = []
+        anchors: list[int] = []  # of the layers before: the last of what is no bit
         levels = []
         for _ in range(layers):
             layout += [(Token(kind), len(values)) for kind, values in options.items()]
             anchor = len(layout) - 1
-            layout += [(Token("skip", (end,)), 2) for end in ends]
-            ends.append(anchor)
+            layout += [(Token("skip", (earlier,)), 2) for earlier in anchors]
+            anchors.append(anchor)
             levels.append(len(layout))
         self.levels = tuple(levels)
         super().__init__(name, name, layout)
 
-    def _genotype(self, decisions):
-        layers = []
-        at = 0
-        while at < len(decisions):
-            chosen = {
-                kind: values[decisions[at + k]]
-                for k, (kind, values) in enumerate(self._options.items())
-            }
-            at += len(chosen)
-            layers.append(self._layer(chosen, [i for i in range(len(layers)) if decisions[at + i]]))
-            at += len(layers) - 1
+    def _layer(self, chosen: Chosen, bits: list[int]) -> Any:
+        raise NotImplementedError
+
+    def _choices(self, layer: Any, field: str) -> tuple[Chosen, Decisions]:
+        raise NotImplementedError
+
+    def _genotype(self, decisions: tuple[int, ...]) -> Genotype:
+        layers: list[Any] = []
+        left = iter(decisions)
+        for i in range(self.levels.index(len(decisions)) + 1):
+            chosen = {kind: values[next(left)] for kind, values in self._options.items()}
+            bits = [j for j in range(i) if next(left)]
+            layers.append(self._layer(chosen, bits))
         return self.genotype(tuple(layers))
 
-    def encode(self, genotype: ChainGenotype | MacroGenotype) -> list[int]:
+    def encode(self, genotype: Genotype) -> list[int]:
         """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
         it."""
-        self._require_kind(genotype, self.genotype)
+        if not isinstance(genotype, self.genotype):
+            self._refuse("kind", type(genotype).__name__, self.genotype.__name__)
         if len(genotype.layers) != self.layers:
             self._refuse("layers", len(genotype.layers), f"{self.layers} layers")
         decisions = []
@@ -75,18 +79,18 @@ class Chains(Layers):
             options |= {"stride height": self.STRIDES, "stride width": self.STRIDES}
         super().__init__("nas-rl", layers, options | {"filters": tuple(filters)})
 
-    def _layer(self, chosen, bits):
+    def _layer(self, chosen: Chosen, bits: list[int]) -> ChainLayer:
         size = chosen["filter height"], chosen["filter width"]
         stride = chosen.get("stride height", 1), chosen.get("stride width", 1)
         return ChainLayer(size, stride, chosen["filters"], tuple(i + 1 for i in bits))
 
-    def _choices(self, layer, field):
+    def _choices(self, layer: ChainLayer, field: str) -> tuple[Chosen, Decisions]:
         if layer.stride != (1, 1) and "stride height" not in self._options:
             self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
-        chosen = dict(zip(("filter height", "filter width"), layer.filter), filters=layer.filters)
-        return chosen | dict(zip(("stride height", "stride width"), layer.stride)), [
-            j - 1 for j in layer.inputs
-        ]
+        chosen = {"filters": layer.filters}
+        chosen["filter height"], chosen["filter width"] = layer.filter
+        chosen["stride height"], chosen["stride width"] = layer.stride
+        return chosen, [j - 1 for j in layer.inputs]
 
 
 class Macro(Layers):
@@ -96,12 +100,12 @@ class Macro(Layers):
 
     genotype = MacroGenotype
 
-    def __init__(self, layers: int, primitives: Sequence[str]):
+    def __init__(self, layers: int, primitives: Names):
         self.primitives = operations("enas-macro", primitives)
         super().__init__("enas-macro", layers, {"op": self.primitives})
 
-    def _layer(self, chosen, bits):
+    def _layer(self, chosen: Chosen, bits: list[int]) -> MacroLayer:
         return MacroLayer(chosen["op"], tuple(bits))
 
-    def _choices(self, layer, field):
+    def _choices(self, layer: MacroLayer, field: str) -> tuple[Chosen, Decisions]:
         return {"op": layer.op}, layer.skips

@@ -4,10 +4,19 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
+from typing import Any, NoReturn
 
-from nascore.errors import UserError, shorten
-from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
+from nascore.errors import UserError, require, shorten
+from nascore.genotypes import MAX_NODES, OPERATIONS, Genotype, GenotypeError
+from nascore.spaces.guards import Decisions, name_of, walk
+
+METHODS = ("choices_at", "decode", "size", "sample")  # that an object must have
+WALKS = 20  # architectures that are looked at
+Names = Sequence[str]
+Words = tuple[str, ...]
+Indices = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -18,36 +27,58 @@ class Token:
     """
 
     kind: str
-    refers_to: tuple[int, ...] = ()
-
-
-def operations(space: str, primitives: Sequence[str]) -> tuple[str, ...]:
-    """The candidate operations of a space. Raises `UserError` where one is unknown or stands
-    there twice."""
-    for op in primitives:
-        if op not in OPERATIONS or primitives.count(op) > 1:
-            raise UserError(
-                f"space {space}: primitives {shorten(op)}, allowed: each once of {sorted(OPERATIONS)}"
-            )
-    return tuple(primitives)
+    refers_to: Indices = ()
 
 
 class Space:
-    """A space in which the number of options depends on the position alone: `choices[position]`.
-    `layout` gives each position's token and number of options. Subclasses say which genotype the
-    decisions mean (`_genotype`, and the inverse `encode`)."""
+    """What methods ask of a space; here it is written down, with what follows from `choices`.
 
-    def __init__(self, name: str, skeleton: str, layout: Sequence[tuple[Token, int]]):
-        self.name = name
-        self.skeleton = skeleton
-        self._tokens, self.choices = zip(*layout)
+    A subclass has a `name`, `choices` and `decode`. Where the number of options depends on what was
+    decided before, it has `choices_at`, `size`, `sample` and `mutate` of its own, and no policy can
+    write it. Any object with `choices_at`, `decode`, `size` and `sample` is a space too:
+    `spaces.of` makes it a `Space`.
+    """
 
-    def choices_at(self, prefix: Sequence[int]) -> int:
+    name: str
+    skeleton: str | None = None  # how its networks are stacked; None: as one of them is at home
+    primitives: Names = ()  # the operations to choose from
+    levels: Sequence[int] = ()  # lengths at which a prefix is an architecture, up to all: for PNAS
+    tabulated = False  # whether `estimators.Table` holds all of its cells
+    can_mutate = True  # whether there is a `mutate`, for evolution
+
+    # Of cells, each node of which may read every state before it:
+    nodes = 0
+    n_inputs = 2  # the outputs of the cells before
+    cell_types: Words = ()  # in the order in which decisions list them
+    keeps_every_edge = False  # an operation, perhaps `none`, on all; else a node has two
+
+    @cached_property
+    def choices(self) -> Sequence[int]:
+        """How many options each decision has, position by position. Where a space does not list
+        them it is walked; raises `UserError` where they depend on what was decided before."""
+        walks = dict.fromkeys(tuple(walk(self, Random(seed))[1]) for seed in range(WALKS))
+        field = f"space {name_of(self)}: options at each position"
+        found = " and ".join(map(str, walks))
+        require(len(walks) == 1, field, found, "the same whatever was decided, for a policy")
+        return next(iter(walks))
+
+    def choices_at(self, prefix: Decisions) -> int:
         """How many options the decision after `prefix` has; 0 when the architecture is complete."""
         return self.choices[len(prefix)] if len(prefix) < len(self.choices) else 0
 
     def token_at(self, position: int) -> Token:
-        return self._tokens[position]
+        """What the decision at `position` is about; by default each is a kind of its own."""
+        return Token(f"position {position}")
+
+    @cached_property
+    def tokens(self) -> Sequence[Token]:
+        """What each decision is about, position by position."""
+        return [self.token_at(position) for position in range(len(self.choices))]
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether it is one of cells with `primitives` on edges, as DARTS relaxes."""
+        return bool(self.primitives and self.nodes and self.cell_types)
 
     def size(self) -> int:
         """The number of complete decision lists."""
@@ -57,7 +88,7 @@ class Space:
         """Decisions of an architecture drawn uniformly."""
         return [generator.randrange(count) for count in self.choices]
 
-    def mutate(self, decisions: Sequence[int], generator: Random) -> list[int]:
+    def mutate(self, decisions: Decisions, generator: Random) -> list[int]:
         """`decisions` with exactly one of them, drawn uniformly among those that have
         alternatives, changed."""
         mutated = list(decisions)
@@ -66,11 +97,63 @@ class Space:
         mutated[position] = other + (other >= mutated[position])
         return mutated
 
-    def decode(self, decisions: Sequence[int]) -> Genotype:
+    def decode(self, decisions: Decisions) -> Genotype:
+        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
+        this space's."""
+        raise NotImplementedError
+
+    def encode(self, genotype: Genotype) -> list[int]:
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
+        it."""
+        raise NotImplementedError
+
+
+class Own(Space):
+    """An object with the methods of a space, as a `Space`: what it lacks has the default."""
+
+    PARTS = (
+        *METHODS, "encode", "mutate", "choices", "token_at", "levels", "skeleton", "primitives",
+        "tabulated", "nodes", "n_inputs", "cell_types", "keeps_every_edge",
+    )  # fmt: skip
+
+    def __init__(self, found: Any):
+        self.name = name_of(found)
+        self.can_mutate = callable(getattr(found, "mutate", None))
+        for part in self.PARTS:
+            if (value := getattr(found, part, None)) is not None:
+                setattr(self, part, value)
+
+
+def of(found: Any) -> Space:
+    """`found` as a `Space`: itself, or what any object's methods make of it."""
+    return found if isinstance(found, Space) else Own(found)
+
+
+# --- the papers' ----------------------------------------------------------------------------------
+
+Layout = list[tuple[Token, int]]  # of each position: what it is about, and how many options it has
+
+
+class PaperSpace(Space):
+    """A space of the papers, made from its `layout`. Subclasses say which genotype the decisions
+    mean (`_genotype`, and the inverse `encode`)."""
+
+    choices: Sequence[int] = ()
+
+    def __init__(self, name: str, skeleton: str, layout: Layout):
+        self.name = name
+        self.skeleton = skeleton
+        self.tokens, self.choices = zip(*layout)
+
+    def token_at(self, position: int) -> Token:
+        """What the decision at `position` is about."""
+        return self.tokens[position]
+
+    def decode(self, decisions: Decisions) -> Genotype:
         """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
         this space's."""
         decisions = tuple(map(operator.index, decisions))
-        lengths = getattr(self, "levels", (len(self.choices),))
+        lengths = self.levels or (len(self.choices),)
         if len(decisions) not in lengths:
             allowed = " or ".join(map(str, lengths))
             raise UserError(
@@ -78,21 +161,37 @@ class Space:
             )
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
-                raise UserError(
-                    f"space {self.name}: decision {position} is {decision}, allowed: 0 to {count - 1}"
-                )
+                found = f"decision {position} is {decision}"
+                raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
         return self._genotype(decisions)
 
-    def _refuse(self, field: str, found, allowed: str):
+    def _genotype(self, decisions: Indices) -> Genotype:
+        raise NotImplementedError
+
+    def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
         raise GenotypeError(
             f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
         )
 
-    def _option(self, option, field: str, options: Sequence) -> int:
+    def _option(self, option: Any, field: str, options: Sequence[Any]) -> int:
         if option not in options:
             self._refuse(field, option, ", ".join(map(str, options)))
         return options.index(option)
 
-    def _require_kind(self, genotype: Genotype, cls: type) -> None:
-        if not isinstance(genotype, cls):
-            self._refuse("kind", type(genotype).__name__, cls.__name__)
+
+def operations(space: str, primitives: Names) -> Words:
+    """The candidate operations of a space. Raises `UserError` where one is unknown or stands
+    there twice."""
+    for op in primitives:
+        if op not in OPERATIONS or primitives.count(op) > 1:
+            allowed = f"each once of {sorted(OPERATIONS)}"
+            raise UserError(f"space {space}: primitives {shorten(op)}, allowed: {allowed}")
+    return tuple(primitives)
+
+
+def depth(space: str, what: str, found: int) -> int:
+    """How many nodes or layers a space has. Raises `UserError` for what is no such number."""
+    if not isinstance(found, int) or not 1 <= found <= MAX_NODES:
+        allowed = f"a whole number from 1 to {MAX_NODES}"
+        raise UserError(f"space {space}: {what} {shorten(found)}, allowed: {allowed}")
+    return found

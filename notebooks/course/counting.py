@@ -14,7 +14,8 @@ from itertools import combinations, combinations_with_replacement, permutations,
 INPUTS = 2  # the outputs of the two cells before
 
 Pair = tuple[int, int]  # (input, operation); block b (from 0) is input 2 + b
-Blocks = tuple[tuple[Pair, Pair], ...]
+Block = tuple[Pair, Pair]
+Blocks = tuple[Block, ...]
 
 
 def swap_reduced(blocks: int, ops: int = 8) -> int:
@@ -31,7 +32,8 @@ def unique_cells(blocks: int, ops: int = 8) -> int:
 
 
 def _cycle_lengths(permutation: Sequence[int]) -> tuple[int, ...]:
-    lengths, left = [], set(range(len(permutation)))
+    lengths = []
+    left = set(range(len(permutation)))
     while left:
         start = at = left.pop()
         lengths.append(1)
@@ -75,13 +77,14 @@ def enumerate_unique(blocks: int, ops: int = 8) -> set[Blocks]:
     as `unique_cells`, by going through the `swap_reduced` lists. Two blocks of eight operations
     take under a second."""
     pairs = [product(range(INPUTS + b), range(ops)) for b in range(blocks)]
-    return {smallest(cell) for cell in product(*(list(combinations_with_replacement(p, 2)) for p in pairs))}
+    options = [list(combinations_with_replacement(of_block, 2)) for of_block in pairs]
+    return {smallest(cell) for cell in product(*options)}
 
 
 def smallest(cell: Blocks) -> Blocks:
     """The least of all lists of the same cell: over every order in which a block follows those
     that it reads."""
-    lists = []
+    lists: list[Blocks] = []
     for order in permutations(range(len(cell))):
         place = {0: 0, 1: 1}
         for new, block in enumerate(order):
@@ -89,5 +92,11 @@ def smallest(cell: Blocks) -> Blocks:
                 break
             place[INPUTS + block] = INPUTS + new
         else:
-            lists.append(tuple(tuple(sorted((place[j], op) for j, op in cell[block])) for block in order))
+            lists.append(tuple(_renumbered(cell[block], place) for block in order))
     return min(lists)
+
+
+def _renumbered(block: Block, place: dict[int, int]) -> Block:
+    """A block whose inputs have got new numbers, its two pairs in order."""
+    first, second = sorted((place[j], op) for j, op in block)
+    return first, second
