@@ -16,8 +16,8 @@ from torch.testing import assert_close
 
 from nascore import data
 from nascore.data import STATISTICS, Images, load
-from nascore.images import Batches, cut_out
 from nascore.errors import UserError
+from nascore.images import Batches, cut_out
 from nascore.seeding import generator
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "cifar10-jpeg.tar.xz"

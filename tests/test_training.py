@@ -10,9 +10,9 @@ from torch import nn
 
 from nascore import data
 from nascore.data import Images
-from nascore.images import Batches
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, Node
+from nascore.images import Batches
 from nascore.nets.convolutional import Network
 from nascore.published import GENOTYPES
 from nascore.seeding import seeded

@@ -383,7 +383,8 @@ class ENAS(Loop):
         log_odds = torch.logit(written.log_probs[:, self.skips].exp(), 1e-6)  # of what was decided
         twice_q = torch.where(written.decisions[:, self.skips] == 1, log_odds, -log_odds)
         p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
-        return skip_prior(p, self.budget.skip_target).sum(1).mean() / (self.space.layers - 1)
+        layers = sum(token.kind == "op" for token in self.space.tokens)
+        return skip_prior(p, self.budget.skip_target).sum(1).mean() / (layers - 1)
 
     @with_its_threads
     @torch.no_grad()
