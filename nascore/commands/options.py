@@ -1,8 +1,10 @@
-"""What the commands share: a parser whose errors are a `UserError`, and options that several have."""
+"""What the commands share: a parser whose errors are a `UserError`, and options that several
+have."""
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 from nascore import genotypes, published
 from nascore.errors import UserError
@@ -10,33 +12,33 @@ from nascore.knobs import bounds_of
 
 
 class Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    """A parser that raises `UserError`, one line, for words that it does not understand."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse, whose own prints the usage and ends the process."""
         raise UserError(message)
 
-    def parse_known_args(self, args=None, namespace=None):
+    # Arguments and result as argparse has them, which overloads them.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's own, without the list that it makes of `--out=--`."""
         found, left = super().parse_known_args(args, namespace)
         for action in self._actions:
             one = action.nargs is None
-            if one and isinstance(getattr(found, action.dest, None), list):  # of --out=--
+            if one and isinstance(getattr(found, action.dest, None), list):
                 raise UserError(f"{action.option_strings[0]}: found '--', allowed: a value")
         return found, left
 
 
 class Stopped(Exception):
-    """A run was interrupted: `Stopped(steps, directory)`; with a directory it can go on."""
+    """A run was interrupted after so many steps; with a directory it can go on."""
 
-
-def command(commands, run) -> argparse.ArgumentParser:
-    """A command is a function: its name, its docstring as the help, its parameters from the
-    options."""
-    parser = commands.add_parser(
-        run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
-    return parser
+    def __init__(self, steps: int, directory: str | Path | None) -> None:
+        self.steps = steps
+        self.directory = directory
 
 
 def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
+    """What a search and a training have in common; `seconds` lie between two checkpoints."""
     text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
     parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
     text = "resize images to N x N pixels (default: as they are, or 32 if they are not alike)"
@@ -56,44 +58,43 @@ def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
     parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
 
 
-def add_knobs(group, cls: type, default_of: Callable[[str], str]) -> None:
-    """An option for every field of a budget or a recipe, with its help and bounds."""
+def add_knobs(parser: argparse.ArgumentParser, title: str, cls: type, full: object = None) -> None:
+    """Under a title an option for every field of a budget or a recipe, with its help and bounds; of
+    a budget the value in its preset `full` too."""
+    group = parser.add_argument_group(title)
     for f in dataclasses.fields(cls):
+        bounds = bounds_of(f)
+        if full is not None:
+            bounds += f"; full: {getattr(full, f.name)}"
+        text = f"{f.metadata['help']} ({bounds})".replace("%", "%%")
         names = dict.fromkeys([f"--{f.name.replace('_', '-')}", f"--{f.name}"])
-        text = f"{f.metadata['help']} ({bounds_of(f)}{default_of(f.name)})".replace("%", "%%")
-        how = {"dest": f.name, "metavar": "VALUE", "default": argparse.SUPPRESS, "help": text}
-        group.add_argument(*names, **how)
+        group.add_argument(
+            *names, dest=f.name, metavar="VALUE", default=argparse.SUPPRESS, help=text
+        )
 
 
 NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images
 
 
 def add_genotype(parser: argparse.ArgumentParser, *kinds: str) -> None:
+    """A genotype in any form; the published ones of these kinds, or all, are named."""
     known = [n for n, g in published.GENOTYPES.items() if not kinds or genotypes.kind(g) in kinds]
     text = f"a file, the folder of a search or of a model, a text, or {', '.join(known)}"
     parser.add_argument("genotype", metavar="GENOTYPE", help=text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where it is computed."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
-def _networks(command: str, arguments: list[str]) -> tuple[dict, dict]:
-    """`NETWORKS` and `SKELETONS`, whose names the help of `command` lists. No other command
-    loads PyTorch for that."""
-    if arguments[:1] != [command]:
-        return {}, {}
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """The sizes of a network; to list the names that there are, this loads PyTorch."""
     from nascore.nets.convolutional import NETWORKS, SKELETONS
 
-    return NETWORKS, SKELETONS
-
-
-def add_sizes(parser: argparse.ArgumentParser, command: str, arguments: list[str]) -> None:
-    """The sizes of a network."""
-    networks, skeletons = _networks(command, arguments)
-    stems = dict.fromkeys(sizes["stem"] for sizes in networks.values() if "stem" in sizes)
-    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(networks)}")
-    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(skeletons)}")
+    stems = dict.fromkeys(sizes["stem"] for sizes in NETWORKS.values() if "stem" in sizes)
+    parser.add_argument("--network", help=f"sets all sizes at once: {', '.join(NETWORKS)}")
+    parser.add_argument("--skeleton", help=f"how it is stacked: {', '.join(SKELETONS)}")
     parser.add_argument("--stem", help=f"what comes before the cells: {', '.join(stems)}")
     cells = "depth, reductions included, ImageNet's two stem cells not"
     sizes = {
