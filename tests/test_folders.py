@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nascore import folders, pictures
+from nascore import cache, folders, pictures
 from nascore.data import load
 from nascore.errors import UserError
 
@@ -425,7 +425,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_the_images_are_loaded(tmp_pa
     def read_only(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(folders, "write_whole", read_only)
+    monkeypatch.setattr(cache, "write_whole", read_only)
     assert len(load(folder_of(tmp_path)).train) == 12
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "cannot write the cache" in said and "(Read-only file system)" in said

@@ -20,7 +20,7 @@ SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 # The house, from the bottom up: a file imports only what stands above it here.
 HOUSE = """errors files knobs own workers threads seeding genotypes/values genotypes/canonical published spaces/space
 spaces/chains spaces/cells spaces/examine formats/words formats/tokens formats/strings formats/python record
-loop pictures folders data nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional
+loop pictures cache folders data nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional
 nets/measure nets/plain nets/expressions nets/source nets/edges nets/supernet nets/shared training models
 from_scratch evaluation exports answers estimators constraints controllers predictors search trials methods
 bench show/canvas show/drawing show/chart show/curves show/looks show/pareto show/widgets commands/options
