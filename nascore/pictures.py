@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from nascore.errors import UserError, shorten
 
@@ -26,31 +28,28 @@ BITS = ExifTags.Base.BitsPerSample
 PHOTOMETRIC = ExifTags.Base.PhotometricInterpretation
 SAMPLES = ExifTags.Base.SampleFormat
 UNSIGNED = 1
+WHITES = {"L;2": 85, "L;4": 17}  # of PNG's depths: what one step is in 8 bits
 WHITE_IS_ZERO = 0
 
 
 def read(image: str | Path | Image.Image) -> Image.Image:
     """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for
     what is none."""
-    name = image
     try:
         if isinstance(image, Image.Image):
-            name = getattr(image, "filename", "") or "the PIL image"
+            name = str(getattr(image, "filename", "") or "the PIL image")
             with DECODING:
                 return as_shown(image)
+        name = str(image)
         if not stat.S_ISREG(os.stat(image).st_mode):
             raise OSError("no image, and no folder of any")
         with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
     except Exception as error:  # a decoder that is fed rubbish may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise unreadable(name, reason.replace(repr(str(name)), "it")) from None
-
-
-def unreadable(path: str | Path, reason: str) -> UserError:
-    """The line for a file that has the name of an image and is none."""
-    line = f"{path} is not an image that can be read ({shorten(reason, 120)[1:-1]})"
-    return UserError(f"{line}: mend or remove it; allowed: {', '.join(FORMATS)}")
+        short = shorten(reason.replace(repr(name), "it"), 120)[1:-1]
+        line = f"{name} is not an image that can be read ({short}): mend or remove it"
+        raise UserError(f"{line}; allowed: {', '.join(FORMATS)}") from None
 
 
 @contextmanager
@@ -77,8 +76,9 @@ def as_shown(image: Image.Image) -> Image.Image:
         paper = Image.new("RGBA", image.size, PAPER)
         return Image.alpha_composite(paper, image).convert("RGB")
     if image.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
+        shown: Any = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        return shown
     return image.convert("RGB")
 
 
@@ -92,9 +92,11 @@ def fit(image: Image.Image, width: int, height: int) -> Image.Image:
 def _bring_key_to_eight_bits(image: Image.Image) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
     key = image.info.get("transparency")
-    depth = image.tile[0].args if image.format == "PNG" and image.tile else None
-    if isinstance(key, int) and depth in ("L;2", "L;4"):
-        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[depth]
+    if not isinstance(image, PngImageFile) or not image.tile:
+        return
+    depth = image.tile[0].args
+    if isinstance(key, int) and depth in WHITES:
+        image.info["transparency"] = key * WHITES[depth]
     elif isinstance(key, tuple) and depth == "RGB;16B":
         image.info["transparency"] = tuple(part >> 8 for part in key)
 
