@@ -33,7 +33,7 @@ from nascore.errors import UserError, require, say
 
 # A command is a function: its name is the word, its docstring the help, its parameters the options
 # that the function beside it declares.
-COMMANDS: dict[Callable[..., int | None], Callable[[argparse.ArgumentParser], None]] = {
+COMMANDS: dict[Callable[..., int | None], Callable[[Parser], None]] = {
     search: add_search,
     train: add_train,
     predict: add_predict,

@@ -51,20 +51,23 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def refuse(field: str, found: object, allowed: str, error: type[UserError] = UserError) -> NoReturn:
+Kind = type[UserError]
+
+
+def refuse(field: str, found: object, allowed: str, error: Kind = UserError) -> NoReturn:
     """Raise `error` with the line that names the field, what was found and what is allowed."""
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
 def require(
-    condition: object, field: str, found: object, allowed: str, error: type[UserError] = UserError
+    condition: object, field: str, found: object, allowed: str, error: Kind = UserError
 ) -> None:
     """`refuse` where the condition does not hold."""
     if not condition:
         refuse(field, found, allowed, error)
 
 
-def one_of(field: str, found: T, names: Iterable[Any], error: type[UserError] = UserError) -> T:
+def one_of(field: str, found: T, names: Iterable[Any], error: Kind = UserError) -> T:
     """`found`, which must be one of `names`."""
     known = sorted(names) if isinstance(names, set) else list(names)
     if found not in known:  # a list: what cannot be hashed is refused like anything else
@@ -72,16 +75,14 @@ def one_of(field: str, found: T, names: Iterable[Any], error: type[UserError] = 
     return found
 
 
-def whole(field: str, found: Any, low: int, high: int, error: type[UserError] = UserError) -> int:
+def whole(field: str, found: Any, low: int, high: int, error: Kind = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
     good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
     require(good, field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
-def number(
-    field: str, found: Any, low: float, high: float, error: type[UserError] = UserError
-) -> float:
+def number(field: str, found: Any, low: float, high: float, error: Kind = UserError) -> float:
     """`found` as a float, which must be a finite number from `low` to `high`."""
     good = isinstance(found, int | float) and not isinstance(found, bool)
     good = good and abs(found) < math.inf  # which a whole number of 400 digits is, too

@@ -68,19 +68,20 @@ def evaluate(
 
 
 def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
-    view = model.preprocessing
+    """The test images, in files or a tensor, and their labels as the model counts its classes."""
     if isinstance(data, str | Path) and data not in sets.NAMES and os.path.isdir(data):
         files, whole_folder = folders.to_test(Path(data), model.classes)
         images = _trained_on(model, data, len(files)) if whole_folder else None
         if images is None:
             return [file.path for file in files], torch.tensor([file.label for file in files])
     else:
-        side = view.height if view.height == view.width else None
-        images = sets.load(data, image_size=None if isinstance(data, Images) else side)
-    known = f"those of the model: {', '.join(model.classes)}"
+        view = model.preprocessing
+        square = view.height == view.width and not isinstance(data, Images)
+        images = sets.load(data, image_size=view.height if square else None)
+    known = model.classes
     for name in images.classes:
-        require(name in model.classes, "class", name, known)
-    place = torch.tensor([model.classes.index(name) for name in images.classes])
+        require(name in known, "class", name, f"those of the model: {', '.join(known)}")
+    place = torch.tensor([known.index(name) for name in images.classes])
     return images.test.cpu(), place[images.test_labels.cpu()]
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL.Image import Image
 
 from nascore import cache, pictures
 from nascore.errors import UserError, require, say
@@ -320,7 +320,7 @@ def _read(listing: Listing, side: int | None, tell: Tell) -> cache.Parts:
 def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) -> np.ndarray:
     """(N, 3, H, W), uint8."""
 
-    def read(path: str) -> tuple[tuple[int, int], Image.Image]:
+    def read(path: str) -> tuple[tuple[int, int], Image]:
         image = pictures.read(path)
         size = image.size
         if side is not None or not taken_as_it_is(*size):  # photographs fit in memory

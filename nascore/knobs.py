@@ -1,8 +1,8 @@
 """Fields that a user may set, of a budget or a recipe: each is declared once, and the command
 line's option and the notebook's widget are made from that."""
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import Field, field
 from typing import Any
 
 from nascore.errors import require
@@ -32,15 +32,15 @@ def knob(
         "high": high,
         "choices": choices,
     }
-    return dataclasses.field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def kind_of(f: dataclasses.Field) -> type:
+def kind_of(f: Field) -> type:
     """int, float, str or bool; a module may have its annotations as texts."""
     return f.type if isinstance(f.type, type) else KINDS[f.type]
 
 
-def bounds_of(f: dataclasses.Field) -> str:
+def bounds_of(f: Field) -> str:
     """What the field may be, in words."""
     about = f.metadata
     if kind_of(f) is bool:
@@ -50,7 +50,7 @@ def bounds_of(f: dataclasses.Field) -> str:
     return f"{about['low']} to {about['high']}"
 
 
-def check_field(f: dataclasses.Field, value: Any) -> Any:
+def check_field(f: Field, value: Any) -> Any:
     """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
     kind = kind_of(f)
     about = f.metadata
@@ -72,7 +72,7 @@ def check_field(f: dataclasses.Field, value: Any) -> Any:
     return exact
 
 
-def _truth(f: dataclasses.Field, value: Any) -> bool:
+def _truth(f: Field, value: Any) -> bool:
     found = str(value).lower()  # of True and False too
     require(found in WORDS, f.name, value, "true or false")
     return WORDS[found]

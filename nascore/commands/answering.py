@@ -1,10 +1,9 @@
 """`nascore predict`, `evaluate` and `export`: what a trained model is for."""
 
-import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from nascore.commands.options import add_device, add_sizes
+from nascore.commands.options import Parser, add_device, add_sizes
 from nascore.errors import UserError, plain, say, whole
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 20  # classes of a confusion table that a terminal has room for
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: Parser) -> None:
     """The folder of a model."""
     parser.add_argument("folder", metavar="DIR", help="the folder of a model: train --out DIR")
 
@@ -21,16 +20,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 # --- predict --------------------------------------------------------------------------------------
 
 
-def add_predict(parser: argparse.ArgumentParser) -> None:
+def add_predict(parser: Parser) -> None:
     """A model, and images."""
+    add = parser.add_argument
     add_model(parser)
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
-    )
+    add("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     text = "how many classes are named, the most probable first (default: 3)"
-    parser.add_argument("--top", type=int, default=3, metavar="N", help=text)
+    add("--top", type=int, default=3, metavar="N", help=text)
     add_device(parser)
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON list")
+    add("--json", dest="as_json", action="store_true", help="as one JSON list")
 
 
 def predict(folder: str, images: list[str], top: int, device: str, as_json: bool) -> int:
@@ -62,15 +60,16 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
 # --- evaluate -------------------------------------------------------------------------------------
 
 
-def add_evaluate(parser: argparse.ArgumentParser) -> None:
+def add_evaluate(parser: Parser) -> None:
     """A model, and images whose classes are known."""
+    add = parser.add_argument
     add_model(parser)
     text = "images whose classes are known: the test part of a folder or of a set by name"
-    parser.add_argument("--data", required=True, metavar="NAME-OR-FOLDER", help=text)
+    add("--data", required=True, metavar="NAME-OR-FOLDER", help=text)
     text = "draw the table of what was taken for what: table.svg, .png or .pdf"
-    parser.add_argument("--out", metavar="FILE", help=text)
+    add("--out", metavar="FILE", help=text)
     add_device(parser)
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
+    add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
 def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool) -> None:
@@ -115,13 +114,14 @@ def _print_table(found: "Evaluation") -> None:
 # --- export ---------------------------------------------------------------------------------------
 
 
-def add_export(parser: argparse.ArgumentParser) -> None:
+def add_export(parser: Parser) -> None:
     """A model or a genotype, a format, and a file."""
+    add = parser.add_argument
     text = "the folder of a model; for python also a genotype, at the sizes of `nascore describe`"
-    parser.add_argument("model", metavar="DIR", help=text)
+    add("model", metavar="DIR", help=text)
     text = "python: one file of plain PyTorch; torch: torch.export's .pt2; onnx"
-    parser.add_argument("--to", required=True, metavar="FORMAT", help=text)
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the file to write")
+    add("--to", required=True, metavar="FORMAT", help=text)
+    add("-o", "--out", required=True, metavar="FILE", help="the file to write")
     add_sizes(parser)
 
 

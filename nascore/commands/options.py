@@ -37,28 +37,29 @@ class Stopped(Exception):
         self.directory = directory
 
 
-def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
+def add_run_options(parser: Parser, seconds: float) -> None:
     """What a search and a training have in common; `seconds` lie between two checkpoints."""
+    add = parser.add_argument
     text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
-    parser.add_argument("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
+    add("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
     text = "resize images to N x N pixels (default: as they are, or 32 if they are not alike)"
-    parser.add_argument("--image-size", type=int, metavar="N", help=text)
+    add("--image-size", type=int, metavar="N", help=text)
     text = "mirrored images are no images of their class (letters, traffic signs)"
-    parser.add_argument("--no-flip", dest="flip", action="store_const", const=False, help=text)
+    add("--no-flip", dest="flip", action="store_const", const=False, help=text)
     text = "whatever is random follows from it (default: 0)"
-    parser.add_argument("--seed", type=int, default=0, help=text)
+    add("--seed", type=int, default=0, help=text)
     text = "directory for what is found and for the checkpoint"
-    parser.add_argument("--out", dest="directory", metavar="DIR", help=text)
-    parser.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
+    add("--out", dest="directory", metavar="DIR", help=text)
+    add("--resume", action="store_true", help="go on with the run that DIR holds")
     add_device(parser)
     text = "that PyTorch computes with, part of the run (default: 1, or 2 where its maps are large)"
-    parser.add_argument("--threads", type=int, metavar="N", help=text)
-    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress")
+    add("--threads", type=int, metavar="N", help=text)
+    add("--quiet", dest="progress", action="store_false", help="no progress")
     text = f"time between checkpoints (default: {seconds:.0f})"
-    parser.add_argument("--checkpoint-seconds", type=float, default=seconds, help=text)
+    add("--checkpoint-seconds", type=float, default=seconds, help=text)
 
 
-def add_knobs(parser: argparse.ArgumentParser, title: str, cls: type, full: object = None) -> None:
+def add_knobs(parser: Parser, title: str, cls: type, full: object = None) -> None:
     """Under a title an option for every field of a budget or a recipe, with its help and bounds; of
     a budget the value in its preset `full` too."""
     group = parser.add_argument_group(title)
@@ -76,19 +77,19 @@ def add_knobs(parser: argparse.ArgumentParser, title: str, cls: type, full: obje
 NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images
 
 
-def add_genotype(parser: argparse.ArgumentParser, *kinds: str) -> None:
+def add_genotype(parser: Parser, *kinds: str) -> None:
     """A genotype in any form; the published ones of these kinds, or all, are named."""
     known = [n for n, g in published.GENOTYPES.items() if not kinds or genotypes.kind(g) in kinds]
     text = f"a file, the folder of a search or of a model, a text, or {', '.join(known)}"
     parser.add_argument("genotype", metavar="GENOTYPE", help=text)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: Parser) -> None:
     """Where it is computed."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
+def add_sizes(parser: Parser) -> None:
     """The sizes of a network; to list the names that there are, this loads PyTorch."""
     from nascore.nets.convolutional import NETWORKS, SKELETONS
 

@@ -1,12 +1,12 @@
 """`nascore search` and `nascore train`."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from nascore import genotypes
 from nascore.commands.options import (
     NETWORK_KINDS,
+    Parser,
     Stopped,
     add_genotype,
     add_knobs,
@@ -15,7 +15,7 @@ from nascore.commands.options import (
 from nascore.errors import UserError, plain
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
+def add_search(parser: Parser) -> None:
     """A method, and of each method its fields."""
     from nascore.search import methods_by_name
 
@@ -59,18 +59,19 @@ def search(method: str, directory: str | None, **options: Any) -> None:
     print(f"best reward: {result.reward:.4f}")
 
 
-def add_train(parser: argparse.ArgumentParser) -> None:
+def add_train(parser: Parser) -> None:
     """A genotype, and a recipe with its fields."""
     from nascore.nets.convolutional import SKELETONS
     from nascore.training import RECIPES, Recipe
 
+    add = parser.add_argument
     add_genotype(parser, *NETWORK_KINDS)
     add_run_options(parser, seconds=30.0)
     text = f"how it is trained: {', '.join(RECIPES)} (default: small)"
-    parser.add_argument("--recipe", default="small", help=text)
+    add("--recipe", default="small", help=text)
     text = f"how it is stacked: {', '.join(SKELETONS)} (default: the genotype's home)"
-    parser.add_argument("--skeleton", help=text)
-    parser.add_argument("--no-auxiliary", action="store_true", help="without the auxiliary head")
+    add("--skeleton", help=text)
+    add("--no-auxiliary", action="store_true", help="without the auxiliary head")
     add_knobs(parser, "fields of the recipe (default: the recipe's)", Recipe)
 
 

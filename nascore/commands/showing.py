@@ -1,15 +1,14 @@
 """`nascore describe`, `draw`, `convert` and `bench`."""
 
-import argparse
 import json
 from typing import Any
 
 from nascore import formats
-from nascore.commands.options import NETWORK_KINDS, add_genotype, add_sizes
+from nascore.commands.options import NETWORK_KINDS, Parser, add_genotype, add_sizes
 from nascore.files import named, write_bytes
 
 
-def add_describe(parser: argparse.ArgumentParser) -> None:
+def add_describe(parser: Parser) -> None:
     """A genotype, and the sizes of its network."""
     add_genotype(parser, *NETWORK_KINDS)
     add_sizes(parser)
@@ -43,7 +42,7 @@ def _latency(row: dict) -> str:
     return f"latency of {images}, {threads}: {row['median_ms']:.2f} ms ({spread})"
 
 
-def add_draw(parser: argparse.ArgumentParser) -> None:
+def add_draw(parser: Parser) -> None:
     """A genotype, and the picture's file."""
     add_genotype(parser)
     parser.add_argument(
@@ -58,7 +57,7 @@ def draw(genotype: str, out: str) -> None:
     drawing.draw(genotype).save(out)
 
 
-def add_convert(parser: argparse.ArgumentParser) -> None:
+def add_convert(parser: Parser) -> None:
     """A genotype, a format, and a file."""
     add_genotype(parser)
     text = f"the format: {', '.join(formats.WRITERS)} (default: json)"
@@ -76,13 +75,14 @@ def convert(genotype: str, to: str, out: str | None) -> None:
         write_bytes(named(out, "-o"), text.encode())
 
 
-def add_bench(parser: argparse.ArgumentParser) -> None:
+def add_bench(parser: Parser) -> None:
     """What is timed, how often, and beside what."""
+    add = parser.add_argument
     text = "a checkout of quark0/darts; its code is run, in turn with ours"
-    parser.add_argument("--against", metavar="FOLDER", help=text)
-    parser.add_argument("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
+    add("--against", metavar="FOLDER", help=text)
+    add("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
+    add("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
+    add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
 def bench(against: str | None, batch: int, rounds: int, as_json: bool) -> None:

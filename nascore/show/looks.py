@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
 
 from nascore import evaluation, pictures
@@ -97,7 +97,7 @@ def _label(name: str) -> str:
     return plain(name).replace("$", r"\$")
 
 
-def _shown(image: str | Tensor) -> np.ndarray | Image.Image:
+def _shown(image: str | Tensor) -> np.ndarray | Image:
     if isinstance(image, Tensor):
         pixels = image.permute(1, 2, 0).numpy()
         return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]

@@ -5,10 +5,11 @@ The controls are made from the metadata of the method's `Budget`. A panel is onl
 traits of widgets are set.
 """
 
-import dataclasses
 import html
 import time
 from collections.abc import Sequence
+from dataclasses import Field
+from dataclasses import fields as fields_of
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -49,7 +50,7 @@ CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below th
 EMPTY = "Here the architecture will be drawn as the search goes on."
 
 
-def control(field: dataclasses.Field, value: Any) -> Widget:
+def control(field: Field, value: Any) -> Widget:
     """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
     about = field.metadata
     label = about["label"]
@@ -74,7 +75,7 @@ def control(field: dataclasses.Field, value: Any) -> Widget:
 def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
     """The widgets of the knobs of those names, or of all, by their names, at their values in
     `start`."""
-    known = {field.name: field for field in dataclasses.fields(start)}
+    known = {field.name: field for field in fields_of(start)}
     shown = known if names is None else {name: look_up(known, name, "field") for name in names}
     return {name: control(field, getattr(start, name)) for name, field in shown.items()}
 
@@ -145,7 +146,7 @@ class SearchPanel(VBox):
 
     def _start(self, preset: str) -> Budget:
         """What the controls show at first: a preset, and values that were given."""
-        known = [field.name for field in dataclasses.fields(self.entry.budget)]
+        known = [field.name for field in fields_of(self.entry.budget)]
         given = {name: value for name, value in self.run_kwargs.items() if name in known}
         return self.entry.budget.preset(preset, **given)
 
