@@ -121,9 +121,39 @@ def test_help_of_describe_lists_every_network_skeleton_and_stem(capsys, monkeypa
 
 
 def test_the_help_of_other_commands_does_without_pytorch():
-    code = "import sys; from nascore import cli; sys.stdout = None; cli.main(['bench', '--help'])"
-    check = f"import sys\ntry:\n {code}\nexcept SystemExit: assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", check], check=True)
+    code = """
+import sys
+from nascore import cli
+sys.stdout = None
+for word in ("", "predict", "evaluate", "draw", "convert", "bench"):
+    try:
+        cli.main([word, "--help"] if word else ["--help"])
+    except SystemExit:
+        assert "torch" not in sys.modules, word
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_all_commands_the_one_that_is_asked_for_is_declared_and_run(capsys, monkeypatch):
+    declared, called = [], []
+
+    def first(size: int) -> None:
+        """Do the first thing."""
+        called.append(size)
+
+    def second() -> None:
+        """Do the second."""
+
+    def add_first(parser):
+        declared.append(parser)
+        parser.add_argument("--size", type=int)
+
+    monkeypatch.setattr(cli, "COMMANDS", {first: add_first, second: declared.append})
+    assert nascore_prints(capsys, "first", "--size", 3) == "" and called == [3] and len(declared) == 1
+    assert "unrecognized arguments: --size 3" in error(capsys, "second", "--size", 3)
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "Do the second." in capsys.readouterr().out and len(declared) == 2
 
 
 def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):

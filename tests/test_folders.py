@@ -80,6 +80,7 @@ def test_a_flat_folder_of_classes_is_split_class_by_class_whatever_the_seed(tmp_
     folder_of(tmp_path, parts=(".",), count=10)
     images, again = load(tmp_path), load(tmp_path)
     assert "no train/ and test/" in capsys.readouterr().err
+    assert same(load(tmp_path, quiet=True), images) and capsys.readouterr().err == ""
     assert np.bincount(images.train_labels).tolist() == [8] * 3 and np.bincount(images.test_labels).tolist() == [2] * 3
     assert images.test.equal(again.test) and images.train_labels.equal(again.train_labels)
     both = found(images, "train") | found(images, "test")
