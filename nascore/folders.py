@@ -103,12 +103,11 @@ def _listable(folder: str | Path) -> Iterator[None]:
         raise UserError(f"{error.filename or folder}: {error.strerror}") from None
 
 
-def natural(name: str | Path) -> tuple[list, str]:
+def natural(name: str) -> tuple[list, str]:
     """A key that puts 2 before 10, and 02 beside 2."""
-    text = str(name)
-    parts: list = re.split(r"([0-9]+)", text)  # at every other place digits
+    parts: list = re.split(r"([0-9]+)", name)  # at every other place digits
     parts[1::2] = map(int, parts[1::2])
-    return parts, text
+    return parts, name
 
 
 def listing_of(folder: Path, tell: Tell = say) -> Listing:

@@ -139,9 +139,15 @@ styled = matplotlib.rc_context(STYLE)  # a decorator, whatever style the noteboo
 
 
 def panels(
-    columns: int = 1, height: float = 3.0, width: float = 9.0, **options: Any
+    columns: int = 1,
+    height: float = 3.0,
+    width: float = 9.0,
+    *,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
 ) -> tuple[Chart, Sequence[Axes]]:
     """A new figure and its axes side by side; `width` and `height` in inches (9 inches fill a
     notebook)."""
     chart = Chart(figsize=(width, height), layout="constrained")
-    return chart, chart.subplots(1, columns, squeeze=False, **options)[0]
+    every = chart.subplots(1, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)
+    return chart, every[0]

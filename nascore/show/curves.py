@@ -1,7 +1,7 @@
 """The curves of a search from its history: each function takes its rows and returns a `Chart`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def _curves(
     history: Sequence[Mapping],
     names: Mapping[str, str],
     smooth: bool = True,
-    **line: Any,
+    drawstyle: Literal["default", "steps-post"] = "default",
 ) -> list[str]:
     """One panel of a search: those columns of its history that exist, named for the legend.
     Returns their words."""
@@ -49,7 +49,7 @@ def _curves(
         steps, values = _steps(history, name)
         if len(values):
             values = _smooth(values) if smooth else values
-            axes.plot(steps, values, label=label, **line)
+            axes.plot(steps, values, label=label, drawstyle=drawstyle)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
     axes.set(title=title, xlabel="step")
     if len(axes.lines) > 1:
