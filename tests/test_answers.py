@@ -1,4 +1,5 @@
-"""What an estimator may answer, what that becomes, and what is refused: in every multi-trial method alike."""
+"""What an estimator may answer, what that becomes, and what is refused: in every multi-trial method
+alike."""
 
 import json
 import math
@@ -21,7 +22,11 @@ from nascore.search import methods_by_name
 
 BENCH = spaces.get("nasbench201")
 CELLS = [BENCH.decode([k % 5] * 6) for k in range(4)]
-METHODS = [name for name, entry in methods_by_name().items() if not entry.one_shot and entry.space != "nas-rl-rnn"]
+METHODS = [
+    name
+    for name, entry in methods_by_name().items()
+    if not entry.one_shot and entry.space != "nas-rl-rnn"
+]
 
 
 def answers(value, count=4):
@@ -54,13 +59,17 @@ def test_a_number_of_any_kind_becomes_a_float(value, reward):
     assert [type(a.reward) for a in found] == [float] * 4 and {a.reward for a in found} == {reward}
 
 
-@pytest.mark.parametrize("whole", [np.linspace(0, 1, 4), torch.linspace(0, 1, 4), (0.0, 0.25, 0.5, 1.0)])
+@pytest.mark.parametrize(
+    "whole", [np.linspace(0, 1, 4), torch.linspace(0, 1, 4), (0.0, 0.25, 0.5, 1.0)]
+)
 def test_the_list_may_be_a_tuple_an_array_or_a_tensor(whole):
     found = evaluate(lambda genotypes: whole, CELLS)
     assert [a.reward for a in found] == pytest.approx(list(map(float, whole)))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan"), torch.tensor(math.nan), 10**400])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, np.float32("nan"), torch.tensor(math.nan), 10**400]
+)
 def test_what_is_not_finite_is_a_child_that_failed(value):
     assert all(a.reward == 0.0 and a.error.startswith("the reward was ") for a in answers(value))
     assert answers(Estimate(value, error="mine"))[0].error == "mine"
@@ -87,12 +96,24 @@ WRONG = [
     (lambda g: [1e300] * len(g), "reward 1e+300, allowed: a fraction from 0 to 1"),
     (lambda g: [Estimate(0.5, error=5)] * len(g), "error 5, allowed: a text, or None"),
     (lambda g: [Estimate(0.5, seconds=-1)] * len(g), "seconds -1.0, allowed: a number from 0 on"),
-    (lambda g: [Estimate(0.5, seconds=math.nan)] * len(g), "seconds nan, allowed: a number from 0 on"),
+    (
+        lambda g: [Estimate(0.5, seconds=math.nan)] * len(g),
+        "seconds nan, allowed: a number from 0 on",
+    ),
     (lambda g: [Estimate(0.5, seconds=None)] * len(g), "seconds None, allowed: a number"),
     (lambda g: [Estimate(0.5, details=5)] * len(g), "details 5, allowed: a dictionary"),
-    (lambda g: [Estimate(0.5, details={"x": object})] * len(g), "details['x'] is <class 'object'>, allowed: numbers"),
-    (lambda g: [Estimate(0.5, details={"x": [Path("y")]})] * len(g), "details['x'][0] is PosixPath('y'), allowed: num"),
-    (lambda g: [Estimate(0.5, details={"x": 2**64})] * len(g), "details['x'] is 18446744073709551616, allowed: num"),
+    (
+        lambda g: [Estimate(0.5, details={"x": object})] * len(g),
+        "details['x'] is <class 'object'>, allowed: numbers",
+    ),
+    (
+        lambda g: [Estimate(0.5, details={"x": [Path("y")]})] * len(g),
+        "details['x'][0] is PosixPath('y'), allowed: num",
+    ),
+    (
+        lambda g: [Estimate(0.5, details={"x": 2**64})] * len(g),
+        "details['x'] is 18446744073709551616, allowed: num",
+    ),
     (lambda g: 1 / 0, "raised 'ZeroDivisionError: division by zero'"),
     (lambda g: Mute.fail(), "raised 'Mute'"),
     (lambda g: Mute(), "answered <Mute>, allowed: a list of 4 rewards"),
@@ -103,7 +124,9 @@ WRONG = [
 def test_what_cannot_be_is_refused_with_the_estimators_name(estimate, said):
     with pytest.raises(StepFailed) as caught:
         evaluate(estimate, CELLS)
-    assert str(caught.value).startswith("the estimator test_answers.<lambda>") and said in str(caught.value)
+    assert str(caught.value).startswith("the estimator test_answers.<lambda>") and said in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
 
 
@@ -127,13 +150,18 @@ def test_every_method_goes_on_where_every_fourth_child_fails_and_never_returns_o
 
     def fragile(genotypes):
         asked.extend(genotypes)
-        return [math.nan if k % 4 == 0 else 0.0 for k in range(len(asked) - len(genotypes), len(asked))]
+        return [
+            math.nan if k % 4 == 0 else 0.0 for k in range(len(asked) - len(genotypes), len(asked))
+        ]
 
     result = search(method, fragile)
     failed = [row["step"] for row in result.history if "error" in row]
     assert failed == [1, 5, 9] and result.finished and len(result.history) == 12
     best = [row["genotype"] for row in result.history if row["step"] not in failed]
-    assert json.loads(nascore.search.to_json(result.genotype)) in best and "error" not in result.details
+    assert (
+        json.loads(nascore.search.to_json(result.genotype)) in best
+        and "error" not in result.details
+    )
     assert {row["reward"] for row in result.history} == {0.0}  # a failure beats nothing, not even 0
 
 
@@ -146,12 +174,28 @@ def test_of_failures_alone_the_first_is_returned_with_its_error():
 
 
 def test_details_become_what_a_checkpoint_and_json_can_keep():
-    given = {"a": np.float64(0.5), "b": np.arange(3), "c": torch.eye(2), "d": (1, None, True), 5: "x", "e": math.nan}
+    given = {
+        "a": np.float64(0.5),
+        "b": np.arange(3),
+        "c": torch.eye(2),
+        "d": (1, None, True),
+        5: "x",
+        "e": math.nan,
+    }
     given |= {"f": {"g": np.bool_(True), "h": np.str_("text")}, "i": "\ud800"}
     found = storable(given, "details")
-    expected = {"a": 0.5, "b": [0, 1, 2], "c": [[1.0, 0.0], [0.0, 1.0]], "d": [1, None, True], "5": "x", "e": None}
+    expected = {
+        "a": 0.5,
+        "b": [0, 1, 2],
+        "c": [[1.0, 0.0], [0.0, 1.0]],
+        "d": [1, None, True],
+        "5": "x",
+        "e": None,
+    }
     assert found == expected | {"f": {"g": True, "h": "text"}, "i": "?"}
-    assert type(found["a"]) is float and type(found["f"]["g"]) is bool and type(found["f"]["h"]) is str
+    assert (
+        type(found["a"]) is float and type(found["f"]["g"]) is bool and type(found["f"]["h"]) is str
+    )
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
@@ -163,10 +207,18 @@ def test_details_that_hold_themselves_are_one_line():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_history_keeps_the_details_and_a_run_with_numpys_numbers_can_be_resumed(method, tmp_path):
+def test_the_history_keeps_the_details_and_a_run_with_numpys_numbers_can_be_resumed(
+    method, tmp_path
+):
     def estimate(genotypes):
-        costs = [sum(op.startswith("nor_conv") for node in g.normal.nodes for op in node.ops) for g in genotypes]
-        return [Estimate(np.float64(c / 7), details={"cost": np.float64(c), "curve": np.arange(2)}) for c in costs]
+        costs = [
+            sum(op.startswith("nor_conv") for node in g.normal.nodes for op in node.ops)
+            for g in genotypes
+        ]
+        return [
+            Estimate(np.float64(c / 7), details={"cost": np.float64(c), "curve": np.arange(2)})
+            for c in costs
+        ]
 
     steps = iter(range(12))
     stopped = search(method, estimate, directory=tmp_path, stop=lambda: next(steps) == 5)
@@ -176,7 +228,9 @@ def test_the_history_keeps_the_details_and_a_run_with_numpys_numbers_can_be_resu
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert rows == result.history and len(rows) == 12
     assert all(row["details"] == {"cost": row["reward"] * 7, "curve": [0, 1]} for row in rows)
-    front = {row["details"]["cost"]: row["reward"] for row in rows}  # what a Pareto front is drawn from
+    front = {
+        row["details"]["cost"]: row["reward"] for row in rows
+    }  # what a Pareto front is drawn from
     assert result.details["cost"] == max(front)
 
 
@@ -226,14 +280,23 @@ def test_an_estimators_failure_keeps_what_came_before_and_says_how_to_go_on(tmp_
     with pytest.raises(UserError) as caught:
         search("random", breaks, children=3, directory=tmp_path, checkpoint_seconds=1000)
     said = str(caught.value)
-    assert "test_answers.test_an_estimators_failure" in said and "KeyError" in said and "\n" not in said
+    assert (
+        "test_answers.test_an_estimators_failure" in said
+        and "KeyError" in said
+        and "\n" not in said
+    )
     assert said.endswith("the 6 steps before it are kept: mend it and go on with --resume")
     assert isinstance(caught.value.__cause__, KeyError)  # whoever mends it wants the traceback
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 6
     mended.append(True)
     whole = search("random", lambda genotypes: [0.5] * len(genotypes), children=3)
-    assert search("random", breaks, children=3, directory=tmp_path, resume=True).history == whole.history
-    with pytest.raises(UserError, match="the 0 steps before it are lost: with --out DIR they would be kept"):
+    assert (
+        search("random", breaks, children=3, directory=tmp_path, resume=True).history
+        == whole.history
+    )
+    with pytest.raises(
+        UserError, match="the 0 steps before it are lost: with --out DIR they would be kept"
+    ):
         search("random", lambda genotypes: 1 / 0)
 
 
@@ -277,10 +340,19 @@ def test_an_estimator_may_take_from_its_list():
             found.append(0.5)
         return found
 
-    result = nascore.run("evolution", space="nasbench201", estimate=greedy, budget="smoke", trials=5, progress=False)
+    result = nascore.run(
+        "evolution", space="nasbench201", estimate=greedy, budget="smoke", trials=5, progress=False
+    )
     assert result.finished and result.reward == 0.5
     with pytest.raises(UserError, match="gave 0 rewards, allowed: 1, one each"):
-        nascore.run("random", estimate=lambda g: g.clear() or [], budget="smoke", trials=2, children=1, progress=False)
+        nascore.run(
+            "random",
+            estimate=lambda g: g.clear() or [],
+            budget="smoke",
+            trials=2,
+            children=1,
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize(
@@ -294,5 +366,7 @@ def test_an_estimator_may_take_from_its_list():
 )
 def test_tensors_that_cannot_be_read_are_one_line(answer):
     with pytest.raises(UserError, match="^the estimator .*") as caught:
-        nascore.run("random", space="nasbench201", estimate=answer, budget="smoke", trials=2, progress=False)
+        nascore.run(
+            "random", space="nasbench201", estimate=answer, budget="smoke", trials=2, progress=False
+        )
     assert str(caught.value).isprintable()

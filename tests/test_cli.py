@@ -1,4 +1,5 @@
-"""The command line: what it prints and writes, and that every error a user can cause is one line and status 2."""
+"""The command line: what it prints and writes, and that every error a user can cause is one line
+and status 2."""
 
 import dataclasses
 import json
@@ -29,11 +30,17 @@ def nascore_prints(capsys, *words):
 
 
 def error(capsys, *words):
-    """The line without `nascore: `, after seeing that it is the only one and that the status is 2."""
+    """The line without `nascore: `, after seeing that it is the only one and that the status is
+    2."""
     status = cli.main(list(map(str, words)))
     printed, errors = capsys.readouterr()
     assert status == 2, errors
-    assert printed == "" and errors.startswith("nascore: ") and errors.endswith("\n") and errors.count("\n") == 1
+    assert (
+        printed == ""
+        and errors.startswith("nascore: ")
+        and errors.endswith("\n")
+        and errors.count("\n") == 1
+    )
     assert "Traceback" not in errors and len(errors) < 600
     return errors[len("nascore: ") : -1]
 
@@ -54,7 +61,14 @@ def images(folder, classes=("cat", "dog"), count=6, size=(8, 8), parts=("train",
 def test_a_search_writes_its_files_and_prints_the_best_reward_last(capsys, tmp_path):
     printed = nascore_prints(capsys, "search", "darts", *SMALL.split(), "--out", tmp_path)
     assert re.fullmatch(r"best reward: 0\.\d{4}", printed.splitlines()[-1])
-    names = {"genotype.json", "genotype.svg", "history.jsonl", "timing.jsonl", "checkpoint.pt", "config.json"}
+    names = {
+        "genotype.json",
+        "genotype.svg",
+        "history.jsonl",
+        "timing.jsonl",
+        "checkpoint.pt",
+        "config.json",
+    }
     assert set(os.listdir(tmp_path)) == names
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
@@ -72,11 +86,17 @@ def test_a_search_writes_its_files_and_prints_the_best_reward_last(capsys, tmp_p
     printed = nascore_prints(capsys, "train", found, *words, "--out", tmp_path / "trained")
     accuracy = json.loads((tmp_path / "trained" / "result.json").read_text())["test_accuracy"]
     assert printed == f"test accuracy: {accuracy:.4f}\n"
-    assert "already holds a run" in error(capsys, "train", found, *words, "--out", tmp_path / "trained")
+    assert "already holds a run" in error(
+        capsys, "train", found, *words, "--out", tmp_path / "trained"
+    )
     words = [*words, "--resume", "--out"]
     assert nascore_prints(capsys, "train", found, *words, tmp_path / "trained") == printed
-    assert "its seed is 0, asked for is 1" in error(capsys, "train", found, *words, tmp_path / "trained", "--seed", 1)
-    assert "its method is 'darts', asked for is None" in error(capsys, "train", found, *words, tmp_path)
+    assert "its seed is 0, asked for is 1" in error(
+        capsys, "train", found, *words, tmp_path / "trained", "--seed", 1
+    )
+    assert "its method is 'darts', asked for is None" in error(
+        capsys, "train", found, *words, tmp_path
+    )
 
 
 @pytest.mark.parametrize("method", ["random", "evolution"])
@@ -84,13 +104,17 @@ def test_searches_of_the_table_repeat_to_the_byte(capsys, tmp_path, method):
     words = ["search", method, "--data", "nasbench201", "--trials", 50, "--quiet", "--out"]
     for seed, name in ((1, "a"), (1, "b"), (2, "c")):
         printed = nascore_prints(capsys, *words, tmp_path / name, "--seed", seed)
-        assert "cifar10_test_200ep: " in printed and printed.splitlines()[-1].startswith("best reward: 0.8")
+        assert "cifar10_test_200ep: " in printed and printed.splitlines()[-1].startswith(
+            "best reward: 0.8"
+        )
     first, again, other = ((tmp_path / name / "history.jsonl").read_bytes() for name in "abc")
     assert first == again != other and first.count(b"\n") == 50
 
 
 def test_without_a_directory_the_genotype_is_printed(capsys):
-    printed = nascore_prints(capsys, "search", "random", "--data", "nasbench201", "--trials", 3, "--quiet")
+    printed = nascore_prints(
+        capsys, "search", "random", "--data", "nasbench201", "--trials", 3, "--quiet"
+    )
     assert genotypes.from_json(printed.splitlines()[0]).normal.n_inputs == 1
 
 
@@ -116,7 +140,11 @@ def test_help_of_describe_lists_every_network_skeleton_and_stem(capsys, monkeypa
         cli.main(["describe", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     stems = [sizes.get("stem", "cifar") for sizes in convolutional.NETWORKS.values()]
-    for names in (list(convolutional.NETWORKS), list(convolutional.SKELETONS), list(dict.fromkeys(stems))):
+    for names in (
+        list(convolutional.NETWORKS),
+        list(convolutional.SKELETONS),
+        list(dict.fromkeys(stems)),
+    ):
         assert ", ".join(names) in text
 
 
@@ -149,7 +177,9 @@ def test_of_all_commands_the_one_that_is_asked_for_is_declared_and_run(capsys, m
         parser.add_argument("--size", type=int)
 
     monkeypatch.setattr(cli, "COMMANDS", {first: add_first, second: declared.append})
-    assert nascore_prints(capsys, "first", "--size", 3) == "" and called == [3] and len(declared) == 1
+    assert (
+        nascore_prints(capsys, "first", "--size", 3) == "" and called == [3] and len(declared) == 1
+    )
     assert "unrecognized arguments: --size 3" in error(capsys, "second", "--size", 3)
     with pytest.raises(SystemExit):
         cli.main(["--help"])
@@ -169,13 +199,22 @@ def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):
     assert found["parameters"] == weights + batch_norms + 4 * 10 + 10
     words = nascore_prints(capsys, "describe", file).split()
     assert "nas-rl" in words and not {"channels:", "cells:"} & set(words)
-    printed = nascore_prints(capsys, "train", file, *"--recipe child --epochs 2 --batch-size 400 --quiet".split())
+    printed = nascore_prints(
+        capsys, "train", file, *"--recipe child --epochs 2 --batch-size 400 --quiet".split()
+    )
     assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", printed)
 
 
 def test_what_pnas_and_enas_find_is_described_drawn_and_trained_from_its_file(capsys, tmp_path):
-    cell, words = {"nodes": [NODE], "concat": [2]}, "--recipe child --channels 2 --epochs 1 --batch-size 400 --quiet"
-    layers = [{"op": "max_pool_3x3"}, {"op": "sep_conv_5x5", "skips": [0]}, {"op": "conv_3x3", "skips": [1]}]
+    cell, words = (
+        {"nodes": [NODE], "concat": [2]},
+        "--recipe child --channels 2 --epochs 1 --batch-size 400 --quiet",
+    )
+    layers = [
+        {"op": "max_pool_3x3"},
+        {"op": "sep_conv_5x5", "skips": [0]},
+        {"op": "conv_3x3", "skips": [1]},
+    ]
     one, two = {"kind": "cell", "normal": cell}, {"kind": "cell", "normal": cell, "reduce": cell}
     macro = {"kind": "macro", "layers": layers}
     for genotype, skeleton, more in (
@@ -184,7 +223,10 @@ def test_what_pnas_and_enas_find_is_described_drawn_and_trained_from_its_file(ca
     ):  # fmt: skip
         file = tmp_path / f"{skeleton}.json"
         file.write_text(json.dumps(genotype))
-        assert json.loads(nascore_prints(capsys, "describe", file, "--json", *more))["skeleton"] == skeleton
+        assert (
+            json.loads(nascore_prints(capsys, "describe", file, "--json", *more))["skeleton"]
+            == skeleton
+        )
         nascore_prints(capsys, "draw", file, "-o", tmp_path / "drawn.dot")
         printed = nascore_prints(capsys, "train", file, *words.split(), *more)
         assert re.fullmatch(r"test accuracy: 0\.\d{4}\n", printed)
@@ -192,7 +234,11 @@ def test_what_pnas_and_enas_find_is_described_drawn_and_trained_from_its_file(ca
 
 def test_run_is_the_package_s_way_in():
     result = nascore.run("random", data="nasbench201", budget="smoke", progress=False)
-    assert result.finished and len(result.history) == 3 and result.reward == max(r["reward"] for r in result.history)
+    assert (
+        result.finished
+        and len(result.history) == 3
+        and result.reward == max(r["reward"] for r in result.history)
+    )
 
 
 # --- errors: words on the command line ------------------------------------------------------------------------------
@@ -219,9 +265,15 @@ UNKNOWN = [
     ("search darts --epochs 0", "epochs: found 0, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs 1001", "epochs: found 1001, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs two", "epochs: found 'two', allowed: a whole number from 1 to 1000"),
-    ("search darts --epochs 1e999", "epochs: found '1e999', allowed: a whole number from 1 to 1000"),
+    (
+        "search darts --epochs 1e999",
+        "epochs: found '1e999', allowed: a whole number from 1 to 1000",
+    ),
     ("search darts --epochs", "expected one argument"),
-    ("search darts --learning-rate nan", "learning_rate: found nan, allowed: a number from 0.0 to 10.0"),
+    (
+        "search darts --learning-rate nan",
+        "learning_rate: found nan, allowed: a number from 0.0 to 10.0",
+    ),
     ("search darts --momentum 1", "momentum: found 1.0, allowed: a number from 0.0 to 0.999"),
     ("search darts --order 3", "order: found 3, allowed: a whole number 1 or 2"),
     ("search darts --hessian none", "hessian: found 'none', allowed: finite-difference or exact"),
@@ -229,45 +281,96 @@ UNKNOWN = [
     ("search darts --seed -1", "seed: found -1, allowed: a whole number from 0 to 4294967295"),
     ("search darts --checkpoint-seconds x", "--checkpoint-seconds: invalid float value: 'x'"),
     ("search darts --resume", "--resume needs the directory of the run to resume: --out DIR"),
-    ("search random --data nasbench201 --trials 0", "trials: found 0, allowed: a whole number from 1 to"),
+    (
+        "search random --data nasbench201 --trials 0",
+        "trials: found 0, allowed: a whole number from 1 to",
+    ),
     ("train darts-v3", "no genotype 'darts-v3'; allowed: a JSON file, or one of "),
     ("train darts-v2 --recipe big", "unknown recipe 'big'; allowed: darts-cifar, nasnet-cifar, "),
     ("train darts-v2 --epochs 0", "epochs: found 0, allowed: a whole number from 1"),
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
     ("train darts-v2 --cells 0", "cells: found 0, allowed: a whole number from 1"),
-    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
-    ("train nas-rl-15 --channels 8", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
-    ("train nas-rl-15 --skeleton darts", "kind: found 'chain', allowed in the skeleton darts: cell"),
+    (
+        "train darts-v2 --skeleton tower",
+        "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas",
+    ),
+    (
+        "train nas-rl-15 --channels 8",
+        "size in the skeleton nas-rl: found 'channels', allowed: classes, input",
+    ),
+    (
+        "train nas-rl-15 --skeleton darts",
+        "kind: found 'chain', allowed in the skeleton darts: cell",
+    ),
     ("train darts-v2 --data nasbench201", "is a table, not images"),
     (
         "train darts-v2 --image-size 30",
         "images: found (1437, 1, 30, 30), allowed: (batch, 1, height, width) with sid",
     ),
-    ("train darts-v2 --learning-rate -1", "learning_rate: found -1.0, allowed: a number from 0 to 10"),
+    (
+        "train darts-v2 --learning-rate -1",
+        "learning_rate: found -1.0, allowed: a number from 0 to 10",
+    ),
     ("train darts-v2 --nesterov maybe", "nesterov: found 'maybe', allowed: true or false"),
     ("describe", "required: GENOTYPE"),
-    ("describe darts-v2 --network big", "network: found 'big', allowed: darts-cifar, darts-imagenet"),
-    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
+    (
+        "describe darts-v2 --network big",
+        "network: found 'big', allowed: darts-cifar, darts-imagenet",
+    ),
+    (
+        "describe darts-v2 --skeleton tower",
+        "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas",
+    ),
     ("describe darts-v2 --stem tree", "stem: found 'tree', allowed: cifar, imagenet"),
     ("describe darts-v2 --channels 0", "channels: found 0, allowed: a whole number from 1"),
     ("describe darts-v2 --cells x", "--cells: invalid int value: 'x'"),
     ("describe darts-v2 --input 33", "33"),
-    ("describe nas-rl-15 --channels 24", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
-    ("describe nas-rl-15 --cells 3", "size in the skeleton nas-rl: found 'cells', allowed: classes, input"),
-    ("describe nas-rl-15 --auxiliary", "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input"),
-    ("describe nas-rl-15 --network nasnet-cifar", "kind: found 'chain', allowed in the skeleton nasnet: cell"),
-    ("describe darts-v2 --skeleton nas-rl", "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
-    ("describe enas-rnn", "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, enas-macro"),
+    (
+        "describe nas-rl-15 --channels 24",
+        "size in the skeleton nas-rl: found 'channels', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --cells 3",
+        "size in the skeleton nas-rl: found 'cells', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --auxiliary",
+        "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --network nasnet-cifar",
+        "kind: found 'chain', allowed in the skeleton nasnet: cell",
+    ),
+    (
+        "describe darts-v2 --skeleton nas-rl",
+        "kind: found 'cell', allowed in the skeleton nas-rl: chain",
+    ),
+    (
+        "describe enas-rnn",
+        "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, enas-macro",
+    ),
     (
         "describe enas-macro --cells 3",
         "size in the skeleton enas-macro: found 'cells', allowed: channels, classes, inpu",
     ),
-    ("describe enas-macro --skeleton enas", "kind: found 'macro', allowed in the skeleton enas: cell"),
+    (
+        "describe enas-macro --skeleton enas",
+        "kind: found 'macro', allowed in the skeleton enas: cell",
+    ),
     ("describe enas-micro --stem imagenet", "stem: found 'imagenet', allowed: cifar"),
-    ("describe nasnet-a --stem tree", "stem: found 'tree', allowed: cifar, imagenet, imagenet-large"),
-    ("describe nasnet-a --network nasnet-mobile --channels 3", "found 3, allowed: 4 or more with the imagenet stem"),
-    ("describe nasnet-a --network nasnet-mobile --input 2", "(batch, 3, height, width) with sides of at least 3"),
+    (
+        "describe nasnet-a --stem tree",
+        "stem: found 'tree', allowed: cifar, imagenet, imagenet-large",
+    ),
+    (
+        "describe nasnet-a --network nasnet-mobile --channels 3",
+        "found 3, allowed: 4 or more with the imagenet stem",
+    ),
+    (
+        "describe nasnet-a --network nasnet-mobile --input 2",
+        "(batch, 3, height, width) with sides of at least 3",
+    ),
     ("draw darts-v2", "required: -o"),
     ("draw darts-v2 -o cell.bmp", ".svg"),
     ("draw darts-v2 -o /no/such/folder/cell.svg", "/no/such/folder"),
@@ -288,11 +391,15 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys):
     assert line == "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
 
 
-@pytest.mark.parametrize("words", ["search dart --epochs 2", "train darts-v2 --data x", "describe x", "search darts"])
+@pytest.mark.parametrize(
+    "words", ["search dart --epochs 2", "train darts-v2 --data x", "describe x", "search darts"]
+)
 def test_the_command_itself_ends_in_status_2_and_one_line(tmp_path, words):
     (tmp_path / "file").write_text("")
     extra = ["--budget", "smoke", "--out", tmp_path / "file"] if words == "search darts" else []
-    ended = subprocess.run([sys.executable, "-m", "nascore", *words.split(), *extra], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "nascore", *words.split(), *extra], capture_output=True, text=True
+    )
     assert ended.returncode == 2 and ended.stdout == ""
     assert ended.stderr.startswith("nascore: ") and ended.stderr.count("\n") == 1
 
@@ -315,10 +422,19 @@ FILES = {
     "no kind": ("{}", "kind: found None"),
     "unknown kind": ('{"kind": "cells"}', "kind: found 'cells', allowed: cell, "),
     "unknown field": (cell_file([NODE], colour="red"), "colour: found 'an unknown field'"),
-    "a later input": (cell_file([{**NODE, "inputs": [0, 2]}]), "normal.nodes[0].inputs[1]: found 2, allowed: "),
-    "unknown op": (cell_file([{**NODE, "ops": ["conv", "skip_connect"]}]), "normal.nodes[0].ops[0]: found 'conv'"),
+    "a later input": (
+        cell_file([{**NODE, "inputs": [0, 2]}]),
+        "normal.nodes[0].inputs[1]: found 2, allowed: ",
+    ),
+    "unknown op": (
+        cell_file([{**NODE, "ops": ["conv", "skip_connect"]}]),
+        "normal.nodes[0].ops[0]: found 'conv'",
+    ),
     "10,000 nodes": (cell_file([NODE] * 10_000, reduce=None), "allowed: a list of 1 to 100"),
-    "10,000 deep": ('{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}", "nested too deep"),
+    "10,000 deep": (
+        '{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}",
+        "nested too deep",
+    ),
     "100,000 deep": ("[" * 100_000, "nested too deep"),
     "2 MB": (" " * 2_000_000, "at most 1,000,000"),
     "a huge number": (cell_file([{**NODE, "inputs": [0, 10**400]}]), "normal.nodes[0].inputs[1]"),
@@ -334,7 +450,9 @@ def test_a_wrong_genotype_file_is_one_line(capsys, tmp_path, name, command):
     text, said = FILES[name]
     file = tmp_path / "genotype.json"
     file.write_text(text)
-    line = error(capsys, command, file, *(["-o", tmp_path / "cell.svg"] if command == "draw" else []))
+    line = error(
+        capsys, command, file, *(["-o", tmp_path / "cell.svg"] if command == "draw" else [])
+    )
     assert str(file) in line and said in line
     assert os.listdir(tmp_path) == ["genotype.json"]
 
@@ -351,7 +469,10 @@ def test_a_genotype_file_that_is_no_text_or_no_file_is_one_line(capsys, tmp_path
 def test_a_cell_that_the_skeleton_cannot_hold_is_one_line(capsys, tmp_path):
     file = tmp_path / "genotype.json"
     file.write_text(cell_file([NODE], reduce=None))
-    for words in (["describe", file, "--skeleton", "darts"], ["train", file, "--skeleton", "enas", "--epochs", 1]):
+    for words in (
+        ["describe", file, "--skeleton", "darts"],
+        ["train", file, "--skeleton", "enas", "--epochs", 1],
+    ):
         assert "reduce: found null" in error(capsys, *words)
     file.write_text('{"kind": "recurrent", "nodes": [[-1, "tanh"]], "concat": [0]}')
     assert "kind: found 'recurrent'" in error(capsys, "describe", file)
@@ -383,7 +504,10 @@ def spoiled_by(name, folder):
     if name == "a class of test images only":
         images(folder)
         images(folder, classes=["emu"], parts=["test"])
-        return folder, f"class in {folder / 'test'}: found 'emu', allowed: those in train/: cat, dog"
+        return (
+            folder,
+            f"class in {folder / 'test'}: found 'emu', allowed: those in train/: cat, dog",
+        )
     if name == "few":
         images(folder, count=1)
         return folder, "2 training images, too few"
@@ -396,7 +520,9 @@ def spoiled_by(name, folder):
         victim.unlink()
         victim.symlink_to("nowhere")
     elif name == "a bomb":
-        Image.fromarray(np.zeros((1, 1), np.uint8)).resize((20_000, 20_000)).save(victim, compress_level=1)
+        Image.fromarray(np.zeros((1, 1), np.uint8)).resize((20_000, 20_000)).save(
+            victim, compress_level=1
+        )
     return folder, f"{victim} is not an image that can be read"
 
 
@@ -428,7 +554,9 @@ def test_a_download_that_fails_is_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("socket.socket.connect", unreachable)
     for name in ("cifar10", "cifar100", "svhn", "fashion-mnist"):
         line = error(capsys, "search", "darts", "--data", name)
-        assert f"cannot download {name}" in line and str(tmp_path) in line and "--data FOLDER" in line
+        assert (
+            f"cannot download {name}" in line and str(tmp_path) in line and "--data FOLDER" in line
+        )
 
 
 def test_a_download_that_was_cut_off_is_one_line(capsys, monkeypatch, tmp_path):
@@ -452,11 +580,15 @@ def test_directories_that_cannot_be_used_are_one_line(capsys, tmp_path):
     for name in ("file", "file/below"):
         line = error(capsys, *table, "--out", tmp_path / name)
         assert line.startswith(f"cannot make the directory {tmp_path / name}: ")
-    assert "cannot make the directory" in error(capsys, *table, "--out", "/proc/nothing/can/be/made/here")
+    assert "cannot make the directory" in error(
+        capsys, *table, "--out", "/proc/nothing/can/be/made/here"
+    )
     assert "nothing to resume there" in error(capsys, *table, "--resume", "--out", tmp_path / "new")
     nascore_prints(capsys, *table, "--out", tmp_path / "run")
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    assert "already holds a run: go on with --resume" in error(capsys, *table, "--out", tmp_path / "run")
+    assert "already holds a run: go on with --resume" in error(
+        capsys, *table, "--out", tmp_path / "run"
+    )
     line = error(capsys, *other, "--resume", "--out", tmp_path / "run")
     assert "holds another run: its method is 'random', asked for is 'evolution'" in line
     line = error(capsys, *table, "--trials", 6, "--resume", "--out", tmp_path / "run")
@@ -469,8 +601,12 @@ def test_directories_that_cannot_be_used_are_one_line(capsys, tmp_path):
 
 def test_files_that_cannot_be_written_are_one_line(capsys, tmp_path):
     (tmp_path / "genotype.json").mkdir()  # in the place of a file
-    line = error(capsys, "search", "random", "--data", "nasbench201", "--trials", 5, "--out", tmp_path)
-    assert line.startswith(f"{tmp_path} holds genotype.json and no checkpoint.pt: nothing is overwritten")
+    line = error(
+        capsys, "search", "random", "--data", "nasbench201", "--trials", 5, "--out", tmp_path
+    )
+    assert line.startswith(
+        f"{tmp_path} holds genotype.json and no checkpoint.pt: nothing is overwritten"
+    )
     (tmp_path / "cell.svg").mkdir()
     assert "Is a directory" in error(capsys, "draw", "darts-v2", "-o", tmp_path / "cell.svg")
 
@@ -493,21 +629,29 @@ def test_a_search_whose_loss_becomes_nan_stops_and_says_when(capsys, tmp_path, m
     assert re.search(r"loss became nan at step 2 of 2 \(epoch 1\); lower --learning-rate", line)
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1
     monkeypatch.undo()
-    assert nascore_prints(capsys, *words, "--resume").splitlines()[-1].startswith("best reward: ")  # it is whole
+    assert (
+        nascore_prints(capsys, *words, "--resume").splitlines()[-1].startswith("best reward: ")
+    )  # it is whole
 
 
 def test_a_training_whose_loss_becomes_nan_stops_and_says_when(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("nascore.training.cosine", lambda *_: float("inf"))
     words = "--recipe child --channels 2 --epochs 3 --batch-size 4 --cells 2 --quiet".split()
     line = error(capsys, "train", "darts-v2", *words, "--data", images(tmp_path))
-    assert re.search(r"the training loss became (nan|inf) in epoch 1: lower the learning rate", line)
+    assert re.search(
+        r"the training loss became (nan|inf) in epoch 1: lower the learning rate", line
+    )
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB\nand much more to read"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 MiB\nand much more to read"
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
         MemoryError(),
     ],
 )

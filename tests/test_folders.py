@@ -1,4 +1,5 @@
-"""A folder of the user's own images: layouts, what is left out, splits, and a cache that is never stale."""
+"""A folder of the user's own images: layouts, what is left out, splits, and a cache that is never
+stale."""
 
 import os
 import shutil
@@ -54,11 +55,18 @@ def found(images, part):
 
 def test_a_folder_is_loaded_pixel_by_pixel_with_its_labels(tmp_path):
     images = load(folder_of(tmp_path))
-    assert images.classes == ("a", "b", "c") and images.padding == 1 and images.flip and images.valid is None
+    assert (
+        images.classes == ("a", "b", "c")
+        and images.padding == 1
+        and images.flip
+        and images.valid is None
+    )
     for part in ("train", "test"):
         files = {pixels_of(p): p.parent.name for p in (tmp_path / part).rglob("*.png")}
         assert found(images, part) == files and len(getattr(images, part)) == len(files) == 12
-    assert images.train_labels.tolist() != sorted(images.train_labels.tolist())  # mixed: a cut is a fair split
+    assert images.train_labels.tolist() != sorted(
+        images.train_labels.tolist()
+    )  # mixed: a cut is a fair split
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev"])
@@ -81,10 +89,15 @@ def test_a_flat_folder_of_classes_is_split_class_by_class_whatever_the_seed(tmp_
     images, again = load(tmp_path), load(tmp_path)
     assert "no train/ and test/" in capsys.readouterr().err
     assert same(load(tmp_path, quiet=True), images) and capsys.readouterr().err == ""
-    assert np.bincount(images.train_labels).tolist() == [8] * 3 and np.bincount(images.test_labels).tolist() == [2] * 3
+    assert (
+        np.bincount(images.train_labels).tolist() == [8] * 3
+        and np.bincount(images.test_labels).tolist() == [2] * 3
+    )
     assert images.test.equal(again.test) and images.train_labels.equal(again.train_labels)
     both = found(images, "train") | found(images, "test")
-    assert both == {pixels_of(p): p.parent.name for p in tmp_path.rglob("*.png")} and len(both) == 30
+    assert (
+        both == {pixels_of(p): p.parent.name for p in tmp_path.rglob("*.png")} and len(both) == 30
+    )
     copy = tmp_path.parent / "elsewhere"
     shutil.copytree(tmp_path, copy)
     assert load(copy).test.equal(images.test)  # nor does it depend on the place
@@ -105,11 +118,20 @@ def test_classes_are_in_natural_order_and_written_down(tmp_path):
 LAYOUTS = [
     (["train/a/0.png", "train/b/0.png"], "found train/ alone, allowed: FOLDER/train/CLASS/"),
     (["test/a/0.png", "test/b/0.png"], "found test/ alone, allowed: FOLDER/train/CLASS/"),
-    (["train/0.png", "test/0.png"], "train holds no folder of a class, allowed: FOLDER/train/CLASS/"),
+    (
+        ["train/0.png", "test/0.png"],
+        "train holds no folder of a class, allowed: FOLDER/train/CLASS/",
+    ),
     (["0.png", "1.png"], "holds no folder of a class, allowed: FOLDER/train/CLASS/"),
     (["data/train/a/0.png", "data/train/b/0.png"], "at least 2 (FOLDER/train/CLASS/*.jpg and"),
-    (["train/a/0.png", "train/b/0.png", "test/c/0.png"], "test: found 'c', allowed: those in train/: a, b"),
-    (["train/a/0.png", "train/b/notes.txt", "test/a/0.png"], "b holds no images but 1 .txt; allowed: .jpg, "),
+    (
+        ["train/a/0.png", "train/b/0.png", "test/c/0.png"],
+        "test: found 'c', allowed: those in train/: a, b",
+    ),
+    (
+        ["train/a/0.png", "train/b/notes.txt", "test/a/0.png"],
+        "b holds no images but 1 .txt; allowed: .jpg, ",
+    ),
     (["train/a/0.png", "Train/b/0.png", "test/a/0.png"], "the train part of"),
     (["a/0.png", "b/0.png", "b/1.png"], "images of class 0 in"),
 ]
@@ -133,7 +155,9 @@ def test_a_wrong_layout_gets_a_line_that_shows_the_right_one(tmp_path, files, sa
 
 def test_suffixes_of_all_kinds_are_read_and_nested_folders_too(tmp_path, capsys):
     folder_of(tmp_path, count=1, classes=("a", "b"))
-    for k, name in enumerate(("x.JPG", "x.jpeg", "x.PNG", "x.webp", "x.bmp", "x.tif", "x.TIFF", "x.gif")):
+    for k, name in enumerate(
+        ("x.JPG", "x.jpeg", "x.PNG", "x.webp", "x.bmp", "x.tif", "x.TIFF", "x.gif")
+    ):
         place = tmp_path / "train" / "a" / "more" / f"level {k}"
         place.mkdir(parents=True)
         Image.new("RGB", (8, 8), (k, k, k)).save(place / name)
@@ -158,7 +182,11 @@ def test_what_is_left_out_is_counted_in_one_line_and_what_a_system_leaves_is_not
     assert images.classes == ("a", "b") and len(images.train) == 8
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "6 files left out: 3 .heic, 1 beside the classes" in said and "1 .txt" in said and "without a suffix" in said
+    assert (
+        "6 files left out: 3 .heic, 1 beside the classes" in said
+        and "1 .txt" in said
+        and "without a suffix" in said
+    )
 
 
 def test_the_listing_of_the_cases_is_read(tmp_path, capsys):
@@ -166,7 +194,9 @@ def test_the_listing_of_the_cases_is_read(tmp_path, capsys):
         pytest.skip("no ../shared/cases/make.py")
     subprocess.run([sys.executable, CASES, tmp_path], check=True)
     images = load(tmp_path / "listing")
-    assert images.classes == ("1", "2", "10") and len(images.train) == 21  # (six suffixes, one nested) x 3
+    assert (
+        images.classes == ("1", "2", "10") and len(images.train) == 21
+    )  # (six suffixes, one nested) x 3
     assert "6 files left out: 6 .txt" in capsys.readouterr().err
 
 
@@ -202,7 +232,9 @@ def text(path):
 
 
 def half(path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(
+        path
+    )
     path.write_bytes(path.read_bytes()[:2000])
 
 
@@ -211,7 +243,17 @@ def enormous(path):
 
 
 @pytest.mark.parametrize(
-    "make", [make_fifo, link_to_a_device, link_in_a_circle, link_to_nothing, postscript, text, half, enormous]
+    "make",
+    [
+        make_fifo,
+        link_to_a_device,
+        link_in_a_circle,
+        link_to_nothing,
+        postscript,
+        text,
+        half,
+        enormous,
+    ],
 )
 def test_a_file_that_is_called_an_image_and_is_none_is_one_line_and_nothing_hangs(tmp_path, make):
     folder_of(tmp_path, classes=("a", "b"))
@@ -274,7 +316,9 @@ def test_a_size_that_is_asked_for_is_made_of_the_shorter_side_and_the_centre(tmp
     assert load(tmp_path, image_size=20).train.shape[-1] == 20  # a cache of its own
     assert load("digits", image_size=12).train.shape == (1437, 1, 12, 12)
     for size in (3, 513, 2.5, "x", True):
-        with pytest.raises(UserError, match="--image-size: found .*, allowed: a whole number from 4 to 512"):
+        with pytest.raises(
+            UserError, match="--image-size: found .*, allowed: a whole number from 4 to 512"
+        ):
             load(tmp_path, image_size=size)
 
 
@@ -297,7 +341,9 @@ def reads(monkeypatch):
     return calls
 
 
-def test_a_second_load_reads_the_cache_which_is_not_among_the_images(tmp_path, reads, own_cache, monkeypatch):
+def test_a_second_load_reads_the_cache_which_is_not_among_the_images(
+    tmp_path, reads, own_cache, monkeypatch
+):
     before = sorted(folder_of(tmp_path / "images").rglob("*"))
     first = load(tmp_path / "images")
     assert len(reads) == 24 and sorted((tmp_path / "images").rglob("*")) == before
@@ -375,7 +421,9 @@ def test_a_folder_that_changed_is_read_again(tmp_path, reads, change):
         of_files = {pixels_of(p): p.parent.name for p in (tmp_path / part).rglob("*.png")}
         assert found(images, part).keys() == of_files.keys()
     if change is classes_exchanged:
-        assert found(images, "train") == {pixels_of(p): p.parent.name for p in (tmp_path / "train").rglob("*.png")}
+        assert found(images, "train") == {
+            pixels_of(p): p.parent.name for p in (tmp_path / "train").rglob("*.png")
+        }
 
 
 def test_two_folders_that_exchange_their_names_are_read_again(tmp_path):
@@ -422,14 +470,20 @@ def test_a_cache_with_other_arrays_is_not_believed(tmp_path, own_cache):
         assert same(load(tmp_path), first)
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_the_images_are_loaded(tmp_path, capsys, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_said_and_the_images_are_loaded(
+    tmp_path, capsys, monkeypatch
+):
     def read_only(*_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(cache, "write_whole", read_only)
     assert len(load(folder_of(tmp_path)).train) == 12
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "cannot write the cache" in said and "(Read-only file system)" in said
+    assert (
+        said.count("\n") == 1
+        and "cannot write the cache" in said
+        and "(Read-only file system)" in said
+    )
 
 
 def test_a_folder_may_be_named_by_a_path_or_a_string(tmp_path, monkeypatch):

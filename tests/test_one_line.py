@@ -1,5 +1,5 @@
-"""What a user can get wrong besides words and files of genotypes: directories that are theirs, streams, signals, names.
-Each ends in one plain line, and nothing is lost."""
+"""What a user can get wrong besides words and files of genotypes: directories that are theirs,
+streams, signals, names. Each ends in one plain line, and nothing is lost."""
 
 import json
 import os
@@ -27,7 +27,12 @@ QUICK = dict(data="nasbench201", trials=5, progress=False)
 def line_of(capfd, *words):
     assert cli.main(list(map(str, words))) == 2
     printed, errors = capfd.readouterr()
-    assert printed == "" and errors.startswith("nascore: ") and errors.count("\n") == 1 and errors.endswith("\n")
+    assert (
+        printed == ""
+        and errors.startswith("nascore: ")
+        and errors.count("\n") == 1
+        and errors.endswith("\n")
+    )
     assert errors[:-1].isprintable()
     return errors[len("nascore: ") : -1]
 
@@ -48,13 +53,23 @@ def contents(folder):
 
 @pytest.mark.parametrize("words", [TABLE, ["train", "darts-v2", "--epochs", "1", "--quiet"]])
 @pytest.mark.parametrize("name", [".", "HERE", "../HERE"])
-def test_a_folder_with_files_of_the_users_is_left_as_it_is(capfd, tmp_path, monkeypatch, words, name):
+def test_a_folder_with_files_of_the_users_is_left_as_it_is(
+    capfd, tmp_path, monkeypatch, words, name
+):
     for file, text in THEIRS.items():
         (tmp_path / file).write_text(text)
     before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
-    line = line_of(capfd, *words, "--out", name.replace("HERE", str(tmp_path) if name == "HERE" else tmp_path.name))
-    assert "holds config.json, history.jsonl, genotype.json and no checkpoint.pt: nothing is overwritten" in line
+    line = line_of(
+        capfd,
+        *words,
+        "--out",
+        name.replace("HERE", str(tmp_path) if name == "HERE" else tmp_path.name),
+    )
+    assert (
+        "holds config.json, history.jsonl, genotype.json and no checkpoint.pt: nothing is overwritten"
+        in line
+    )
     assert contents(tmp_path) == before
 
 
@@ -65,7 +80,13 @@ def test_a_temporary_file_of_the_users_stays_and_ours_goes(tmp_path):
     (tmp_path / "x.tmp").mkdir()
     (tmp_path / "config.json.77.tmp").mkdir()
     nascore.run("random", directory=tmp_path, **QUICK)
-    kept = {"notes.tmp", "checkpoint.pt.tmp", "checkpoint.pt.backup.tmp", "x.tmp", "config.json.77.tmp"}
+    kept = {
+        "notes.tmp",
+        "checkpoint.pt.tmp",
+        "checkpoint.pt.backup.tmp",
+        "x.tmp",
+        "config.json.77.tmp",
+    }
     assert {path.name for path in tmp_path.glob("*.tmp")} == kept
 
 
@@ -84,7 +105,9 @@ def test_a_run_whose_checkpoint_was_removed_is_not_overwritten(tmp_path):
     (tmp_path / "run" / "checkpoint.pt").unlink()
     before = contents(tmp_path / "run")
     for more in ({}, {"seed": 1}):
-        with pytest.raises(UserError, match="and no checkpoint.pt: nothing is overwritten; name another directory"):
+        with pytest.raises(
+            UserError, match="and no checkpoint.pt: nothing is overwritten; name another directory"
+        ):
             nascore.run("random", directory=tmp_path / "run", **QUICK | more)
     with pytest.raises(UserError, match="nothing to resume there"):
         nascore.run("random", directory=tmp_path / "run", resume=True, **QUICK)
@@ -93,7 +116,9 @@ def test_a_run_whose_checkpoint_was_removed_is_not_overwritten(tmp_path):
 
 @pytest.mark.parametrize("words", [TABLE, ["train", "darts-v2", "--epochs", "1"]])
 def test_resume_makes_no_directory(capfd, tmp_path, words):
-    assert "nothing to resume there" in line_of(capfd, *words, "--resume", "--out", tmp_path / "new" / "run")
+    assert "nothing to resume there" in line_of(
+        capfd, *words, "--resume", "--out", tmp_path / "new" / "run"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -107,10 +132,14 @@ def test_a_picture_is_replaced_by_a_whole_one_or_not_at_all(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="cannot write the picture .*cell.svg: No space left on device"):
+    with pytest.raises(
+        UserError, match="cannot write the picture .*cell.svg: No space left on device"
+    ):
         nascore.draw(GENOTYPES["nasnet-a"]).save(picture)
     monkeypatch.setattr(os, "fsync", whole)
-    assert picture.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["cell.svg"]
+    assert picture.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [
+        "cell.svg"
+    ]
 
 
 # --- words, values --------------------------------------------------------------------------------------------------
@@ -140,7 +169,9 @@ def test_two_hyphens_are_no_value(capfd, words):
 @pytest.mark.parametrize("words", [TABLE, ["train", "darts-v2", "--epochs", "1"]])
 def test_seconds_between_checkpoints(capfd, tmp_path, words, value):
     line = line_of(capfd, *words, f"--checkpoint-seconds={value}", "--out", tmp_path / "run")
-    assert line.startswith("--checkpoint-seconds: found ") and line.endswith("allowed: a number from 0 to 1e+09")
+    assert line.startswith("--checkpoint-seconds: found ") and line.endswith(
+        "allowed: a number from 0 to 1e+09"
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -164,7 +195,10 @@ def test_seconds_between_checkpoints(capfd, tmp_path, words, value):
         (dict(estimate=5), "estimate: found 5, allowed: a function"),
         (dict(device=None), "unknown device 'None'; allowed: auto, cpu, cuda"),
         (dict(checkpoint_seconds="soon"), "--checkpoint-seconds: found 'soon', allowed: a number"),
-        (dict(image_size="big"), "--image-size: found 'big', allowed: a whole number from 4 to 512"),
+        (
+            dict(image_size="big"),
+            "--image-size: found 'big', allowed: a whole number from 4 to 512",
+        ),
         (dict(flip="no"), "flip: found 'no', allowed: true or false"),
         (dict(resume="yes"), "resume: found 'yes', allowed: true or false"),
     ],
@@ -214,7 +248,9 @@ def test_a_bit_flipped_anywhere_at_the_end_of_a_checkpoint_is_one_line(capfd, tm
             assert "checkpoint.pt is not a checkpoint" in str(error) and str(error).isprintable()
             flipped += 1
     assert flipped > 20
-    (out / "checkpoint.pt").write_bytes(whole[:start] + bytes([whole[start] ^ 1]) + whole[start + 1 :])
+    (out / "checkpoint.pt").write_bytes(
+        whole[:start] + bytes([whole[start] ^ 1]) + whole[start + 1 :]
+    )
     assert "is not a checkpoint" in line_of(capfd, *TABLE, "--resume", "--out", out)
 
 
@@ -224,10 +260,17 @@ def test_a_bit_flipped_anywhere_at_the_end_of_a_checkpoint_is_one_line(capfd, tm
 def test_a_name_that_is_no_utf8_is_written_for_any_terminal(tmp_path):
     out = os.fsencode(tmp_path) + b"/caf\xe9 \xff"
     for encoding in ("ascii", "utf-8", "latin-1"):
-        process = command(*TABLE, "--out", out + encoding.encode(), env=os.environ | {"PYTHONIOENCODING": encoding})
+        process = command(
+            *TABLE,
+            "--out",
+            out + encoding.encode(),
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
         printed, errors = process.communicate()
         assert process.returncode == 0 and errors == b"", errors
-        assert b"caf\\udce9" in printed and os.path.exists(out + encoding.encode() + b"/genotype.svg")
+        assert b"caf\\udce9" in printed and os.path.exists(
+            out + encoding.encode() + b"/genotype.svg"
+        )
 
 
 def test_an_ascii_terminal_gets_every_character(tmp_path):
@@ -247,9 +290,15 @@ def test_closed_streams_are_nowhere(tmp_path, closed):
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert b"Traceback" not in errors
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"genotype.json", "checkpoint.pt", "genotype.svg"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {
+        "genotype.json",
+        "checkpoint.pt",
+        "genotype.svg",
+    }
     for path in (tmp_path / "run").iterdir():
-        assert b"nascore: " not in path.read_bytes()  # no message landed in a file that took a stream's place
+        assert (
+            b"nascore: " not in path.read_bytes()
+        )  # no message landed in a file that took a stream's place
     wrong = command("describe", "no such thing", preexec_fn=close)
     wrong.communicate()
     assert wrong.returncode == 2
@@ -271,7 +320,9 @@ runpy.run_module("nascore", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("module", ["nascore.cli", "numpy", "torch", "numpy.linalg", "nascore.search"])
+@pytest.mark.parametrize(
+    "module", ["nascore.cli", "numpy", "torch", "numpy.linalg", "nascore.search"]
+)
 def test_ctrl_c_while_something_is_imported_is_one_line(module):
     words = [sys.executable, "-c", f"MODULE = {module!r}\n{WHILE_IMPORTED}", *TABLE]
     ended = subprocess.run(words, capture_output=True, text=True)
@@ -299,9 +350,13 @@ runpy.run_module("nascore", run_name="__main__")
 
 def test_the_command_says_so_with_status_130(tmp_path):
     out = ["--out", str(tmp_path / "run")]
-    ended = subprocess.run([sys.executable, "-c", STOPPED_AT_ONCE, *TABLE, *out], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED_AT_ONCE, *TABLE, *out], capture_output=True, text=True
+    )
     assert ended.returncode == 130 and ended.stdout == ""
-    assert ended.stderr.startswith("nascore: stopped after 0 steps; go on with: nascore search random")
+    assert ended.stderr.startswith(
+        "nascore: stopped after 0 steps; go on with: nascore search random"
+    )
     assert cli.main([*TABLE, *out, "--resume"]) == 0
 
 
@@ -339,7 +394,11 @@ def of_session(leader):
     alive = []
     for entry in Path("/proc").iterdir():
         try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split() if entry.name.isdigit() else []
+            fields = (
+                (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if entry.name.isdigit()
+                else []
+            )
         except OSError:
             continue
         if fields and int(fields[3]) == leader and fields[0] != "Z":
@@ -375,7 +434,12 @@ def test_a_terminal_that_closes_leaves_no_worker_and_nothing_in_shared_memory(tm
         "train darts-v2 --recipe darts-cifar",
     ],
 )
-def test_images_that_no_network_can_take_are_refused_before_anything_is_made(capfd, tmp_path, words):
+def test_images_that_no_network_can_take_are_refused_before_anything_is_made(
+    capfd, tmp_path, words
+):
     line = line_of(capfd, *words.split(), "--image-size", 30, "--out", tmp_path / "run")
-    assert re.fullmatch(r"images: found \(\d+, 1, 30, 30\), allowed: .* with sides divisible by 4, 8 or 32 say", line)
+    assert re.fullmatch(
+        r"images: found \(\d+, 1, 30, 30\), allowed: .* with sides divisible by 4, 8 or 32 say",
+        line,
+    )
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,5 @@
-"""What is the user's own, everywhere: `notebooks/my_nas.py`, run as the README says, and `--import`."""
+"""What is the user's own, everywhere: `notebooks/my_nas.py`, run as the README says, and
+`--import`."""
 
 import json
 import re
@@ -31,7 +32,9 @@ def my_nas(tmp_path, monkeypatch):
     sys.path[:] = path
     for module in ("imported_my_nas", "my_nas", "mine", "mine.nas"):
         sys.modules.pop(module, None)
-    for registry, contents in zip((search._METHODS, spaces.SPACES, operations._CONSTRUCTORS), before):
+    for registry, contents in zip(
+        (search._METHODS, spaces.SPACES, operations._CONSTRUCTORS), before
+    ):
         registry.clear()
         registry.update(contents)
     operations.REGISTERED.clear()
@@ -68,7 +71,10 @@ def test_a_method_of_ones_own_is_stopped_and_resumed_like_the_others(my_nas, tmp
     how = dict(data="nasbench201", trials=30, progress=False)
     whole, steps = nascore.run("climb", **how), iter(range(99))
     nascore.run("climb", directory=tmp_path / "run", stop=lambda: next(steps) == 11, **how)
-    assert nascore.run("climb", directory=tmp_path / "run", resume=True, **how).history == whole.history
+    assert (
+        nascore.run("climb", directory=tmp_path / "run", resume=True, **how).history
+        == whole.history
+    )
 
 
 def test_a_dotted_module_is_imported_from_the_current_folder(my_nas, capsys):
@@ -85,9 +91,15 @@ def test_the_command_knows_what_a_file_brings(my_nas):
     helped = subprocess.run([*command, "search", "climb", "--help"], capture_output=True, text=True)
     assert helped.returncode == 0 and "probability of a new start" in helped.stdout
     drawn = nascore.spaces.get("darts").decode([0] * len(nascore.spaces.get("darts").choices))
-    text = genotypes.to_json(drawn).replace('"none"', '"se_conv"').replace('"max_pool_3x3"', '"se_conv"')
+    text = (
+        genotypes.to_json(drawn)
+        .replace('"none"', '"se_conv"')
+        .replace('"max_pool_3x3"', '"se_conv"')
+    )
     Path("mine.json").write_text(text)
-    described = subprocess.run([*command, "describe", "mine.json", "--json"], capture_output=True, text=True)
+    described = subprocess.run(
+        [*command, "describe", "mine.json", "--json"], capture_output=True, text=True
+    )
     assert described.returncode == 0, described.stderr
     assert json.loads(described.stdout)["parameters"] > 0
 
@@ -95,10 +107,22 @@ def test_the_command_knows_what_a_file_brings(my_nas):
 WRONG = {
     "no such file": (None, "--import my_nas.py: .*there is no such file"),
     "a syntax error": ("def f(:\n", "--import my_nas.py: .*SyntaxError.* \\(my_nas.py, line 1\\)"),
-    "an exception": ("x = 1\ny = 1 / 0\n", "--import my_nas.py: .*ZeroDivisionError.* \\(my_nas.py, line 2\\)"),
-    "what only it can raise": ("raise GeneratorExit\n", "--import my_nas.py: .*GeneratorExit.* \\(my_nas.py, "),
-    "an exit": ("import sys\nsys.exit(3)\n", "--import my_nas.py: .*SystemExit.* \\(my_nas.py, line 2\\)"),
-    "a wrong name": ("import nascore\nnascore.register('my conv', 5)\n", "letters, digits and underscores"),
+    "an exception": (
+        "x = 1\ny = 1 / 0\n",
+        "--import my_nas.py: .*ZeroDivisionError.* \\(my_nas.py, line 2\\)",
+    ),
+    "what only it can raise": (
+        "raise GeneratorExit\n",
+        "--import my_nas.py: .*GeneratorExit.* \\(my_nas.py, ",
+    ),
+    "an exit": (
+        "import sys\nsys.exit(3)\n",
+        "--import my_nas.py: .*SystemExit.* \\(my_nas.py, line 2\\)",
+    ),
+    "a wrong name": (
+        "import nascore\nnascore.register('my conv', 5)\n",
+        "letters, digits and underscores",
+    ),
 }
 
 
@@ -111,7 +135,9 @@ def test_what_cannot_be_imported_is_one_line_that_says_where(my_nas, capsys, nam
     assert errors.count("\n") == 1 and re.search(said, errors)
 
 
-@pytest.mark.parametrize("words", [["--import"], ["--import", ""], ["--import", "no.such.module"], ["--import=--"]])
+@pytest.mark.parametrize(
+    "words", [["--import"], ["--import", ""], ["--import", "no.such.module"], ["--import=--"]]
+)
 def test_an_import_of_nothing_is_one_line(capsys, words):
     assert cli.main([*words, "describe", "darts-v2"]) == 2
     errors = capsys.readouterr().err
@@ -119,7 +145,18 @@ def test_an_import_of_nothing_is_one_line(capsys, words):
 
 
 def test_what_there_is_can_be_completed():
-    shown = {"run", "Result", "spaces", "register", "draw", "describe", "train", "load", "evaluate", "export"}
+    shown = {
+        "run",
+        "Result",
+        "spaces",
+        "register",
+        "draw",
+        "describe",
+        "train",
+        "load",
+        "evaluate",
+        "export",
+    }
     assert shown <= set(dir(nascore)) and shown == set(nascore.__all__)
     for name in shown:
         assert getattr(nascore, name) is not None

@@ -79,9 +79,11 @@ def test_every_package_that_is_imported_is_declared():
     for path in SOURCES:
         for module, line in imports(path):
             top = module.split(".")[0]
-            assert top in declared or top in sys.stdlib_module_names or top in ("architect", "model_search"), (
-                f"{path}:{line} imports {module}"
-            )
+            assert (
+                top in declared
+                or top in sys.stdlib_module_names
+                or top in ("architect", "model_search")
+            ), f"{path}:{line} imports {module}"
 
 
 # --- layout ---------------------------------------------------------------------------------------------------------
@@ -103,18 +105,31 @@ def test_a_file_imports_only_files_above_it():
         for module, line in imports(path):
             target = module.removeprefix("nascore.").replace(".", "/")
             if module.startswith("nascore.") and target in known:
-                assert place(target) < place(name), f"{name}:{line} imports {target}, which stands below it"
+                assert place(target) < place(name), (
+                    f"{name}:{line} imports {target}, which stands below it"
+                )
 
 
 def test_a_method_imports_no_other_method_and_no_pictures():
     for path in (ROOT / "nascore" / "methods").glob("*.py"):
         for module, _ in imports(path):
-            assert not module.startswith(("nascore.methods", "nascore.show", "nascore.cli")), f"{path.name}: {module}"
+            assert not module.startswith(("nascore.methods", "nascore.show", "nascore.cli")), (
+                f"{path.name}: {module}"
+            )
     assert "darts" not in (ROOT / "nascore" / "__init__.py").read_text()
 
 
 # What a reader must work out: thin is counted in these, since lines can be saved by packing them.
-EXPRESSIONS = (ast.Call, ast.BinOp, ast.BoolOp, ast.Compare, ast.Subscript, ast.Attribute, ast.Lambda, ast.IfExp)
+EXPRESSIONS = (
+    ast.Call,
+    ast.BinOp,
+    ast.BoolOp,
+    ast.Compare,
+    ast.Subscript,
+    ast.Attribute,
+    ast.Lambda,
+    ast.IfExp,
+)
 EXPRESSIONS += (ast.comprehension, ast.Starred)
 
 
@@ -130,9 +145,13 @@ def texts():
     suffixes = {".py", ".md", ".toml", ".yml", ".ipynb", ".json", ""}
     skipped = ("build", "results", "scratch", "__pycache__")
     for folder, folders, files in os.walk(ROOT):
-        folders[:] = [f for f in folders if f not in skipped and (not f.startswith(".") or f == ".ci")]
+        folders[:] = [
+            f for f in folders if f not in skipped and (not f.startswith(".") or f == ".ci")
+        ]
         folders[:] = [f for f in folders if not f.endswith(".egg-info")]
-        yield from (Path(folder) / f for f in files if Path(f).suffix in suffixes and not f.startswith("."))
+        yield from (
+            Path(folder) / f for f in files if Path(f).suffix in suffixes and not f.startswith(".")
+        )
 
 
 def test_no_file_names_a_place_on_one_machine():
@@ -140,13 +159,18 @@ def test_no_file_names_a_place_on_one_machine():
     for path in texts():
         if path != Path(__file__):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                assert not here.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+                assert not here.search(line), (
+                    f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+                )
 
 
 def test_no_test_reads_a_clock():
-    """What a test asserts is true on every machine; seconds are printed, by `notebooks/runs/limits.py`."""
+    """What a test asserts is true on every machine; seconds are printed, by
+    `notebooks/runs/limits.py`."""
     for path in (ROOT / "tests").glob("*.py"):
-        assert not {"time", "timeit", "datetime"} & {module.split(".")[0] for module, _ in imports(path)}, path.name
+        assert not {"time", "timeit", "datetime"} & {
+            module.split(".")[0] for module, _ in imports(path)
+        }, path.name
 
 
 def test_nothing_is_left_to_be_done():
@@ -157,7 +181,10 @@ def test_nothing_is_left_to_be_done():
 
 def test_ruff_finds_nothing_notebooks_included():
     ruff = [sys.executable, "-m", "ruff"]
-    for command in ([*ruff, "check", "--no-cache", "."], [*ruff, "format", "--no-cache", "--check", "."]):
+    for command in (
+        [*ruff, "check", "--no-cache", "."],
+        [*ruff, "format", "--no-cache", "--check", "."],
+    ):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -169,10 +196,17 @@ def test_ci_runs_the_readme_s_own_test_command():
     readme = (ROOT / "README.md").read_text()
     section = readme.split("\n## Run the tests", 1)[1]
     block = re.search(r"```bash\n(.*?)```", section, re.S).group(1).strip()
-    assert block.count("\n") == 0 and "pip install -e '.[test]'" in block and "pytest" in block and "--nbval" in block
+    assert (
+        block.count("\n") == 0
+        and "pip install -e '.[test]'" in block
+        and "pytest" in block
+        and "--nbval" in block
+    )
     script = (ROOT / ".ci" / "run").read_text()
     awk = re.search(r"awk '(.*?)' README.md", script).group(1)
-    found = subprocess.run(["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        ["awk", awk, "README.md"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     assert found.strip() == block
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
@@ -188,7 +222,9 @@ def test_the_readme_s_first_command_installs_and_searches():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    pytest.importorskip("setuptools", reason="setuptools is not installed here: no wheel can be built offline")
+    pytest.importorskip(
+        "setuptools", reason="setuptools is not installed here: no wheel can be built offline"
+    )
     tmp_path = tmp_path_factory.mktemp("wheel")
     for name in ("nascore", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
@@ -196,7 +232,18 @@ def wheel(tmp_path_factory):
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", "out", "."]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        "out",
+        ".",
+    ]
     ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     (wheel,) = (tmp_path / "out").glob("nascore-*.whl")
@@ -223,13 +270,25 @@ train darts-v2 --recipe child --channels 2 --cells 3 --epochs 1 --batch-size 500
 
 
 def test_a_wheel_outside_the_checkout_passes_the_quick_commands(wheel, tmp_path):
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", "site", str(wheel)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--quiet",
+        "--target",
+        "site",
+        str(wheel),
+    ]
     ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     where = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     asked = "import nascore; print(nascore.__file__)"
     for command in (["-c", asked], *(["-m", "nascore", *words.split()] for words in QUICK)):
-        ended = subprocess.run([sys.executable, *command], cwd=tmp_path, env=where, capture_output=True, text=True)
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, env=where, capture_output=True, text=True
+        )
         assert ended.returncode == 0, (command, ended.stderr)
         if command[0] == "-c":
             assert ended.stdout.startswith(str(tmp_path / "site"))

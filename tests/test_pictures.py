@@ -51,7 +51,9 @@ def to_lab(image):
 
 
 def deep(kind):
-    return Image.fromarray(RAMP.astype(np.uint16) << 8 if kind == "I;16" else RAMP.astype(np.int32) << 23)
+    return Image.fromarray(
+        RAMP.astype(np.uint16) << 8 if kind == "I;16" else RAMP.astype(np.int32) << 23
+    )
 
 
 MODES = {
@@ -79,11 +81,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("suffix, mode", [(suffix, mode) for suffix, modes in FILES.items() for mode in modes])
+@pytest.mark.parametrize(
+    "suffix, mode", [(suffix, mode) for suffix, modes in FILES.items() for mode in modes]
+)
 def test_every_mode_of_every_format_is_shown_alike(tmp_path, suffix, mode):
-    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(suffix, {})
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(
+        suffix, {}
+    )
     found = shown(saved(MODES[mode](), tmp_path / f"x.{suffix}", **options))
-    assert abs(found.astype(int) - grey(RAMP)).max() <= (3 if suffix == "jpg" else 2 if mode == "LAB" else 0)
+    assert abs(found.astype(int) - grey(RAMP)).max() <= (
+        3 if suffix == "jpg" else 2 if mode == "LAB" else 0
+    )
 
 
 def test_one_bit_is_black_and_white(tmp_path):
@@ -100,15 +108,20 @@ def test_what_is_transparent_shows_white_paper(tmp_path, suffix):
 
 
 def test_transparency_by_degrees(tmp_path):
-    image = Image.new("RGBA", (8, 8), (100, 0, 200, 51))  # a fifth of the colour, four fifths of white
+    image = Image.new(
+        "RGBA", (8, 8), (100, 0, 200, 51)
+    )  # a fifth of the colour, four fifths of white
     assert shown(saved(image, tmp_path / "x.png"))[0, 0].tolist() == [224, 204, 244]
 
 
 def png(rows, depth, colour, *chunks):
-    """A PNG by hand: kinds that Pillow cannot write. Colour 0 grey, 2 RGB, 3 palette, 4 with alpha."""
+    """A PNG by hand: kinds that Pillow cannot write. Colour 0 grey, 2 RGB, 3 palette, 4 with
+    alpha."""
 
     def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     head = struct.pack(">IIBBBBB", 8, 8, depth, colour, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
@@ -126,20 +139,38 @@ TWO_BITS = [bytes([0b00011011, 0b00011011])] * 8
         (png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0), RAMP[0]),
         (png([struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8, 16, 2), RAMP[0]),
         (png(TWO_BITS, 2, 0), [0, 85, 170, 255] * 2),
-        (png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3))), [9, 8, 7, 6] * 2),
+        (
+            png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3))),
+            [9, 8, 7, 6] * 2,
+        ),
         # One value is transparent: tRNS, in the depth of the file.
-        (png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0, (b"tRNS", struct.pack(">H", 1 << 13))), [0, 255, *RAMP[0, 2:]]),
+        (
+            png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0, (b"tRNS", struct.pack(">H", 1 << 13))),
+            [0, 255, *RAMP[0, 2:]],
+        ),
         (
             png(
-                [struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8, 16, 2, (b"tRNS", struct.pack(">3H", *[1 << 13] * 3))
+                [struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8,
+                16,
+                2,
+                (b"tRNS", struct.pack(">3H", *[1 << 13] * 3)),
             ),
             [0, 255, *RAMP[0, 2:]],
         ),
         (png(TWO_BITS, 2, 0, (b"tRNS", struct.pack(">H", 1))), [0, 255, 170, 255] * 2),
-        (png([bytes(range(8))] * 8, 8, 0, (b"tRNS", struct.pack(">H", 3))), [0, 1, 2, 255, 4, 5, 6, 7]),
+        (
+            png([bytes(range(8))] * 8, 8, 0, (b"tRNS", struct.pack(">H", 3))),
+            [0, 1, 2, 255, 4, 5, 6, 7],
+        ),
         (png([bytes([0b00110011])] * 8, 1, 0, (b"tRNS", struct.pack(">H", 0))), [255] * 8),
         (
-            png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3)), (b"tRNS", bytes([255, 0]))),
+            png(
+                TWO_BITS,
+                2,
+                3,
+                (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3)),
+                (b"tRNS", bytes([255, 0])),
+            ),
             [9, 255, 7, 6] * 2,
         ),
     ],
@@ -152,12 +183,36 @@ def test_depths_and_keys_of_png(tmp_path, data, first_row):
 def tiff(values, bits, **tags):
     """A grey TIFF by hand, little-endian, one strip."""
     data = values.tobytes()
-    known = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "strip": 273}
+    known = {
+        "width": 256,
+        "height": 257,
+        "bits": 258,
+        "compression": 259,
+        "photometric": 262,
+        "strip": 273,
+    }
     known |= {"samples": 277, "rows": 278, "bytes": 279, "format": 339}
-    fields = {"width": 8, "height": 8, "bits": bits, "compression": 1, "photometric": 1, "strip": 8, "samples": 1}
+    fields = {
+        "width": 8,
+        "height": 8,
+        "bits": bits,
+        "compression": 1,
+        "photometric": 1,
+        "strip": 8,
+        "samples": 1,
+    }
     fields |= {"rows": 8, "bytes": len(data), "format": 1} | tags
-    entries = b"".join(struct.pack("<HHII", known[name], 4, 1, value) for name, value in fields.items())
-    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(fields)) + entries + bytes(4)
+    entries = b"".join(
+        struct.pack("<HHII", known[name], 4, 1, value) for name, value in fields.items()
+    )
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(data))
+        + data
+        + struct.pack("<H", len(fields))
+        + entries
+        + bytes(4)
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +239,14 @@ def test_numbers_without_a_scale_are_refused_and_not_all_one_colour(tmp_path, va
         read(saved(Image.fromarray(values), tmp_path / "x.tif"))
 
 
-TURNS = {1: None, 2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}
+TURNS = {
+    1: None,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_90",
+}
 TURNS |= {7: "TRANSVERSE", 8: "ROTATE_270"}  # what a camera did that wrote this number
 
 
@@ -196,9 +258,13 @@ def test_pictures_stand_upright(tmp_path, suffix, orientation):
     stored = image if turn is None else image.transpose(Image.Transpose[turn])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(suffix, {})
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(
+        suffix, {}
+    )
     found = shown(saved(stored, tmp_path / f"x.{suffix}", exif=exif, **options))
-    assert found.shape == (8, 16, 3) and abs(found.astype(int) - grey(scene)).max() <= 4 * (suffix == "jpg")
+    assert found.shape == (8, 16, 3) and abs(found.astype(int) - grey(scene)).max() <= 4 * (
+        suffix == "jpg"
+    )
 
 
 def test_a_deep_picture_stands_upright_too(tmp_path):
@@ -229,10 +295,18 @@ def test_the_cases_are_what_they_should_be(tmp_path):
     subprocess.run([sys.executable, CASES, tmp_path], check=True)
     train = tmp_path / "images" / "train"
     turned = shown(train / "a" / "turned.jpg").astype(int)
-    assert (turned[:3, :, 0] > 200).all() and (turned[5:, :, 2] > 200).all() and (turned[5:, :, 0] < 60).all()
+    assert (
+        (turned[:3, :, 0] > 200).all()
+        and (turned[5:, :, 2] > 200).all()
+        and (turned[5:, :, 0] < 60).all()
+    )
     assert shown(train / "a" / "deep.png")[0, :, 0].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
     drawing = shown(train / "b" / "drawing.png")
-    assert (drawing[2:6, 3:5] == 0).all() and drawing[0, 0].tolist() == [255] * 3 and drawing.min() < drawing.max()
+    assert (
+        (drawing[2:6, 3:5] == 0).all()
+        and drawing[0, 0].tolist() == [255] * 3
+        and drawing.min() < drawing.max()
+    )
 
 
 def picture_files(folder):
@@ -240,7 +314,10 @@ def picture_files(folder):
         for mode in modes:
             yield saved(MODES[mode](), folder / f"{mode.replace(';', '')}.{suffix}")
     sixteen = RAMP.astype("<u2") << 8
-    deep = {"white.tif": tiff(sixteen, 16, photometric=0), "sign.tif": tiff(sixteen >> 1, 16, format=2)}
+    deep = {
+        "white.tif": tiff(sixteen, 16, photometric=0),
+        "sign.tif": tiff(sixteen >> 1, 16, format=2),
+    }
     for mark in test_depths_and_keys_of_png.pytestmark:
         deep |= {f"{k}.png": data for k, (data, _) in enumerate(mark.args[1])}
     for name, data in deep.items():
@@ -290,9 +367,15 @@ def truncated(path):
 NO_PICTURES = {
     "closed": (closed, "x.png is not an image"),
     "truncated": (truncated, "x.png is not an image that can be read"),
-    "a mode": (lambda _: Image.new("La", (8, 8)), "the PIL image is not an image that can be read .*La"),
+    "a mode": (
+        lambda _: Image.new("La", (8, 8)),
+        "the PIL image is not an image that can be read .*La",
+    ),
     "empty": (lambda _: Image.new("RGB", (0, 8)), "0 x 8 pixels, allowed: 1 to 64 million"),
-    "deep": (lambda _: Image.fromarray(np.full((8, 8), 70_000, np.int32)), "16-bit values from 70000 to 70000"),
+    "deep": (
+        lambda _: Image.fromarray(np.full((8, 8), 70_000, np.int32)),
+        "16-bit values from 70000 to 70000",
+    ),
 }
 
 
@@ -307,7 +390,10 @@ def test_what_pillow_holds_and_cannot_show_is_one_line(tmp_path, name):
 
 def test_rubbish_of_any_kind_is_one_line(tmp_path):
     dice = np.random.default_rng(0)
-    whole = {suffix: saved(GREY.convert("RGB"), tmp_path / f"x.{suffix}").read_bytes() for suffix in FILES}
+    whole = {
+        suffix: saved(GREY.convert("RGB"), tmp_path / f"x.{suffix}").read_bytes()
+        for suffix in FILES
+    }
     for suffix, data in whole.items():
         for _ in range(60):
             spoiled = bytearray(data)

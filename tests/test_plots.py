@@ -20,12 +20,19 @@ HISTORY = [
         "valid_loss": 2.2 / step,
         "entropy_normal": 1.0 - step / 100,
         "entropy_reduce": 1.0 - step / 50,
-        "strengths": {cell: dict(zip(OPERATIONS, (0.2, 0.3, 0.5))) for cell in ("normal", "reduce")},
+        "strengths": {
+            cell: dict(zip(OPERATIONS, (0.2, 0.3, 0.5))) for cell in ("normal", "reduce")
+        },
     }
     for step in range(1, 11)
 ]
 TRIALS = [  # a search with a controller: a child that failed, a baseline from the second batch on
-    {"step": k, "reward": 0.0 if k == 7 else k / 100, "best": k / 100, "genotype": {"layers": [{}] * (2 + k // 30)}}
+    {
+        "step": k,
+        "reward": 0.0 if k == 7 else k / 100,
+        "best": k / 100,
+        "genotype": {"layers": [{}] * (2 + k // 30)},
+    }
     | {"baseline": k / 200 if k > 5 else 0.0, "entropy": 9.0 - k / 50}
     for k in range(1, 61)
 ]
@@ -40,13 +47,21 @@ FIGURES = {
     "policy_curves": lambda: plots.policy_curves(TRIALS),
     "decision_probabilities": lambda: plots.decision_probabilities(DECISIONS * 2),
     "ppo_clip": lambda: plots.ppo_clip(0.2),
-    "estimates": lambda: plots.estimates({"plain": RUNS[0], "baseline": RUNS[1]}, 12.0, "a component"),
+    "estimates": lambda: plots.estimates(
+        {"plain": RUNS[0], "baseline": RUNS[1]}, 12.0, "a component"
+    ),
     "strengths": lambda: plots.strengths(HISTORY),
     "heat_map": lambda: plots.heat_map(np.eye(2), ("a", "b"), ("c", "d"), "shares"),
-    "operation_worth": lambda: plots.operation_worth([[0, 1], [1, 0], [2, 2]], [1, 2, 3], OPERATIONS, ("e", "f")),
+    "operation_worth": lambda: plots.operation_worth(
+        [[0, 1], [1, 0], [2, 2]], [1, 2, 3], OPERATIONS, ("e", "f")
+    ),
     "histogram": lambda: plots.histogram(range(100), "accuracy (%)", {"ours": 90.0}),
-    "anytime": lambda: plots.anytime({"random": RUNS, "evolution": RUNS + 1}, "accuracy (%)", best=70.0),
-    "six anytime curves": lambda: plots.anytime({f"method {k}": np.tile(RUNS, 50) - k for k in range(6)}, "accuracy"),
+    "anytime": lambda: plots.anytime(
+        {"random": RUNS, "evolution": RUNS + 1}, "accuracy (%)", best=70.0
+    ),
+    "six anytime curves": lambda: plots.anytime(
+        {f"method {k}": np.tile(RUNS, 50) - k for k in range(6)}, "accuracy"
+    ),
     "compare": lambda: plots.compare({"searched": [1, 2, 3], "random": [4.0]}, "accuracy (%)"),
     "scatter": lambda: plots.scatter(range(2000), range(2000), "valid", "test", {"best": 1999}),
 }
@@ -59,7 +74,10 @@ def test_a_figure_is_small_accessible_and_the_same_each_time(name):
     bundle = chart._repr_mimebundle_()
     svg = bundle["image/svg+xml"]
     root = ElementTree.fromstring(svg)
-    assert root.get("role") == "img" and root.get("aria-label") == bundle["text/plain"] == repr(chart) == chart.words
+    assert (
+        root.get("role") == "img"
+        and root.get("aria-label") == bundle["text/plain"] == repr(chart) == chart.words
+    )
     assert len(svg) < 60_000 and "<dc:date>" not in svg and "fill: #ffffff; stroke" not in svg
     assert svg == FIGURES[name]().svg
     assert dict(matplotlib.rcParams) == before  # the notebook's own settings are left alone
@@ -73,13 +91,17 @@ def test_search_curves_tell_loss_entropy_and_skip_connections():
 
 
 def test_curves_that_a_method_does_not_have_are_left_out():
-    chart = plots.search_curves([{"step": 1, "reward": 0.5, "genotype": {"normal": CELL, "reduce": None}}])
+    chart = plots.search_curves(
+        [{"step": 1, "reward": 0.5, "genotype": {"normal": CELL, "reduce": None}}]
+    )
     assert "loss" not in chart.words and "reward from 0.5 to 0.5" in chart.words
 
 
 def test_the_running_mean_of_a_constant_is_the_constant():
     assert np.allclose(curves._smooth(np.full(100, 3.0)), 3.0)
-    assert np.allclose(curves._smooth(np.arange(5.0)), np.arange(5.0))  # a short run is shown as it is
+    assert np.allclose(
+        curves._smooth(np.arange(5.0)), np.arange(5.0)
+    )  # a short run is shown as it is
 
 
 def test_a_search_with_a_controller_is_told_by_its_best_baseline_entropy_and_depth():
@@ -88,14 +110,22 @@ def test_a_search_with_a_controller_is_told_by_its_best_baseline_entropy_and_dep
         "A search over 60 architectures, reward: best from 0.01 to 0.6; baseline from 0.03 to 0.3; "
         "entropy from 8.98 to 7.8; layers from 2 to 4."
     )
-    rows = [{"step": row["step"], "reward": 0.5, "best": 0.5, "genotype": {"normal": CELL}} for row in TRIALS]
+    rows = [
+        {"step": row["step"], "reward": 0.5, "best": 0.5, "genotype": {"normal": CELL}}
+        for row in TRIALS
+    ]
     chart = plots.policy_curves(rows, power=3)  # random search has no policy
     assert len(chart.axes) == 1
-    assert chart.words == "A search over 60 architectures, reward to the power 3: best from 0.125 to 0.125."
+    assert (
+        chart.words
+        == "A search over 60 architectures, reward to the power 3: best from 0.125 to 0.125."
+    )
 
 
 def test_a_child_that_failed_does_not_flatten_the_others():
-    rows = [row | {"reward": 0.0 if row["step"] == 7 else 0.8 + row["step"] / 1000} for row in TRIALS]
+    rows = [
+        row | {"reward": 0.0 if row["step"] == 7 else 0.8 + row["step"] / 1000} for row in TRIALS
+    ]
     low, high = plots.policy_curves(rows).axes[0].get_ylim()
     assert 0.7 < low < 0.801 and 0.86 < high < 0.95
 
@@ -112,14 +142,18 @@ def test_the_clipped_objective_is_drawn_as_its_formula_and_marked_where_it_is_fl
     ratio = np.linspace(0, 2, 41)
     for axes, advantage in zip(plots.ppo_clip(epsilon).axes, (1, -1)):
         _, objective, flat, _ = axes.lines
-        expected = [min(r * advantage, min(max(r, 1 - epsilon), 1 + epsilon) * advantage) for r in ratio]
+        expected = [
+            min(r * advantage, min(max(r, 1 - epsilon), 1 + epsilon) * advantage) for r in ratio
+        ]
         assert np.allclose(np.interp(ratio, *objective.get_data()), expected)
         assert list(flat.get_xdata()) == ([1 + epsilon, 2] if advantage > 0 else [0, 1 - epsilon])
         assert np.ptp(flat.get_ydata()) == 0
 
 
 def test_estimates_say_mean_and_spread_beside_the_exact_number():
-    words = plots.estimates({"plain": [0.0, 2.0, 4.0], "baseline": [1.0, 2.0, 3.0]}, 2.0, "a component").words
+    words = plots.estimates(
+        {"plain": [0.0, 2.0, 4.0], "baseline": [1.0, 2.0, 3.0]}, 2.0, "a component"
+    ).words
     assert words == (
         "Estimates of a component, exactly 2; plain: mean 2, standard deviation 2 of 3; "
         "baseline: mean 2, standard deviation 1 of 3."
@@ -139,11 +173,20 @@ def test_an_anytime_curve_is_the_mean_over_seeds_with_its_band():
 
 
 def test_anytime_curves_may_be_thinned_and_are_named_from_the_best_down():
-    chart = plots.anytime({"a": RUNS, "c": RUNS + 2, "b": RUNS + 1}, "accuracy", queries=range(50, 1050, 50), bands="c")
+    chart = plots.anytime(
+        {"a": RUNS, "c": RUNS + 2, "b": RUNS + 1},
+        "accuracy",
+        queries=range(50, 1050, 50),
+        bands="c",
+    )
     assert chart.words.startswith("accuracy, after 1,000 queries: a 39.00")
     (axes,) = chart.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"{name} (3 seeds)" for name in "cba"]
-    assert len(axes.collections) == 1 and list(axes.lines[0].get_xdata()) == list(range(50, 1050, 50))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        f"{name} (3 seeds)" for name in "cba"
+    ]
+    assert len(axes.collections) == 1 and list(axes.lines[0].get_xdata()) == list(
+        range(50, 1050, 50)
+    )
 
 
 def test_a_comparison_says_mean_spread_and_number_of_runs():

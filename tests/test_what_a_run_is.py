@@ -1,4 +1,5 @@
-"""A run is its content and not its names: what --resume accepts, what it refuses, and the formats of files."""
+"""A run is its content and not its names: what --resume accepts, what it refuses, and the formats
+of files."""
 
 import json
 import shutil
@@ -44,7 +45,9 @@ def folder_of(folder, classes=("a", "b"), seed=0):
 
 def begun(folder, out, **options):
     steps = iter(range(99))
-    result = nascore.run("darts", data=folder, directory=out, stop=lambda: next(steps) == 3, **SMALL | options)
+    result = nascore.run(
+        "darts", data=folder, directory=out, stop=lambda: next(steps) == 3, **SMALL | options
+    )
     assert not result.finished and len(result.history) == 3
 
 
@@ -65,7 +68,10 @@ def test_the_same_images_are_the_same_run_wherever_they_lie(tmp_path, monkeypatc
         assert resumed(name, f"run {k}").history == whole.history
     config = json.loads((tmp_path / "run 0" / "config.json").read_text())
     assert config["data"]["name"] == str(tmp_path / "im")  # as an absolute path
-    assert config["data"]["classes"] == ["a", "b"] and config["data"]["train"] == config["data"]["test"] == 16
+    assert (
+        config["data"]["classes"] == ["a", "b"]
+        and config["data"]["train"] == config["data"]["test"] == 16
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,9 @@ def test_size_and_mirroring_belong_to_the_data(tmp_path):
     begun(folder, out, flip=False)
     with pytest.raises(UserError, match="its data's flip is False, asked for is True"):
         resumed(folder, out)
-    with pytest.raises(UserError, match=r"its data's image is \[3, 8, 8\], asked for is \[3, 12, 12\]"):
+    with pytest.raises(
+        UserError, match=r"its data's image is \[3, 8, 8\], asked for is \[3, 12, 12\]"
+    ):
         resumed(folder, out, flip=False, image_size=12)
     assert resumed(folder, out, flip=False).finished
     with pytest.raises(UserError, match="--image-size, --no-flip: found with no images"):
@@ -120,22 +128,31 @@ def third(genotypes):
     return [1 / 3 for _ in genotypes]
 
 
-def test_other_operations_are_another_space_and_no_architecture_is_returned_that_was_never_tried(tmp_path):
+def test_other_operations_are_another_space_and_no_architecture_is_returned_that_was_never_tried(
+    tmp_path,
+):
     """The same numbers would mean other cells."""
     one, other = (
         spaces.get("darts", primitives=("none", *three))
-        for three in (("skip_connect", "sep_conv_3x3", "conv_1x1"), ("max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3"))
+        for three in (
+            ("skip_connect", "sep_conv_3x3", "conv_1x1"),
+            ("max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3"),
+        )
     )
     steps = iter(range(99))
     how = dict(estimate=half, trials=9, directory=tmp_path, progress=False)
     nascore.run("random", space=one, stop=lambda: next(steps) == 4, **how)
-    with pytest.raises(UserError, match=r"its space's operations is \['none', 'skip_connect', 'sep_conv_3x3'"):
+    with pytest.raises(
+        UserError, match=r"its space's operations is \['none', 'skip_connect', 'sep_conv_3x3'"
+    ):
         nascore.run("random", space=other, resume=True, **how)
     result = nascore.run("random", space=one, resume=True, **how)
     assert json.loads(to_json(result.genotype)) in [row["genotype"] for row in result.history]
 
 
-def test_a_space_whose_meaning_changed_is_noticed_even_where_its_fingerprint_did_not(tmp_path, monkeypatch):
+def test_a_space_whose_meaning_changed_is_noticed_even_where_its_fingerprint_did_not(
+    tmp_path, monkeypatch
+):
     space, steps = spaces.get("darts"), iter(range(99))
     how = dict(estimate=half, space=space, trials=9, directory=tmp_path, progress=False)
     nascore.run("random", stop=lambda: next(steps) == 4, **how)
@@ -152,7 +169,9 @@ def test_another_estimator_is_another_run(tmp_path):
     nascore.run("random", estimate=half, stop=lambda: next(steps) == 4, **how)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["estimator"] == {"name": "test_what_a_run_is.half"} and config["data"] is None
-    said = "its estimator's name is 'test_what_a_run_is.half', asked for is 'test_what_a_run_is.third'"
+    said = (
+        "its estimator's name is 'test_what_a_run_is.half', asked for is 'test_what_a_run_is.third'"
+    )
     with pytest.raises(UserError, match=said):
         nascore.run("random", estimate=third, resume=True, **how)
     third.name = "test_what_a_run_is.half"  # who knows better may say so
@@ -162,7 +181,9 @@ def test_another_estimator_is_another_run(tmp_path):
         del third.name
 
 
-def test_a_knob_that_is_younger_than_the_run_is_filled_with_its_default_and_that_is_said(tmp_path, capsys):
+def test_a_knob_that_is_younger_than_the_run_is_filled_with_its_default_and_that_is_said(
+    tmp_path, capsys
+):
     out = tmp_path / "run"
     begun(folder_of(tmp_path / "im"), out)
     state = load_checkpoint(out / "checkpoint.pt")
@@ -183,9 +204,30 @@ def test_a_knob_that_is_younger_than_the_run_is_filled_with_its_default_and_that
 def test_every_file_says_which_format_it_has(tmp_path):
     folder_of(tmp_path / "im")
     words = "--budget smoke --channels 2 --cells 3 --batch-size 4 --epochs 1 --quiet".split()
-    assert cli.main(["search", "darts", *words, "--data", str(tmp_path / "im"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        cli.main(
+            [
+                "search",
+                "darts",
+                *words,
+                "--data",
+                str(tmp_path / "im"),
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     words = "--recipe child --channels 2 --epochs 1 --cells 2 --batch-size 8 --quiet".split()
-    train = ["train", str(tmp_path / "run"), *words, "--data", str(tmp_path / "im"), "--out", str(tmp_path / "trained")]
+    train = [
+        "train",
+        str(tmp_path / "run"),
+        *words,
+        "--data",
+        str(tmp_path / "im"),
+        "--out",
+        str(tmp_path / "trained"),
+    ]
     assert cli.main(train) == 0
     for name in ("config.json", "genotype.json"):
         assert json.loads((tmp_path / "run" / name).read_text())["format"] == FORMAT
@@ -208,7 +250,10 @@ def test_a_newer_format_is_refused_in_one_line(tmp_path):
     how = dict(data="nasbench201", trials=3, progress=False, directory=tmp_path / "run")
     nascore.run("random", **how)
     state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
-    for found, line in ((newer, said), (0, "was written before files had formats: name another directory to begin")):
+    for found, line in (
+        (newer, said),
+        (0, "was written before files had formats: name another directory to begin"),
+    ):
         save_checkpoint(tmp_path / "run" / "checkpoint.pt", state | {"format": found})
         with pytest.raises(UserError, match=line) as caught:
             nascore.run("random", resume=True, **how)
@@ -232,20 +277,28 @@ def fixtures():
     return sorted(path.parent for path in FIXTURES.glob("*/*/checkpoint.pt"))
 
 
-@pytest.mark.parametrize("folder", fixtures(), ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+@pytest.mark.parametrize(
+    "folder", fixtures(), ids=lambda folder: f"{folder.parent.name}-{folder.name}"
+)
 def test_the_files_of_every_release_open(folder, tmp_path, capsys):
-    """Each was stopped half-way by its release: it describes, draws, reads, and goes on to its end."""
+    """Each was stopped half-way by its release: it describes, draws, reads, and goes on to its
+    end."""
     out = tmp_path / "run"
     shutil.copytree(folder, out)
     words = json.loads((folder / "command.json").read_text())
     before = read_rows(out / "history.jsonl")
     assert before and {row["format"] for row in before} <= set(range(1, FORMAT + 1))
     (out / "command.json").unlink()
-    assert cli.main([*words, "--out", str(out), "--resume", "--quiet"]) == 0, capsys.readouterr().err
+    assert cli.main([*words, "--out", str(out), "--resume", "--quiet"]) == 0, (
+        capsys.readouterr().err
+    )
     after = read_rows(out / "history.jsonl")
     assert len(after) > len(before)
     floats = [(row, again) for row, again in zip(before, after)]
-    assert all(again["step"] == row["step"] and again.get("reward") == row.get("reward") for row, again in floats)
+    assert all(
+        again["step"] == row["step"] and again.get("reward") == row.get("reward")
+        for row, again in floats
+    )
     genotype = out / "genotype.json"
     assert words[0] == "train" or from_json(genotype.read_text())
     assert torch.load(out / "checkpoint.pt", weights_only=True)["format"] == FORMAT
@@ -268,7 +321,9 @@ def constant(genotypes, value):
 
 def children(**how):
     recipe = replace(RECIPES["child"], epochs=1, batch_size=500)
-    return TrainChildren(how.pop("data", load("digits")), replace(recipe, **how), 2, 3, "nasbench201", workers=1)
+    return TrainChildren(
+        how.pop("data", load("digits")), replace(recipe, **how), 2, 3, "nasbench201", workers=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,7 +338,9 @@ def children(**how):
     ids=["a column", "a lambda", "a partial", "a recipe", "images"],
 )
 def test_what_an_estimator_measures_belongs_to_a_run(tmp_path, first, second):
-    how = dict(space="nasbench201", budget="smoke", trials=3, progress=False, directory=tmp_path / "run")
+    how = dict(
+        space="nasbench201", budget="smoke", trials=3, progress=False, directory=tmp_path / "run"
+    )
     steps = iter(range(9))
     nascore.run("random", estimate=first, stop=lambda: next(steps) == 1, **how)
     with pytest.raises(UserError, match="holds another run: its estimator's name is"):
@@ -293,7 +350,14 @@ def test_what_an_estimator_measures_belongs_to_a_run(tmp_path, first, second):
 
 def test_how_images_are_normalised_and_cropped_belongs_to_them(tmp_path):
     images = load("digits")
-    how = dict(budget="smoke", channels=2, epochs=1, batch_size=360, progress=False, directory=tmp_path / "run")
+    how = dict(
+        budget="smoke",
+        channels=2,
+        epochs=1,
+        batch_size=360,
+        progress=False,
+        directory=tmp_path / "run",
+    )
     steps = iter(range(9))
     nascore.run("darts", data=images, stop=lambda: next(steps) == 1, **how)
     for changed in (dict(padding=0), dict(mean=(0.9,)), dict(std=(5.0,))):
@@ -304,9 +368,18 @@ def test_how_images_are_normalised_and_cropped_belongs_to_them(tmp_path):
 def test_the_threads_of_children_are_kept_too(tmp_path, monkeypatch):
     seen, score = [], estimators._score
     monkeypatch.setattr(
-        estimators, "_score", lambda *a, threads, **k: seen.append(threads) or score(*a, threads=1, **k)
+        estimators,
+        "_score",
+        lambda *a, threads, **k: seen.append(threads) or score(*a, threads=1, **k),
     )
-    how = dict(budget="smoke", channels=2, trials=2, child_epochs=1, progress=False, directory=tmp_path / "run")
+    how = dict(
+        budget="smoke",
+        channels=2,
+        trials=2,
+        child_epochs=1,
+        progress=False,
+        directory=tmp_path / "run",
+    )
     steps = iter(range(9))
     nascore.run("random", threads=2, stop=lambda: next(steps) == 1, **how)
     nascore.run("random", resume=True, **how)

@@ -1,4 +1,5 @@
-"""A panel without a browser: set values, click, wait, and look at the search that came out of it."""
+"""A panel without a browser: set values, click, wait, and look at the search that came out of
+it."""
 
 import dataclasses
 import signal
@@ -21,7 +22,10 @@ from nascore.show.widgets import SearchPanel, control, curve
 CELLS = (GENOTYPES["darts-v1"], GENOTYPES["darts-v2"])
 HANGS = 600  # seconds after which a wait is given up, so that what hangs ends: nothing here takes as long
 running: list[int] = []  # how many slow searches run at the moment, step by step
-reached, go_on = threading.Event(), threading.Event()  # a search has come to its hold; it may leave it
+reached, go_on = (
+    threading.Event(),
+    threading.Event(),
+)  # a search has come to its hold; it may leave it
 clock = [0.0]  # seconds, of which a step takes 0.03: for the test that reads it
 
 
@@ -36,7 +40,8 @@ class SlowBudget(Budget):
 
 
 class SlowSearch:
-    """A one-shot search that does nothing, and is as slow as a test wants it: one of its steps can be held."""
+    """A one-shot search that does nothing, and is as slow as a test wants it: one of its steps can
+    be held."""
 
     alive = 0
 
@@ -49,7 +54,11 @@ class SlowSearch:
 
     @property
     def best(self):
-        return Trial(CELLS[len(self.history) % 2], self.budget.rate, {"seed": self.seed, "way": self.budget.way})
+        return Trial(
+            CELLS[len(self.history) % 2],
+            self.budget.rate,
+            {"seed": self.seed, "way": self.budget.way},
+        )
 
     def step(self):
         SlowSearch.alive += 1
@@ -92,9 +101,17 @@ def test_run_without_a_front_end_gives_what_nascore_run_gives():
     panel.controls["trials"].value = 40
     panel.seed.value = 3
     result = panel.run()
-    same = nascore.run("evolution", data="nasbench201", budget="smoke", seed=3, progress=False, trials=40)
-    assert result is panel.result and result.history == same.history and result.genotype == same.genotype
-    assert result.finished and panel.status.value.startswith("done after") and panel.bar.value == 1.0
+    same = nascore.run(
+        "evolution", data="nasbench201", budget="smoke", seed=3, progress=False, trials=40
+    )
+    assert (
+        result is panel.result
+        and result.history == same.history
+        and result.genotype == same.genotype
+    )
+    assert (
+        result.finished and panel.status.value.startswith("done after") and panel.bar.value == 1.0
+    )
     assert "best reward so far" in panel.curves.value
 
 
@@ -163,23 +180,30 @@ def test_interrupting_the_kernel_stops_the_search_and_keeps_what_it_found():
 
 
 def test_the_panel_is_updated_every_fifth_of_a_second_with_both_curves_and_the_cell(monkeypatch):
-    """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the last."""
+    """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the
+    last."""
     monkeypatch.setattr(widgets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     clock[0] = 0.0
     panel = SearchPanel("slow", steps=200, fields=())
     seen = {"status": [], "cell": [], "curves": []}
     for name, values in seen.items():
-        getattr(panel, name).observe(lambda change, values=values: values.append(change["new"]), "value")
+        getattr(panel, name).observe(
+            lambda change, values=values: values.append(change["new"]), "value"
+        )
     panel.run()
     assert widgets.REFRESH == 0.2
     shown = [*range(1, 200, 7), 200]
-    assert [int(text.split()[1]) for text in seen["status"][1:-1]] == shown  # between "starting" and "done"
+    assert [
+        int(text.split()[1]) for text in seen["status"][1:-1]
+    ] == shown  # between "starting" and "done"
     assert len(seen["curves"]) == len(seen["cell"]) == len(shown)
     assert "training loss: 0.005" in panel.curves.value and "entropy of alpha" in panel.curves.value
     assert "Normal cell: node 0 adds" in panel.cell.value and panel.cell.value.count("<svg") == 1
 
 
-@pytest.mark.parametrize("fails, line", [(2, "the loss became nan at step 2"), (100, "ZeroDivisionError: a bug")])
+@pytest.mark.parametrize(
+    "fails, line", [(2, "the loss became nan at step 2"), (100, "ZeroDivisionError: a bug")]
+)
 def test_an_error_is_one_line_in_the_panel(fails, line):
     panel = SearchPanel("slow", fails=fails)
     assert panel.run() is None
@@ -194,8 +218,15 @@ def test_an_unknown_folder_is_one_line_in_the_panel():
 
 def test_controls_are_made_from_the_budgets_metadata():
     fields = {f.name: f for f in dataclasses.fields(SlowBudget)}
-    steps, rate, way = (control(fields[name], fields[name].default) for name in ("steps", "rate", "way"))
-    assert (steps.description, steps.min, steps.max, steps.value) == ("steps (steps)", 1, 100_000, 50_000)
+    steps, rate, way = (
+        control(fields[name], fields[name].default) for name in ("steps", "rate", "way")
+    )
+    assert (steps.description, steps.min, steps.max, steps.value) == (
+        "steps (steps)",
+        1,
+        100_000,
+        50_000,
+    )
     assert steps.tooltip == "how often to step"
     steps.value = 10**9  # a value that would break the search cannot be set
     assert steps.value == 100_000
@@ -221,7 +252,12 @@ def test_chosen_fields_and_given_values_are_what_is_shown_and_run():
 
 
 @pytest.mark.parametrize(
-    "options", [{"method": "nothing"}, {"method": "slow", "fields": ("rat",)}, {"method": "slow", "budget": "tiny"}]
+    "options",
+    [
+        {"method": "nothing"},
+        {"method": "slow", "fields": ("rat",)},
+        {"method": "slow", "budget": "tiny"},
+    ],
 )
 def test_a_panel_that_cannot_be_says_why_in_one_line(options):
     with pytest.raises(UserError) as error:
@@ -230,7 +266,9 @@ def test_a_panel_that_cannot_be_says_why_in_one_line(options):
 
 
 def test_a_finished_search_can_be_resumed_in_a_panel(tmp_path):
-    first = nascore.run("random", data="nasbench201", budget="smoke", directory=tmp_path, progress=False)
+    first = nascore.run(
+        "random", data="nasbench201", budget="smoke", directory=tmp_path, progress=False
+    )
     panel = SearchPanel("random", data="nasbench201", directory=tmp_path, resume=True)
     assert panel.run().history == first.history and panel.status.value.startswith("done")
 
@@ -242,8 +280,12 @@ def test_nothing_is_printed(capfd):
 
 
 def test_a_curve_is_drawn_from_its_first_value_to_its_last():
-    svg = ElementTree.fromstring(curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2")).find("svg")
+    svg = ElementTree.fromstring(
+        curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2")
+    ).find("svg")
     points = svg.find("polyline").get("points").split()
-    assert len(points) <= 202 and points[0] == "0,0" and points[-1] == "999,1"  # from the top left to the bottom right
+    assert (
+        len(points) <= 202 and points[0] == "0,0" and points[-1] == "999,1"
+    )  # from the top left to the bottom right
     assert svg.get("viewBox") == "0 0 999 1" and svg.get("aria-label") == "training <loss>: 1"
     ElementTree.fromstring(curve([1.0], "one value", "#0072B2"))

@@ -22,13 +22,18 @@ def decision_probabilities(
     probabilities, the index of the one chosen): a panel of bars each, to its own scale. A set of
     options has several indices, or none."""
     columns = min(5, len(steps))
-    most = [max(len(options) for _, options, *_ in steps[k : k + columns]) for k in range(0, len(steps), columns)]
+    most = [
+        max(len(options) for _, options, *_ in steps[k : k + columns])
+        for k in range(0, len(steps), columns)
+    ]
     heights = [0.4 + 0.2 * options for options in most]  # inches
     chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
     every = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights)
     words = []
     for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
-        bars = axes.barh(range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0])
+        bars = axes.barh(
+            range(len(options)), probabilities, color=look("sep_conv")[1], edgecolor=COLOURS[0]
+        )
         labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
         for i in chosen:
@@ -44,7 +49,9 @@ def decision_probabilities(
         axes.xaxis.set_visible(False)
         axes.spines[:].set_visible(False)
         axes.set_visible(k < len(steps))
-    chart.words = f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
+    chart.words = (
+        f"Decisions of the controller, with the probability of what was chosen: {'; '.join(words)}."
+    )
     return chart
 
 
@@ -57,7 +64,9 @@ def ppo_clip(epsilon: float = 0.2) -> Chart:
     ratio = np.array([0, 1 - epsilon, 1, 1 + epsilon, 2])
     for axes, sign, flat in zip(both, (1, -1), (slice(3, None), slice(0, 2))):
         value = np.minimum(ratio * sign, ratio.clip(1 - epsilon, 1 + epsilon) * sign)
-        axes.plot(ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped")
+        axes.plot(
+            ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped"
+        )
         axes.plot(ratio, value, color=COLOURS[0], linestyle="-", label="the smaller of the two")
         axes.plot(
             ratio[flat],
@@ -128,14 +137,18 @@ def strengths(history: Sequence[Mapping]) -> Chart:
         axes.set(title=f"{CELLS[cell]} cell", xlabel="step", ylim=(0, 1))
         axes.margins(x=0)
         order = np.argsort(-values[:, -1])
-        words.append(f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order))
+        words.append(
+            f"{CELLS[cell]} cell: " + ", ".join(f"{names[k]} {values[k, -1]:.3f}" for k in order)
+        )
     every[0].set_ylabel("mean softmax($\\alpha$)")
     chart.words = f"Mean strength of each operation, at the end: {'; '.join(words)}."
     return chart
 
 
 @styled
-def heat_map(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
+def heat_map(
+    values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2
+) -> Chart:
     """A matrix (rows, columns) as shades, each field with its number; `label` says what the
     numbers are."""
     values = np.asarray(values, dtype=float)
@@ -149,7 +162,10 @@ def heat_map(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], lab
     axes.set_xticks(range(len(columns)), columns, rotation=20 if max(map(len, columns)) > 9 else 0)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title(label)
-    best = [f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}" for row, line in zip(rows, values)]
+    best = [
+        f"{row}: {columns[int(np.argmax(line))]} {line.max():.{digits}f}"
+        for row, line in zip(rows, values)
+    ]
     chart.words = f"{label}; the largest of each row is {', '.join(best)}."
     return chart
 
@@ -161,24 +177,35 @@ def operation_worth(
     `decisions` is (N, edges)."""
     decisions = np.asarray(decisions)
     accuracies = np.asarray(accuracies, dtype=float)
-    means = [[accuracies[decisions[:, e] == k].mean() for k in range(len(operations))] for e in range(len(edges))]
-    return heat_map(means, edges, operations, "mean accuracy (%) with this operation on this edge", 1)
+    means = [
+        [accuracies[decisions[:, e] == k].mean() for k in range(len(operations))]
+        for e in range(len(edges))
+    ]
+    return heat_map(
+        means, edges, operations, "mean accuracy (%) with this operation on this edge", 1
+    )
 
 
 @styled
-def histogram(values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MARKS, bins: int = 60) -> Chart:
+def histogram(
+    values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MARKS, bins: int = 60
+) -> Chart:
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 2.8)
     axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
     for k, (name, value) in enumerate(marks.items(), 1):
-        axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
+        axes.axvline(
+            value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}"
+        )
     if marks:
         axes.legend(loc="upper left")
     axes.set(xlabel=label, ylabel="architectures")
     low, median, high = np.percentile(values, (5, 50, 95))
     named = "".join(f"; {name} {value:.2f}" for name, value in marks.items())
-    spread = f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
+    spread = (
+        f"median {median:.2f}, 5% below {low:.2f}, 5% above {high:.2f}, best {values.max():.2f}"
+    )
     chart.words = f"Histogram of {len(values):,} values, {label}: {spread}{named}."
     return chart
 
@@ -203,25 +230,37 @@ def anytime(
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
+        shown = (
+            np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1
+        )  # no more fit a logarithmic axis
         low, high = np.percentile(runs, (5, 95), axis=0)
         (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
         if bands is None or name in bands:
-            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
+            axes.fill_between(
+                asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0
+            )
             tops.append(high.max())
-        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
+        lows.append(
+            runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)]
+        )  # the first ten are luck
         tops.append(runs.mean(0).max())
         lines[runs[:, -1].mean(), -k] = line
-        words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
+        words.append(
+            f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})"
+        )
     if best is not None:
         label_of_best = f"best there is: {best:.2f}"
-        lines[best, 1] = axes.axhline(best, label=label_of_best, color=GREY, linestyle=":", linewidth=1.2)
+        lines[best, 1] = axes.axhline(
+            best, label=label_of_best, color=GREY, linestyle=":", linewidth=1.2
+        )
     low = min(lows)
     high = max(tops)
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
-    axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
+    axes.legend(
+        handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right"
+    )  # as the lines end
     chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
@@ -250,7 +289,9 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
         heights = k + 1 + jitter.uniform(-0.16, 0.16, len(group))
         axes.plot(group, heights, linestyle="", marker=MARKERS[k % 6], alpha=0.75, markersize=5)
         spread = group.std(ddof=1) if len(group) > 1 else 0.0
-        words.append(f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs")
+        words.append(
+            f"{name}: mean {group.mean():.2f}, standard deviation {spread:.2f}, {len(group)} runs"
+        )
     axes.set_yticks(range(1, len(names) + 1), names)
     axes.invert_yaxis()
     axes.set(xlabel=label)
@@ -259,13 +300,17 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
 
 
 @styled
-def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping[str, int] = NO_MARKS) -> Chart:
+def scatter(
+    x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping[str, int] = NO_MARKS
+) -> Chart:
     """One measurement against another over all architectures; `marks` names single ones by their
     index."""
     x = np.asarray(x, dtype=float)
     y = np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
+    axes.plot(
+        x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000
+    )  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(
             x[i],
@@ -278,5 +323,7 @@ def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping
         axes.legend(loc="lower right")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     rank = spearmanr(x, y).statistic
-    chart.words = f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
+    chart.words = (
+        f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
+    )
     return chart

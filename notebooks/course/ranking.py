@@ -1,4 +1,5 @@
-"""Does a cheap signal rank architectures as training does: shared weights (ENAS), a predictor (PNAS)?"""
+"""Does a cheap signal rank architectures as training does: shared weights (ENAS), a predictor
+(PNAS)?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ class Agreement:
     high: float
 
 
-def agreement(shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0) -> Agreement:
+def agreement(
+    shared: Sequence[float], alone: Sequence[float], resamples: int = 2000, seed: int = 0
+) -> Agreement:
     """Does sharing rank? Accuracies of the same architectures with shared weights and trained
     alone."""
     from scipy.stats import kendalltau  # it takes a second to import

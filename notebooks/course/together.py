@@ -60,9 +60,16 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
         for line in lines:
             graph.edge(str(j), f"use {k}", arrowhead="none", **line)
             graph.edge(f"use {k}", str(i), **line)
-        words["shared" if shared else next(iter(users))].append(f"{plain(op)} from {names[j]} to {names[i]}")
-    told = [f"{'' if name == 'shared' else 'only '}{name}: {', '.join(of) or 'none'}" for name, of in words.items()]
-    return Drawing(graph.source, f"A supergraph with the subgraphs {' and '.join(cells)}; {'; '.join(told)}.")
+        words["shared" if shared else next(iter(users))].append(
+            f"{plain(op)} from {names[j]} to {names[i]}"
+        )
+    told = [
+        f"{'' if name == 'shared' else 'only '}{name}: {', '.join(of) or 'none'}"
+        for name, of in words.items()
+    ]
+    return Drawing(
+        graph.source, f"A supergraph with the subgraphs {' and '.join(cells)}; {'; '.join(told)}."
+    )
 
 
 def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
@@ -79,7 +86,11 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
     for level in sorted(levels, reverse=True):
         rows = levels[level]
         children = shown
-        parents = [k for k, row in enumerate(rows) if any(_nodes(row, level) == _nodes(c, level) for c in children)]
+        parents = [
+            k
+            for k, row in enumerate(rows)
+            if any(_nodes(row, level) == _nodes(c, level) for c in children)
+        ]
         chosen = sorted([*parents, *(k for k in range(len(rows)) if k not in parents)][:top])
         shown = [rows[k] for k in chosen]
         with graph.subgraph() as column:
@@ -104,7 +115,9 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
         label="a row is a node: what it reads (k-1 and k-2: the two cells before) and by which operation",
         **SMALL,
     )
-    return Drawing(graph.source, f"A beam of cells that grow by a node a level; {'; '.join(words)}.")
+    return Drawing(
+        graph.source, f"A beam of cells that grow by a node a level; {'; '.join(words)}."
+    )
 
 
 def _nodes(row: Mapping, count: int) -> list:
@@ -114,7 +127,9 @@ def _nodes(row: Mapping, count: int) -> list:
 def _table(row: Mapping, level: int, title: str) -> str:
     """A cell as an HTML-like label of Graphviz."""
     before = ["k-2", "k-1"][-row["genotype"]["normal"]["n_inputs"] :]
-    guess = f", predicted {row['predicted']:.3f}" if "predicted" in row else ""  # level 1 is not predicted
+    guess = (
+        f", predicted {row['predicted']:.3f}" if "predicted" in row else ""
+    )  # level 1 is not predicted
     lines = [
         f'<TR><TD COLSPAN="3" BORDER="0"><FONT COLOR="{GREY}">{title}<BR/>{row["reward"]:.3f}{guess}</FONT></TD></TR>'
     ]
@@ -123,7 +138,12 @@ def _table(row: Mapping, level: int, title: str) -> str:
         fields = [f'<TD BGCOLOR="{OUTPUT if new else NODE}">{i}</TD>']
         for j, op in zip(node["inputs"], node["ops"]):
             source = before[j] if j < len(before) else j - len(before)
-            short = op.replace("_connect", "").replace("conv_", "").replace("pool_", "").replace("_", " ")
+            short = (
+                op.replace("_connect", "")
+                .replace("conv_", "")
+                .replace("pool_", "")
+                .replace("_", " ")
+            )
             fields.append(f'<TD BGCOLOR="{look(op)[1]}">{source}  {escape(plain(short))}</TD>')
         lines.append(f"<TR>{''.join(fields)}</TR>")
     table = f'<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="3" COLOR="{GREY}">{"".join(lines)}</TABLE>'
