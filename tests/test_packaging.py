@@ -173,6 +173,30 @@ def test_no_test_reads_a_clock():
         }, path.name
 
 
+def public(node, place):
+    """Modules, classes, functions and methods that a user may meet, and where they are."""
+    yield node, place
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and child.name != "forward":
+            where = f"{place}.{child.name}"
+            if child.name.startswith("_"):
+                continue
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, where)
+            else:
+                yield child, where
+
+
+def test_what_is_public_says_what_it_is():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        if tree.body:
+            missing = [
+                where for node, where in public(tree, path.stem) if not ast.get_docstring(node)
+            ]
+            assert not missing, f"without a docstring: {', '.join(missing)}"
+
+
 def test_nothing_is_left_to_be_done():
     for path in texts():
         if path != Path(__file__):
