@@ -213,6 +213,12 @@ def test_ruff_finds_nothing_notebooks_included():
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_mypy_finds_nothing(tmp_path):
+    mypy = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)]
+    ended = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 # --- README and CI --------------------------------------------------------------------------------------------------
 
 
