@@ -6,7 +6,7 @@ of your own usable everywhere, `spaces` holds the search spaces.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nascore import spaces
@@ -46,7 +46,7 @@ _PLACES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Imported on first use: a short command should start fast.
     if name == "spaces":
         return import_module("nascore.spaces")

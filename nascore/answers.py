@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -25,9 +26,9 @@ from nascore.loop import StepFailed
 
 @dataclass(frozen=True)
 class Estimate:
-    """`reward` is an accuracy in [0, 1]; `seconds` is what it took; `details` may hold whatever else
-    was measured, numbers, texts, lists and dictionaries of them; `error` says what went wrong with an
-    architecture that got no reward."""
+    """`reward` is an accuracy in [0, 1]; `seconds` is what it took; `details` may hold whatever
+    else was measured, numbers, texts, lists and dictionaries of them; `error` says what went wrong
+    with an architecture that got no reward."""
 
     reward: float
     seconds: float = 0.0
@@ -42,7 +43,8 @@ def name_of(estimate: Callable) -> str:
     if isinstance(name, str):
         return name
     if isinstance(estimate, partial):
-        words = [*map(repr, estimate.args), *(f"{k}={v!r}" for k, v in estimate.keywords.items())]
+        words = list(map(repr, estimate.args))
+        words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
         arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
         shown = arguments if len(arguments) < 60 else _digest(arguments)
         return f"{name_of(estimate.func)}({shown})"
@@ -59,8 +61,8 @@ def _digest(text: str) -> str:
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Ask any estimator for the rewards of `genotypes`. Raises `StepFailed`, one line, for an answer
-    that cannot be and for an estimator that fails: what was answered before is kept."""
+    """Ask any estimator for the rewards of `genotypes`. Raises `StepFailed`, one line, for an
+    answer that cannot be and for an estimator that fails: what was answered before is kept."""
     who = f"the estimator {name_of(estimate)}"
     try:
         answers = estimate(list(genotypes))  # its own: it may take from it
@@ -79,7 +81,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     return [_checked(answer, who) for answer in answers]
 
 
-def _checked(answer, who: str) -> Estimate:
+def _checked(answer: Any, who: str) -> Estimate:
     if not isinstance(answer, Estimate):
         answer = Estimate(answer)
     error = answer.error
@@ -105,10 +107,10 @@ def _checked(answer, who: str) -> Estimate:
         raise StepFailed(f"{who}: details that hold themselves, allowed: numbers, texts") from None
     except Exception as problem:  # a tensor that cannot be read, too
         raise StepFailed(f"{who}: {shorten(str(problem), 200)}") from None
-    return Estimate(reward, seconds, details, error and storable(error, "error"))
+    return Estimate(reward, seconds, details, storable(error, "error"))
 
 
-def _number(value, field: str, who: str) -> float:
+def _number(value: Any, field: str, who: str) -> float:
     if isinstance(value, np.ndarray | np.generic | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             numbers = value.reshape(-1).tolist()
@@ -122,7 +124,7 @@ def _number(value, field: str, who: str) -> float:
         return math.inf
 
 
-def storable(value, field: str):
+def storable(value: Any, field: str) -> Any:
     """`value` in Python's own types, as JSON and a checkpoint keep them: what comes from NumPy or
     PyTorch is turned into numbers and lists, and a number that is not finite into None. Raises
     `TypeError`, which names the field, for anything else."""

@@ -14,10 +14,11 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +33,36 @@ from nascore.workers import begin
 STEPS = ("weights", "alphas, first order", "alphas, second order")
 RATE = 0.025
 CLIP = 5.0
+MOMENTUM = 0.9
+DECAY = 3e-4
 Step = Callable[[], object]
+Folders = dict[str, str | None]  # the reference's code by the name of its side; None: ours
+Values = dict[str, list[list[float]]]  # of each side, and each step
+Result = dict  # what is printed as JSON
 
 
-def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
+class Sizes(NamedTuple):
+    """Of a supernet and its minibatches, and where they are."""
+
+    batch: int
+    channels: int
+    cells: int
+    device: str
+
+
+class Plan(NamedTuple):
+    """What is measured of every step: a figure (memory, operations, cpu or wall), so many times, on
+    so many threads."""
+
+    title: str
+    figure: str
+    times: int
+    threads: int
+
+
+def our_steps(sizes: Sizes) -> list[Step]:
     """The steps of `methods.darts` on random images, in the order of `STEPS`."""
+    batch, channels, cells, device = sizes
     pixels = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
     labels = torch.arange(8) % 10
     channel = (0.5, 0.5, 0.5)
@@ -59,23 +85,29 @@ def our_steps(batch: int, channels: int, cells: int, device: str) -> list[Step]:
     ]
 
 
-def reference_steps(folder: str, batch: int, channels: int, cells: int, device: str) -> list[Step]:
+def reference_steps(folder: str, sizes: Sizes) -> list[Step]:
     """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give
     it one of its own."""
-    if device == "cpu":
-        torch.Tensor.cuda = nn.Module.cuda = lambda self, *_, **__: self
-    for name in ("add_", "sub_", "sub"):  # x.add_(scalar, tensor) is gone from PyTorch
-        setattr(torch.Tensor, name, _old_signature(getattr(torch.Tensor, name)))
+    batch, channels, cells, device = sizes
+    if device == "cpu":  # mypy takes no shim for what it replaces
+        Tensor.cuda = nn.Module.cuda = _stays  # type: ignore[method-assign,assignment]
+    for name in ("add_", "sub_", "sub"):
+        setattr(Tensor, name, _old_signature(getattr(Tensor, name)))
     sys.path.insert(0, str(Path(folder) / "cnn"))
     from architect import Architect
     from model_search import Network
 
     criterion = nn.CrossEntropyLoss()
     net = Network(channels, 10, cells, criterion).to(device)
-    settings = dict(momentum=0.9, weight_decay=3e-4)
-    sgd = torch.optim.SGD(net.parameters(), RATE, **settings)
-    alphas = dict(network_momentum=0.9, arch_learning_rate=3e-4, arch_weight_decay=1e-3)
-    architect = Architect(net, Namespace(**settings, **alphas))
+    sgd = torch.optim.SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    settings = Namespace(
+        momentum=MOMENTUM,
+        network_momentum=MOMENTUM,
+        weight_decay=DECAY,
+        arch_learning_rate=3e-4,
+        arch_weight_decay=1e-3,
+    )
+    architect = Architect(net, settings)
     x, y = _batch(batch, device)
     x_valid, y_valid = _batch(batch, device)
 
@@ -92,7 +124,12 @@ def reference_steps(folder: str, batch: int, channels: int, cells: int, device: 
     ]
 
 
-def _old_signature(new: Callable) -> Callable:
+def _stays(self: Any, *_: object, **__: object) -> Any:
+    return self
+
+
+def _old_signature(new: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`x.add_(scalar, tensor)`, which is gone from PyTorch."""
     return lambda self, a, *b, **c: new(self, b[0], alpha=float(a)) if b else new(self, a, **c)
 
 
@@ -106,14 +143,15 @@ class Operations(TorchDispatchMode):
 
     SKIPPED = ("empty", "detach", "lift", "_local_scalar_dense", "alias", "is_")
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.count += not (
-            function.is_view or function.name().removeprefix("aten::").startswith(self.SKIPPED)
-        )
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        name = function.name().removeprefix("aten::")
+        self.count += not (function.is_view or name.startswith(self.SKIPPED))
         return function(*arguments, **(keywords or {}))
 
 
@@ -121,32 +159,33 @@ class Operations(TorchDispatchMode):
 
 
 @lru_cache
-def _side(folder: str | None, *sizes) -> tuple[list[Step], float]:
+def _side(folder: str | None, sizes: Sizes) -> tuple[list[Step], float]:
     """The steps of one side, and the memory before the first."""
     torch.manual_seed(0)
-    steps = reference_steps(folder, *sizes) if folder else our_steps(*sizes)
-    return steps, _peak_memory(sizes[-1])
+    steps = reference_steps(folder, sizes) if folder else our_steps(sizes)
+    return steps, _peak_memory(sizes.device)
 
 
-def _measure(
-    folder: str | None, sizes: tuple, step: int, threads: int, counted: bool
-) -> dict[str, float]:
+def _measure(folder: str | None, sizes: Sizes, step: int, figure: str, threads: int) -> float:
+    """A figure of one step: MiB, operations or seconds."""
     torch.set_num_threads(threads)
-    steps, start = _side(folder, *sizes)
-    synchronise = torch.cuda.synchronize if sizes[-1] == "cuda" else lambda: None
-    counter = Operations() if counted else nullcontext()
-    synchronise()
-    cpu = time.process_time()
-    wall = time.perf_counter()
-    with counter:
-        steps[step]()
-    synchronise()
-    found = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-    # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
-    return found | {
-        "memory": max(1.0, _peak_memory(sizes[-1]) - start),
-        "operations": getattr(counter, "count", 0),
-    }
+    steps, start = _side(folder, sizes)
+    run = steps[step]
+    if figure == "operations":
+        with Operations() as counter:
+            run()
+        return counter.count
+    if figure == "memory":
+        run()
+        # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
+        return max(1.0, _peak_memory(sizes.device) - start)
+    clock = time.process_time if figure == "cpu" else time.perf_counter
+    wait = torch.cuda.synchronize if sizes.device == "cuda" else int
+    wait()
+    began = clock()
+    run()
+    wait()
+    return clock() - began
 
 
 def _peak_memory(device: str) -> float:
@@ -157,9 +196,8 @@ def _peak_memory(device: str) -> float:
         import resource
     except ImportError:  # Windows
         return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        2**20 if sys.platform == "darwin" else 2**10
-    )
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 # --- both sides in turn ---------------------------------------------------------------------------
@@ -173,64 +211,68 @@ def benchmark(
     cells: int = 8,
     threads: tuple[int, ...] = (1, 2),
     device: str = "cpu",
-) -> dict:
+) -> Result:
     """Time every step of `STEPS` `rounds` times, sides in turn, after one round of warm-up. With
     `against`, a checkout of quark0/darts, this RUNS the code in that folder. Ratios are (min,
     median, max) of reference / ours, by round."""
-    folders: dict[str, str | None] = {"ours": None}
+    folders: Folders = {"ours": None}
     if against is not None:
         code = Path(against, "cnn", "model_search.py")
         allowed = "a checkout of quark0/darts, with cnn/model_search.py"
         require(code.is_file(), "--against", str(against), allowed)
         folders["reference"] = str(Path(against).resolve())
-    sizes = (whole("--batch", batch, 2, 4096), channels, cells, device)
-    whole("--rounds", rounds, 1, 1000)
-    with ExitStack() as stack:
-        spawn = multiprocessing.get_context("spawn")
-        pools = {
-            name: stack.enter_context(ProcessPoolExecutor(1, spawn, begin, (os.getpid(),)))
-            for name in folders
-        }
-
-        def measure(name: str, step: int, threads: int, counted: bool) -> dict[str, float]:
-            try:
-                return (
-                    pools[name]
-                    .submit(_measure, folders[name], sizes, step, threads, counted)
-                    .result()
-                )
-            except Exception as error:
-                why = reason(error)[:200]
-                raise UserError(f"bench: the {name} does not run: {why}") from None
-
-        # title -> which figure, how often, on how many threads. The peak memory comes first: it is
-        # the warm-up.
-        plans = {"peak memory since the start, steps in this order, MiB": ("memory", 1, 1)}
-        plans["operations of a step (views and allocations left out)"] = ("operations", 1, 1)
-        for count in threads:
-            clock = "wall" if device == "cuda" or count > 1 else "cpu"
-            plans[f"{clock} seconds on {count} threads"] = (clock, rounds, count)
-        measured = {title: {name: [[] for _ in STEPS] for name in folders} for title in plans}
-        for title, (figure, times, count) in plans.items():
-            for _, k, name in product(range(times), range(len(STEPS)), folders):
-                measured[title][name][k].append(
-                    measure(name, k, count, figure == "operations")[figure]
-                )
-    setting = dict(
-        batch=batch,
-        channels=channels,
-        cells=cells,
-        rounds=rounds,
-        device=device,
-        torch=torch.__version__,
-    )
-    result = {"setting": setting, "steps": list(STEPS), "measured": measured}
+    sizes = Sizes(whole("--batch", batch, 2, 4096), channels, cells, device)
+    plans = _plans(whole("--rounds", rounds, 1, 1000), threads, device)
+    measured = _measured(folders, sizes, plans)
+    setting = {
+        "batch": batch,
+        "channels": channels,
+        "cells": cells,
+        "rounds": rounds,
+        "device": device,
+        "torch": torch.__version__,
+    }
+    result: Result = {"setting": setting, "steps": list(STEPS), "measured": measured}
     if against is not None:
-        pairs = {title: zip(sides["reference"], sides["ours"]) for title, sides in measured.items()}
         result["ratios"] = {
-            title: [_ratio(*pair) for pair in steps] for title, steps in pairs.items()
+            title: list(map(_ratio, sides["reference"], sides["ours"]))
+            for title, sides in measured.items()
         }
     return result
+
+
+def _plans(rounds: int, threads: tuple[int, ...], device: str) -> list[Plan]:
+    """The peak memory comes first: it is the warm-up."""
+    plans = [
+        Plan("peak memory since the start, steps in this order, MiB", "memory", 1, 1),
+        Plan("operations of a step (views and allocations left out)", "operations", 1, 1),
+    ]
+    for count in threads:
+        clock = "wall" if device == "cuda" or count > 1 else "cpu"
+        plans.append(Plan(f"{clock} seconds on {count} threads", clock, rounds, count))
+    return plans
+
+
+def _measured(folders: Folders, sizes: Sizes, plans: list[Plan]) -> dict[str, Values]:
+    """What was found, by the title of its plan."""
+    measured = {}
+    spawn = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = {}
+        for name in folders:
+            pool = ProcessPoolExecutor(1, spawn, begin, (os.getpid(),))
+            pools[name] = stack.enter_context(pool)
+        for title, figure, times, threads in plans:
+            values: Values = {name: [[] for _ in STEPS] for name in folders}
+            for _, k, (name, folder) in product(range(times), range(len(STEPS)), folders.items()):
+                try:
+                    work = pools[name].submit(_measure, folder, sizes, k, figure, threads)
+                    values[name][k].append(work.result())
+                except Exception as error:
+                    why = reason(error)[:200]
+                    raise UserError(f"bench: the {name} does not run: {why}") from None
+            measured[title] = values
+    return measured
 
 
 def _ratio(reference: list[float], ours: list[float]) -> tuple[float, float, float]:
@@ -238,18 +280,23 @@ def _ratio(reference: list[float], ours: list[float]) -> tuple[float, float, flo
     return min(ratios), statistics.median(ratios), max(ratios)
 
 
-def table(result: dict) -> str:
+def table(result: Result) -> str:
     """What `benchmark` found, as the lines that `nascore bench` prints."""
-    size = "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; {device}, PyTorch {torch}"
-    lines = [size.format(**result["setting"])]
-    if "ratios" in result:
+    size = (
+        "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; "
+        "{device}, PyTorch {torch}"
+    )
+    lines = [size.format_map(result["setting"])]
+    ratios = result.get("ratios", {})
+    if ratios:
         lines.append("medians, and reference / ours: min - median - max")
     for title, sides in result["measured"].items():
         lines += ["", title]
         for k, step in enumerate(result["steps"]):
-            values = "".join(
-                f"{name} {statistics.median(steps[k]):<12,.5g}" for name, steps in sides.items()
-            )
-            ratio = result["ratios"][title][k] if "ratios" in result else ()
-            lines.append(f"  {step:22}{values}{' - '.join(f'{r:.2f}' for r in ratio)}".rstrip())
+            line = f"  {step:22}"
+            for name, values in sides.items():
+                line += f"{name} {statistics.median(values[k]):<12,.5g}"
+            if ratios:
+                line += " - ".join(f"{ratio:.2f}" for ratio in ratios[title][k])
+            lines.append(line.rstrip())
     return "\n".join(lines)

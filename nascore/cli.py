@@ -1,44 +1,62 @@
-"""The command line: nascore search | train | predict | evaluate | export | describe | draw | convert |
-bench. Whatever a user can get wrong ends in one plain line on standard error and exit status 2."""
+"""The command line: nascore search | train | predict | evaluate | export | describe | draw |
+convert | bench. Whatever a user can get wrong ends in one plain line on standard error and exit
+status 2."""
 
 import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 
 from nascore import __version__, own
-from nascore.commands import answering, running, showing
+from nascore.commands.answering import (
+    add_evaluate,
+    add_export,
+    add_predict,
+    evaluate,
+    export,
+    predict,
+)
 from nascore.commands.options import Parser, Stopped
+from nascore.commands.running import add_search, add_train, search, train
+from nascore.commands.showing import (
+    add_bench,
+    add_convert,
+    add_describe,
+    add_draw,
+    bench,
+    convert,
+    describe,
+    draw,
+)
 from nascore.errors import UserError, require, say
 
-COMMANDS = (
-    running.add_search,
-    running.add_train,
-    answering.add_predict,
-    answering.add_evaluate,
-    answering.add_export,
-    showing.add_describe,
-    showing.add_draw,
-    showing.add_convert,
-    showing.add_bench,
-)
+# A command is a function: its name is the word, its docstring the help, its parameters the options
+# that the function beside it declares.
+COMMANDS: dict[Callable[..., int | None], Callable[[Parser], None]] = {
+    search: add_search,
+    train: add_train,
+    predict: add_predict,
+    evaluate: add_evaluate,
+    export: add_export,
+    describe: add_describe,
+    draw: add_draw,
+    convert: add_convert,
+    bench: add_bench,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for a user's error, 130 for a run that was
     interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = vars(_parsed(arguments))
-        return options.pop("run")(**options) or 0
+        return _run(words)
     except UserError as error:
         line = str(error)
         status = 2
     except Stopped as run:
-        steps, directory = run.args
-        again = shlex.join([*(word for word in arguments if word != "--resume"), "--resume"])
-        kept = f"go on with: nascore {again}" if directory else "without --out nothing was kept"
-        line = f"stopped after {steps} steps; {kept}"
+        line = _how_to_go_on(run, words)
         status = 130
     except KeyboardInterrupt:
         line = "interrupted"
@@ -54,12 +72,20 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
-def _parsed(arguments: list[str]) -> argparse.Namespace:
-    """What the words mean; what they import comes first, since it may bring a method."""
-    words, imports = _without_imports(arguments)
+def _run(words: list[str]) -> int:
+    """What the words say; what they import comes first, since it may bring a method."""
+    words, imports = _without_imports(words)
     for name in imports:
         own.load(name)
-    return _parser(words).parse_args(words)
+    options = vars(_parser(words).parse_args(words))
+    command = options.pop("run")
+    return command(**options) or 0
+
+
+def _how_to_go_on(run: Stopped, words: list[str]) -> str:
+    again = shlex.join([*(word for word in words if word != "--resume"), "--resume"])
+    kept = f"go on with: nascore {again}" if run.directory else "without --out nothing was kept"
+    return f"stopped after {run.steps} steps; {kept}"
 
 
 def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -78,13 +104,20 @@ def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     return words, imports
 
 
-def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> Parser:
+    """Knows every command by its name, and of the one that is asked for the options too."""
     about = "Neural Architecture Search: five papers, each complete."
     parser = Parser(prog="nascore", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nascore {__version__}")
     text = "your own methods, spaces, operations: this RUNS a file, or imports a dotted module"
     parser.add_argument("--import", metavar="FILE-OR-MODULE", default=argparse.SUPPRESS, help=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    for add in COMMANDS:
-        add(commands, arguments)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for run, add_options in COMMANDS.items():
+        command = commands.add_parser(
+            run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False
+        )
+        command.set_defaults(run=run)
+        if run.__name__ == asked:
+            add_options(command)
     return parser

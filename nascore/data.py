@@ -28,7 +28,7 @@ STATISTICS: dict[str, Statistics] = {
 }
 
 
-# --- devices ---------------------------------------------------------------------------------------
+# --- devices --------------------------------------------------------------------------------------
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -48,7 +48,7 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-# --- loading ---------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------------
 
 
 @one_thread()
@@ -58,11 +58,13 @@ def load(
     *,
     image_size: int | None = None,
     flip: bool | None = None,
+    quiet: bool = False,
 ) -> Images:
-    """`digits` (inside the package), a torchvision set by name (downloaded once), a folder of images
-    (`folders` says how it is laid out), or `Images`, as they are or `image_size` pixels large. `flip`
-    says whether a mirrored image is one of its class (by default only digits are not). Raises
-    `UserError`, one line, for what cannot be loaded."""
+    """`digits` (inside the package), a torchvision set by name (downloaded once), a folder of
+    images (`folders` says how it is laid out), or `Images`, as they are or `image_size` pixels
+    large. `flip` says whether a mirrored image is one of its class (by default only digits are
+    not); with `quiet` nothing is said of how a folder was read. Raises `UserError`, one line, for
+    what cannot be loaded."""
     if image_size is not None:
         whole("--image-size", image_size, 4, 512)
     require(flip is None or isinstance(flip, bool), "flip", flip, "true or false")
@@ -73,13 +75,13 @@ def load(
     elif isinstance(name, str) and name in TORCHVISION:
         images = _resized(_torchvision(name), image_size)
     else:
-        images = _folder(name, image_size)
+        images = _folder(name, image_size, quiet)
     if flip is not None:
         images = replace(images, flip=flip)
     return images.to(device)
 
 
-def _folder(name: str | Path, image_size: int | None) -> Images:
+def _folder(name: str | Path, image_size: int | None, quiet: bool) -> Images:
     if name == "nasbench201":
         allowed = "digits, a torchvision set or a folder"
         raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
@@ -87,7 +89,7 @@ def _folder(name: str | Path, image_size: int | None) -> Images:
         allowed = f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}"
         raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
     with memory_errors("--image-size"):
-        listing, arrays = folders.load(Path(name), image_size)
+        listing, arrays = folders.load(Path(name), image_size, quiet)
     parts = {
         part: (torch.from_numpy(array), torch.from_numpy(listing.labels(part)))
         for part, array in arrays.items()
@@ -127,8 +129,9 @@ def _images(
     flip: bool,
     statistics: Statistics | None = None,
 ) -> Images:
-    """Images and labels of two parts, with their mean and standard deviation a channel: where none are
-    given, of the first 5,000 of the training images, or of as many as are 50 million numbers."""
+    """Images and labels of two parts, with their mean and standard deviation a channel: where none
+    are given, of the first 5,000 of the training images, or of as many as are 50 million
+    numbers."""
     padding = train[0].shape[-1] // 8
     mean, std = statistics or _statistics(train[0])
     return Images(name, *train, *test, classes, mean, std, padding, flip)

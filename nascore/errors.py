@@ -5,24 +5,27 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(ValueError):
     """Raised for anything a user can get wrong. The command line prints it as one line and exits
     with status 2."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str) -> None:
         super().__init__(plain(message))
 
 
-def plain(text) -> str:
+def plain(text: object) -> str:
     """`text` on one line that any terminal can show: what is no character (a control sequence in a
     file's name, a byte that is no UTF-8) is written as Python writes it, `\\x1b`."""
     line = " ".join(str(text).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-def say(text) -> None:
+def say(text: object) -> None:
     """One line on standard error, where there is one that is read."""
     with suppress(OSError):
         if sys.stderr is not None:
@@ -38,7 +41,7 @@ def reason(error: BaseException) -> str:
         return name
 
 
-def shorten(value, limit: int = 60) -> str:
+def shorten(value: object, limit: int = 60) -> str:
     """`repr(value)` cut to `limit` characters, so that an error stays on one line whatever was
     found."""
     try:
@@ -48,47 +51,47 @@ def shorten(value, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def refuse(field: str, found, allowed: str, error: type[UserError] = UserError):
+Kind = type[UserError]
+
+
+def refuse(field: str, found: object, allowed: str, error: Kind = UserError) -> NoReturn:
+    """Raise `error` with the line that names the field, what was found and what is allowed."""
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
 def require(
-    condition: bool, field: str, found, allowed: str, error: type[UserError] = UserError
+    condition: object, field: str, found: object, allowed: str, error: Kind = UserError
 ) -> None:
+    """`refuse` where the condition does not hold."""
     if not condition:
         refuse(field, found, allowed, error)
 
 
-def one_of(field: str, found, names: Iterable, error: type[UserError] = UserError):
+def one_of(field: str, found: T, names: Iterable[Any], error: Kind = UserError) -> T:
     """`found`, which must be one of `names`."""
-    if found not in list(names):  # a list: what cannot be hashed is refused like anything else
-        refuse(
-            field,
-            found,
-            ", ".join(map(str, sorted(names) if isinstance(names, set) else names)),
-            error,
-        )
+    known = sorted(names) if isinstance(names, set) else list(names)
+    if found not in known:  # a list: what cannot be hashed is refused like anything else
+        refuse(field, found, ", ".join(map(str, known)), error)
     return found
 
 
-def whole(field: str, found, low: int, high: int, error: type[UserError] = UserError) -> int:
+def whole(field: str, found: Any, low: int, high: int, error: Kind = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
-    if not isinstance(found, int) or isinstance(found, bool) or not low <= found <= high:
-        refuse(field, found, f"a whole number from {low} to {high}", error)
+    good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
+    require(good, field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
-def number(field: str, found, low: float, high: float, error: type[UserError] = UserError) -> float:
+def number(field: str, found: Any, low: float, high: float, error: Kind = UserError) -> float:
     """`found` as a float, which must be a finite number from `low` to `high`."""
     good = isinstance(found, int | float) and not isinstance(found, bool)
     good = good and abs(found) < math.inf  # which a whole number of 400 digits is, too
-    require(
-        good and low <= found <= high, field, found, f"a number from {low:g} to {high:g}", error
-    )
+    good = good and low <= found <= high
+    require(good, field, found, f"a number from {low:g} to {high:g}", error)
     return float(found)
 
 
-def look_up(known: Mapping, name: str, kind: str):
+def look_up(known: Mapping[str, T], name: object, kind: str) -> T:
     """`known[name]`; an unknown name gets the list of those there are."""
     if not isinstance(name, str) or name not in known:
         raise UserError(f"unknown {kind} {shorten(name)}; allowed: {', '.join(known)}")

@@ -99,9 +99,9 @@ class Table:
 
 
 class SharedWeights:
-    """The reward of architectures with the weights of a trained supernet (ENAS), on all validation examples
-    of a search's `task`, minibatch by minibatch with the batch's own statistics. It ranks; it is no
-    result."""
+    """The reward of architectures with the weights of a trained supernet (ENAS), on all validation
+    examples of a search's `task`, minibatch by minibatch with the batch's own statistics. It ranks;
+    it is no result."""
 
     def __init__(self, supernet: Any, task: Task, batch_size: int = 100):
         held_out = task.count("valid")
@@ -151,13 +151,13 @@ class TrainChildren:
     CPU its bits depend on nothing that is trained beside or before it; what was trained once is
     remembered. `progress` is called with a `Progress` as children finish.
 
-    Workers are processes (default: one a core, at most 8, and only once this process has trained for
-    as long as they take to start), which end with the interpreter or after a minute without work; a
-    child computes with `threads` threads. `at_once` tells a search how many genotypes it should bring
-    in a call, so that no worker waits for long: what an estimator that does not say so gets is all
-    that were proposed together. With one worker, or for a single child, all happens in this process. On a
-    GPU the workers share the card, which fills the gaps of children too small to fill it; that was
-    not measured.
+    Workers are processes (default: one a core, at most 8, and only once this process has trained
+    for as long as they take to start), which end with the interpreter or after a minute without
+    work; a child computes with `threads` threads. `at_once` tells a search how many genotypes it
+    should bring in a call, so that no worker waits for long: what an estimator that does not say so
+    gets is all that were proposed together. With one worker, or for a single child, all happens in
+    this process. On a GPU the workers share the card, which fills the gaps of children too small to
+    fill it; that was not measured.
     """
 
     def __init__(

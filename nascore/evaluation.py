@@ -1,9 +1,7 @@
 """How good a model is: its answers for images whose class is known, and what it takes for what."""
 
-import io
 import os
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +17,8 @@ from nascore.models import Model
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's answers for images whose class is known: `images` (files, or a tensor), `labels` (N,)
-    and `probabilities` (N, classes)."""
+    """A model's answers for images whose class is known: `images` (files, or a tensor), `labels`
+    (N,) and `probabilities` (N, classes)."""
 
     classes: tuple[str, ...]
     images: Sequence[str] | Tensor
@@ -34,22 +32,27 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
+        """The share of the images whose class was the most probable one."""
         return (self.predicted == self.labels).double().mean().item()
 
     @property
     def confusion(self) -> Tensor:
-        """(classes, classes): how many images of the class of a row were taken for that of a column."""
+        """(classes, classes): how many images of the class of a row were taken for that of a
+        column."""
         count = len(self.classes)
         cells = self.labels * count + self.predicted
         return cells.bincount(minlength=count**2).view(count, count)
 
     def mixed_up(self, most: int = 5) -> list[tuple[str, str, int]]:
         """(class, taken for, how often), the most frequent first."""
-        table = self.confusion.clone()
-        table.fill_diagonal_(0)
-        order = table.flatten().argsort(descending=True, stable=True)[:most].tolist()
-        pairs = [(*divmod(at, len(self.classes)), table.flatten()[at].item()) for at in order]
-        return [(self.classes[i], self.classes[j], times) for i, j, times in pairs if times]
+        table = self.confusion.tolist()
+        found = [
+            (name, taken_for, times)
+            for name, row in zip(self.classes, table)
+            for taken_for, times in zip(self.classes, row)
+            if times and name != taken_for
+        ]
+        return sorted(found, key=lambda row: -row[2])[:most]
 
 
 def evaluate(
@@ -65,20 +68,20 @@ def evaluate(
 
 
 def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
-    view = model.preprocessing
-    is_folder = isinstance(data, str | Path) and os.path.isdir(data)
-    if is_folder and data not in sets.NAMES:
+    """The test images, in files or a tensor, and their labels as the model counts its classes."""
+    if isinstance(data, str | Path) and data not in sets.NAMES and os.path.isdir(data):
         files, whole_folder = folders.to_test(Path(data), model.classes)
         images = _trained_on(model, data, len(files)) if whole_folder else None
         if images is None:
             return [file.path for file in files], torch.tensor([file.label for file in files])
     else:
-        side = view.height if view.height == view.width else None
-        images = sets.load(data, image_size=None if isinstance(data, Images) else side)
-    known = f"those of the model: {', '.join(model.classes)}"
+        view = model.preprocessing
+        square = view.height == view.width and not isinstance(data, Images)
+        images = sets.load(data, image_size=view.height if square else None)
+    known = model.classes
     for name in images.classes:
-        require(name in model.classes, "class", name, known)
-    place = torch.tensor([model.classes.index(name) for name in images.classes])
+        require(name in known, "class", name, f"those of the model: {', '.join(known)}")
+    place = torch.tensor([known.index(name) for name in images.classes])
     return images.test.cpu(), place[images.test_labels.cpu()]
 
 
@@ -87,18 +90,17 @@ def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
     before = model.about.get("data")
     if not isinstance(before, dict):
         return None
-    counts = [before.get(part) for part in ("train", "test")]
-    if all(isinstance(n, int) for n in counts) and count == sum(counts):
-        with redirect_stderr(io.StringIO()):  # that it has no parts, which is said again here
-            images = sets.load(folder, image_size=model.preprocessing.height)
+    trained, tested = before.get("train"), before.get("test")
+    if isinstance(trained, int) and isinstance(tested, int) and count == trained + tested:
+        images = sets.load(folder, image_size=model.preprocessing.height, quiet=True)
         if images.fingerprint()["content"] == before.get("content"):
-            held_out = f"only the {counts[1]} that were held out are tested"
+            held_out = f"only the {tested} that were held out are tested"
             say(f"{folder} holds the images that the model was trained on: {held_out}")
             return images
     place = os.path.realpath(folder)
     whole, part = os.path.split(place)
     its_part = before.get("name") == whole and part.lower() in folders.PARTS["train"]
     if its_part or before.get("name") == place:
-        tested = f"all {count} are tested, some of which it may have been trained on"
-        say(f"{folder} is where the model's training images were: {tested}")
+        doubt = f"all {count} are tested, some of which it may have been trained on"
+        say(f"{folder} is where the model's training images were: {doubt}")
     return None

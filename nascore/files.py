@@ -10,15 +10,24 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from nascore.errors import UserError, plain, require, shorten
 
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
 
-
 # What a run and a model write; where there is one of the others, no export takes such a name.
-NAMES = ("checkpoint.pt", "config.json", "history.jsonl", "timing.jsonl")
-NAMES += ("genotype.json", "genotype.svg", "result.json", "model.safetensors", "model.json")
+NAMES = (
+    "checkpoint.pt",
+    "config.json",
+    "history.jsonl",
+    "timing.jsonl",
+    "genotype.json",
+    "genotype.svg",
+    "result.json",
+    "model.safetensors",
+    "model.json",
+)
 
 
 def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
@@ -34,7 +43,7 @@ def named(name: str | os.PathLike, option: str, kind: str = "the name of a file"
     return Path(name)
 
 
-def write_whole(path: Path, write: Callable) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """`write(file)` under a temporary name, sync, rename: whatever happens, `path` holds a whole
     file, old or new. A link stays, and what it points to is replaced; what is no file (a pipe, a
     terminal) is written to as it is."""
@@ -61,7 +70,7 @@ def write_whole(path: Path, write: Callable) -> None:
     sync(path.parent)
 
 
-def write_bytes(path: Path, content) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """`write_whole` of what is at hand."""
     write_whole(path, lambda file: file.write(content))
 

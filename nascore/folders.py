@@ -1,19 +1,17 @@
-"""A folder of the user's own images: what is in it, which part is what, read once and then cached.
+"""A folder of the user's own images: what is in it, which part is what, and what they show.
 
     FOLDER/train/CLASS/*.jpg, FOLDER/test/CLASS/*.jpg, and FOLDER/val/CLASS/*.jpg if you like
     FOLDER/CLASS/*.jpg: of each class four fifths are trained on, the rest is the test
 
-Sub-folders of a class belong to it. Nothing is left out in silence, but for what a Mac, Windows or an
-archive puts beside the images: hidden files and folders, empty files.
+Sub-folders of a class belong to it. Nothing is left out in silence, but for what a Mac, Windows or
+an archive puts beside the images: hidden files and folders, empty files.
 """
 
-import hashlib
-import json
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,13 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 import torch
-from PIL import Image
+from PIL.Image import Image
 
-from nascore import pictures
+from nascore import cache, pictures
 from nascore.errors import UserError, require, say
-from nascore.files import FORMAT, write_whole
 from nascore.seeding import generator
 
 LAYOUT = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
@@ -37,16 +33,19 @@ PARTS = {
     "valid": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+PART_OF = {name: part for part, names in PARTS.items() for name in names}
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
 EMPTY = (0,)  # the stamp of an empty file
 SIDE = 32  # pixels, of images that are not alike
+Stamp = tuple[int, ...]
+Tell = Callable[[str], None]  # what is done with a line that the user should read
 
 
 class File(NamedTuple):
     """An image; `stamp` tells whether it is still the same."""
 
     path: str
-    stamp: tuple[int, ...]
+    stamp: Stamp
     label: int
 
 
@@ -66,28 +65,34 @@ class Listing:
             for part, files in self.parts.items()
             for path, stamp, label in files
         ]
-        return _digest(repr((self.classes, rows)))
+        return cache.digest(repr((self.classes, rows)))
 
     def labels(self, part: str) -> np.ndarray:
         """(N,) int64, in the order of the images."""
         return np.array([file.label for file in self.parts[part]], dtype=np.int64)
 
 
-def load(folder: Path, side: int | None = None) -> tuple[Listing, dict[str, np.ndarray]]:
-    """What there is in `folder`, and the images of each part, uint8 (N, 3, H, W), from the cache where
-    they did not change; `side` pixels large, or as they are, if they are alike. Raises `UserError`,
-    one line."""
+def load(folder: Path, side: int | None = None, quiet: bool = False) -> tuple[Listing, cache.Parts]:
+    """What there is in `folder`, and the images of each part, uint8 (N, 3, H, W), from the cache
+    where they did not change; `side` pixels large, or as they are, if they are alike. What is left
+    out, split or resized is said, unless `quiet`. Raises `UserError`, one line."""
+    tell = _nobody if quiet else say
     with _listable(folder):
-        listing = listing_of(folder)
-    cache = cache_of(folder, side)
-    images = _cached(cache, listing)
+        listing = listing_of(folder, tell)
+    stamp = listing.stamp()
+    kept = cache.file_of(folder, side)
+    images = cache.load(kept, stamp, {part: len(files) for part, files in listing.parts.items()})
     if images is None:
-        images = _read(listing, side)
-        _store(cache, listing, images)
+        images = _read(listing, side, tell)
+        cache.store(kept, stamp, images, tell)
     return listing, images
 
 
-# --- what there is ---------------------------------------------------------------------------------
+def _nobody(line: str) -> None:
+    """Whom a line is told that was said before."""
+
+
+# --- what there is --------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -100,12 +105,12 @@ def _listable(folder: str | Path) -> Iterator[None]:
 
 def natural(name: str) -> tuple[list, str]:
     """A key that puts 2 before 10, and 02 beside 2."""
-    parts = re.split(r"([0-9]+)", name)  # at every other place digits
+    parts: list = re.split(r"([0-9]+)", name)  # at every other place digits
     parts[1::2] = map(int, parts[1::2])
     return parts, name
 
 
-def listing_of(folder: Path) -> Listing:
+def listing_of(folder: Path, tell: Tell = say) -> Listing:
     """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
     left_out: Counter[str] = Counter()
     places = _parts(folder)
@@ -120,33 +125,38 @@ def listing_of(folder: Path) -> Listing:
         labelled = ((label, of_part.get(name, ())) for label, name in enumerate(classes))
         parts[part] = [File(*file, label) for label, files in labelled for file in files]
     if places == {"train": folder}:
-        parts = _split(folder, parts["train"])
+        parts = _split(folder, parts["train"], tell)
     else:
         _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
     parts["train"] = _shuffled(parts["train"], "folder", len(parts["train"]))
-    _say_left_out(folder, left_out)
+    _tell_left_out(folder, left_out, tell)
     return Listing(folder, classes, parts)
 
 
-def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
-    if left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
-        files = "files" if left_out.total() > 1 else "file"
+def _tell_left_out(folder: Path, left_out: Counter[str], tell: Tell = say) -> None:
+    count = left_out.total()
+    if count:
+        reasons = _reasons(left_out)
+        files = "files" if count > 1 else "file"
         read = " ".join(pictures.SUFFIXES)
-        say(f"{folder}: {left_out.total()} {files} left out: {reasons}; read are {read}")
+        tell(f"{folder}: {count} {files} left out: {reasons}; read are {read}")
+
+
+def _reasons(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common() if count)
 
 
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
-    """The images of the test part of `folder`, whose classes are some of `classes`; and whether those are
-    all that it holds, since it has no parts. Raises `UserError`, one line."""
+    """The images of the test part of `folder`, whose classes are some of `classes`; and whether
+    those are all that it holds, since it has no parts. Raises `UserError`, one line."""
     left_out: Counter[str] = Counter()
     with _listable(folder):
         part = _parts(folder, ["test"]).get("test", folder)
         found = _classes(part, left_out)
     for name in found:
         require(name in classes, f"class in {part}", name, f"the model's: {', '.join(classes)}")
-    _say_left_out(folder, left_out)
+    _tell_left_out(folder, left_out)
     files = [File(*file, classes.index(name)) for name in found for file in found[name]]
     return files, part == folder
 
@@ -157,19 +167,20 @@ def images_in(folder: str) -> list[str]:
     left_out: Counter[str] = Counter()
     with _listable(folder):
         found = [path for path, _ in _images(folder, left_out, ())]
-    _say_left_out(Path(folder), left_out)
+    _tell_left_out(Path(folder), left_out)
     return sorted(found, key=natural)
 
 
 def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str, Path]:
-    """The folders of train, valid and test images; that of train is `folder` itself where the classes
-    lie there. What is for validation is the test where there is no other."""
+    """The folders of train, valid and test images; that of train is `folder` itself where the
+    classes lie there. What is for validation is the test where there is no other."""
     places: dict[str, Path] = {}
     for place in _folders(folder):
-        for part in (part for part, names in PARTS.items() if place.name.lower() in names):
-            twice = places.setdefault(part, place)
-            found = f"{twice.name}/ and {place.name}/"
-            require(twice == place, f"the {part} part of {folder}", found, "one of them")
+        part = PART_OF.get(place.name.lower())
+        if part is not None:
+            first = places.setdefault(part, place)
+            found = f"{first.name}/ and {place.name}/"
+            require(first == place, f"the {part} part of {folder}", found, "one of them")
     a_class_of_that_name = len(places) == 1 and not any(map(_folders, places.values()))
     if not places or a_class_of_that_name:
         return {"train": folder}
@@ -181,19 +192,15 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     return {part: places[part] for part in PARTS if part in places}
 
 
-def _count_beside(folder: Path, parts: Iterable[Path], left_out: Counter) -> None:
+def _count_beside(folder: Path, parts: Collection[Path], left_out: Counter[str]) -> None:
     """The images that lie in no part."""
-    known = set(parts)
     for name in sorted(os.listdir(folder)):
-        if _junk(name) or folder / name in known:
-            continue
-        if (folder / name).is_file() and name.lower().endswith(pictures.SUFFIXES):
+        place = folder / name
+        if _is_image(name) and place.is_file():
             left_out["beside train/ and test/"] += 1
-        for _, _, files in os.walk(folder / name):
-            if images := sum(
-                file.lower().endswith(pictures.SUFFIXES) for file in files if not _junk(file)
-            ):
-                left_out[f"in {name}/"] += images
+        elif not _junk(name) and place not in parts:
+            for _, _, files in os.walk(place):
+                left_out[f"in {name}/"] += sum(map(_is_image, files))
 
 
 def _folders(place: Path) -> list[Path]:
@@ -206,6 +213,11 @@ def _junk(name: str) -> bool:
     return name.startswith(".") or name in JUNK
 
 
+def _is_image(name: str) -> bool:
+    """By its name; what is in it, is seen when it is read."""
+    return name.lower().endswith(pictures.SUFFIXES) and not _junk(name)
+
+
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
@@ -213,48 +225,54 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _classes(part: Path, left_out: Counter) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
-    """The images of each class: the path of each, and what tells whether it is the same as before."""
+def _classes(part: Path, left_out: Counter[str]) -> dict[str, list[tuple[str, Stamp]]]:
+    """The images of each class: the path of each, and what tells whether it is the same as
+    before."""
     folders = _folders(part)
     if not folders:
         raise UserError(f"{part} holds no folder of a class, allowed: {LAYOUT}")
-    beside = (n for n in os.listdir(part) if n.lower().endswith(pictures.SUFFIXES))
-    left_out["beside the classes"] += sum(not _junk(name) for name in beside)
+    left_out["beside the classes"] += sum(map(_is_image, os.listdir(part)))
     classes = {}
     for folder in folders:
         before = left_out.copy()
-        around = tuple((s.st_dev, s.st_ino) for s in map(os.stat, folder.absolute().parents))
-        classes[folder.name] = sorted(_images(str(folder), left_out, around))
+        around = tuple(map(_on_disk, folder.absolute().parents))
+        classes[folder.name] = sorted(_images(folder, left_out, around))
         if not classes[folder.name]:
-            others = ", ".join(f"{n} {reason}" for reason, n in (left_out - before).items())
+            others = _reasons(left_out - before)
             found = f"{folder} holds no images{' but ' * bool(others)}{others}"
             raise UserError(f"{found}; allowed: {', '.join(pictures.SUFFIXES)}")
-    left_out += Counter()  # forgets what was never met
     return classes
 
 
-def _images(folder: str, left_out: Counter, around: tuple) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _images(
+    folder: str | Path, left_out: Counter[str], around: tuple[Stamp, ...]
+) -> Iterator[tuple[str, Stamp]]:
     """`around`: the folders that this one lies in."""
-    here = os.stat(folder)
-    if (here.st_dev, here.st_ino) in around:  # a link that leads in a circle
+    here = _on_disk(folder)
+    if here in around:  # a link that leads in a circle
         return
-    around = (*around, (here.st_dev, here.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()
             if _junk(entry.name):
                 continue
             if _is_folder(entry):
-                yield from _images(entry.path, left_out, around)
+                yield from _images(entry.path, left_out, (*around, here))
             elif suffix not in pictures.SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
             elif (stamp := _stamp(entry)) != EMPTY:
                 yield entry.path, stamp
 
 
-def _stamp(entry: os.DirEntry) -> tuple[int, ...]:
-    """Of a file, or of that which a link points to; none of what is no file, which says so when it is
-    read."""
+def _on_disk(folder: str | Path) -> Stamp:
+    """What tells a folder from all others, whatever it is called."""
+    found = os.stat(folder)
+    return (found.st_dev, found.st_ino)
+
+
+def _stamp(entry: os.DirEntry) -> Stamp:
+    """Of a file, or of that which a link points to; none of what is no file, which says so when it
+    is read."""
     try:
         found = entry.stat()
     except OSError:
@@ -267,7 +285,7 @@ def _stamp(entry: os.DirEntry) -> tuple[int, ...]:
     return (found.st_size, *times, found.st_ino, found.st_dev)
 
 
-def _split(folder: Path, files: list[File]) -> dict[str, list[File]]:
+def _split(folder: Path, files: list[File], tell: Tell) -> dict[str, list[File]]:
     """Four fifths of each class to train on, the rest to test on, whatever the seed of a run."""
     parts: dict[str, list[File]] = {"train": [], "test": []}
     for label, of_class in groupby(files, key=lambda file: file.label):
@@ -277,7 +295,7 @@ def _split(folder: Path, files: list[File]) -> dict[str, list[File]]:
         parts["test"] += order[:count]
         parts["train"] += order[count:]
     share = f"{len(parts['train'])} images to train on, {len(parts['test'])} to test on"
-    say(f"{folder} has no train/ and test/: of each class a fifth is the test ({share})")
+    tell(f"{folder} has no train/ and test/: of each class a fifth is the test ({share})")
     return parts
 
 
@@ -286,20 +304,22 @@ def _shuffled(files: list[File], *place: int | str) -> list[File]:
     return [files[k] for k in order.tolist()]
 
 
-# --- reading ---------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
-def _read(listing: Listing, side: int | None) -> dict[str, np.ndarray]:
+def _read(listing: Listing, side: int | None, tell: Tell) -> cache.Parts:
     paths = [file.path for files in listing.parts.values() for file in files]
-    ends = np.cumsum([len(files) for files in listing.parts.values()])[:-1]
-    images = np.split(_pictures(listing.folder, paths, side), ends)
-    return dict(zip(listing.parts, images))
+    left = _pictures(listing.folder, paths, side, tell)
+    images = {}
+    for part, files in listing.parts.items():
+        images[part], left = np.split(left, [len(files)])
+    return images
 
 
-def _pictures(folder: Path, paths: Sequence[str], side: int | None) -> np.ndarray:
+def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) -> np.ndarray:
     """(N, 3, H, W), uint8."""
 
-    def read(path: str) -> tuple[tuple[int, int], Image.Image]:
+    def read(path: str) -> tuple[tuple[int, int], Image]:
         image = pictures.read(path)
         size = image.size
         if side is not None or not taken_as_it_is(*size):  # photographs fit in memory
@@ -308,58 +328,18 @@ def _pictures(folder: Path, paths: Sequence[str], side: int | None) -> np.ndarra
 
     with pictures.quietly(), ThreadPoolExecutor() as pool:  # decoding releases Python's lock
         sizes, images = zip(*pool.map(read, paths))
-    alike = min(sizes) == max(sizes)
-    if side is None and not (alike and taken_as_it_is(*sizes[0])):
-        extremes = dict.fromkeys((min(sizes), max(sizes)))
-        found = " to ".join(f"{width}x{height}" for width, height in extremes)
+    smallest = min(sizes)
+    largest = max(sizes)
+    if side is None and not (smallest == largest and taken_as_it_is(*largest)):
+        found = " to ".join(f"{w}x{h}" for w, h in dict.fromkeys((smallest, largest)))
         how = f"resized to {SIDE}x{SIDE} (the shorter side, then the centre)"
         which = "images of one size, square, a multiple of 4 and at most 256 are taken as they are"
         other = "--image-size chooses another"
-        say(f"{folder} has images of {found} pixels: all are {how}; {which}, {other}")
-        images = [pictures.fit(image, SIDE, SIDE) for image in images]
+        tell(f"{folder} has images of {found} pixels: all are {how}; {which}, {other}")
+        images = tuple(pictures.fit(image, SIDE, SIDE) for image in images)
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
 
 
 def taken_as_it_is(width: int, height: int) -> bool:
+    """Whether pictures of that size, if all have it, are not resized."""
     return width == height <= 256 and width % 4 == 0
-
-
-# --- the cache -------------------------------------------------------------------------------------
-
-
-def cache_of(folder: Path, side: int | None) -> Path:
-    """Where the images of a folder are kept: not among them, but in the user's cache folder."""
-    name = _digest(repr((str(folder.resolve()), side)))
-    return platformdirs.user_cache_path("nascore") / "folders" / f"{name}.npz"
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def _store(cache: Path, listing: Listing, images: dict[str, np.ndarray]) -> None:
-    about = np.array(json.dumps({"format": FORMAT, "stamp": listing.stamp()}))
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(cache, lambda file: np.savez(file, about=about, **images))
-    except OSError as error:
-        reason = f"({error.strerror}): the images will be read again next time"
-        say(f"cannot write the cache {cache} {reason}")
-
-
-def _cached(cache: Path, listing: Listing) -> dict[str, np.ndarray] | None:
-    """What the cache holds, if that is whole and of these very images: NumPy's own format, which is
-    read without any pickle, with the checksums of the zip file that it is. Labels are not in it."""
-    try:
-        with np.load(cache, allow_pickle=False) as stored:
-            about = json.loads(stored["about"].item())
-            if (about["format"], about["stamp"]) != (FORMAT, listing.stamp()):
-                return None
-            images = {part: stored[part] for part in listing.parts}
-    except Exception:  # there is none, or it is damaged: it is made anew
-        return None
-    counts = {part: len(files) for part, files in listing.parts.items()}
-    shapes = {of_part.shape[1:] for of_part in images.values()}
-    good = len(shapes) == 1 and len(shape := shapes.pop()) == 3 and shape[0] == 3
-    good = good and all(of_part.dtype == np.uint8 for of_part in images.values())
-    return images if good and {part: len(x) for part, x in images.items()} == counts else None

@@ -28,8 +28,8 @@ from nascore.training import Recipe, Training, recipe_named
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` made: `accuracy` and `loss` (nats) on the test images. `finished` is False, and there
-    is no accuracy, where it was stopped before its epochs were over."""
+    """What `train` made: `accuracy` and `loss` (nats) on the test images. `finished` is False, and
+    there is no accuracy, where it was stopped before its epochs were over."""
 
     model: Model
     accuracy: float | None
@@ -62,9 +62,9 @@ def train(
 ) -> Trained:
     """Train the network of `genotype` (whatever `formats.read` takes) from scratch and test it.
 
-    `recipe` is a name or a `Recipe`, and `fields` replace some of its; without `auxiliary` its auxiliary
-    head is left out. With a `directory` the training can be stopped and resumed, and the model is saved
-    there. The rest is as in `search.run`. Raises `UserError`.
+    `recipe` is a name or a `Recipe`, and `fields` replace some of its; without `auxiliary` its
+    auxiliary head is left out. With a `directory` the training can be stopped and resumed, and the
+    model is saved there. The rest is as in `search.run`. Raises `UserError`.
     """
     whole("seed", seed, 0, 2**32 - 1)
     value = formats.read(genotype)

@@ -1,5 +1,5 @@
-"""Labelled images that live on the device: a whole batch is augmented at once. No worker processes to wait
-for."""
+"""Labelled images that live on the device: a whole batch is augmented at once. No worker processes
+to wait for."""
 
 import hashlib
 import os
@@ -133,9 +133,9 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
 
 
 class Batches:
-    """Minibatches of images, indexed by the step of training: `batches[step]` is the same whenever it is
-    asked for, and every `per_epoch` steps see each image of the `part` once. They are augmented, in
-    DARTS's architecture step too, or plain, as for ENAS's rewards."""
+    """Minibatches of images, indexed by the step of training: `batches[step]` is the same whenever
+    it is asked for, and every `per_epoch` steps see each image of the `part` once. They are
+    augmented, in DARTS's architecture step too, or plain, as for ENAS's rewards."""
 
     def __init__(
         self,
@@ -148,7 +148,8 @@ class Batches:
     ):
         self.images = images
         self.size = size
-        # The name under which a search's held-out images were drawn from the first: seeds keep their meaning.
+        # The name under which a search's held-out images were drawn from the first: seeds keep
+        # their meaning.
         self.place = (*place, "train" if part == "train" else "test")
         self.cutout = cutout
         self.padding = images.padding if augment else 0

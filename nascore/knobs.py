@@ -1,19 +1,29 @@
-"""Fields that a user may set, of a budget or a recipe: each is declared once, and the command line's
-option and the notebook's widget are made from that."""
+"""Fields that a user may set, of a budget or a recipe: each is declared once, and the command
+line's option and the notebook's widget are made from that."""
 
-import dataclasses
+from collections.abc import Sequence
+from dataclasses import Field, field
+from typing import Any
 
 from nascore.errors import require
 
 KINDS = {"int": int, "float": float, "str": str, "bool": bool}
+NUMBERS = {int: "a whole number ", float: "a number "}
 WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def knob(
-    default, label: str, help: str, *, unit: str = "", low=None, high=None, choices: tuple = ()
-):
-    """A field with its label, one sentence of help, its unit and what it may be: one of `choices`, or
-    from `low` to `high`."""
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[int | str] = (),
+) -> Any:
+    """A field with its label, one sentence of help, its unit and what it may be: one of `choices`,
+    or from `low` to `high`."""
     metadata = {
         "label": label,
         "help": help,
@@ -22,15 +32,15 @@ def knob(
         "high": high,
         "choices": choices,
     }
-    return dataclasses.field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def kind_of(f: dataclasses.Field) -> type:
+def kind_of(f: Field) -> type:
     """int, float, str or bool; a module may have its annotations as texts."""
     return f.type if isinstance(f.type, type) else KINDS[f.type]
 
 
-def bounds_of(f: dataclasses.Field) -> str:
+def bounds_of(f: Field) -> str:
     """What the field may be, in words."""
     about = f.metadata
     if kind_of(f) is bool:
@@ -40,7 +50,7 @@ def bounds_of(f: dataclasses.Field) -> str:
     return f"{about['low']} to {about['high']}"
 
 
-def check_field(f: dataclasses.Field, value):
+def check_field(f: Field, value: Any) -> Any:
     """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
     kind = kind_of(f)
     about = f.metadata
@@ -52,17 +62,17 @@ def check_field(f: dataclasses.Field, value):
     except (TypeError, ValueError, OverflowError):
         exact = value
         good = False
+    allowed = NUMBERS.get(kind, "")
     if about["choices"]:
         good = good and exact in about["choices"]
     else:
+        allowed += "from "
         good = good and about["low"] <= exact <= about["high"]
-    name = {int: "a whole number ", float: "a number ", str: ""}[kind]
-    allowed = f"{name}{'' if about['choices'] else 'from '}{bounds_of(f)}"
-    require(good, f.name, exact, allowed)
+    require(good, f.name, exact, allowed + bounds_of(f))
     return exact
 
 
-def _truth(f: dataclasses.Field, value) -> bool:
-    known = value if isinstance(value, bool) else WORDS.get(str(value).lower())
-    require(known is not None, f.name, value, "true or false")
-    return known
+def _truth(f: Field, value: Any) -> bool:
+    found = str(value).lower()  # of True and False too
+    require(found in WORDS, f.name, value, "true or false")
+    return WORDS[found]

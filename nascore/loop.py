@@ -32,8 +32,8 @@ class StepFailed(UserError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What one step did: `step` of `total`, and where the loop evaluates architectures, which one and
-    its reward."""
+    """What one step did: `step` of `total`, and where the loop evaluates architectures, which one
+    and its reward."""
 
     step: int
     total: int
@@ -49,11 +49,12 @@ class Progress:
 
 
 class Loop:
-    """What is driven: `step() -> Progress` until `done`. `history` has a plain dict a row, `threads` is how
-    many its steps compute with, `total` what its steps count to.
+    """What is driven: `step() -> Progress` until `done`. `history` has a plain dict a row,
+    `threads` is how many its steps compute with, `total` what its steps count to.
 
-    `PARTS` name the attributes with a state of their own, modules and optimizers, `STATE` the plain ones: a
-    checkpoint holds both under their names. What one that is older lacks, stays as it was made."""
+    `PARTS` name the attributes with a state of their own, modules and optimizers, `STATE` the plain
+    ones: a checkpoint holds both under their names. What one that is older lacks, stays as it was
+    made."""
 
     PARTS: ClassVar[tuple[str, ...]] = ()
     STATE: ClassVar[tuple[str, ...]] = ("steps", "history")
@@ -79,7 +80,7 @@ class Loop:
             setattr(self, name, copy.copy(state[name]))
 
 
-# --- the loop --------------------------------------------------------------------------------------
+# --- the loop -------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -177,13 +178,13 @@ def _kept(record: Record | None, loop) -> str:
     return f"the {count} are kept: mend it and go on with --resume"
 
 
-# --- Ctrl-C, and what a user sees meanwhile --------------------------------------------------------
+# --- Ctrl-C, and what a user sees meanwhile -------------------------------------------------------
 
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Catch Ctrl-C, a polite kill and a terminal that closes, until the block ends. Only a process's
-    main thread can; others have `stop`."""
+    """Catch Ctrl-C, a polite kill and a terminal that closes, until the block ends. Only a
+    process's main thread can; others have `stop`."""
     caught = threading.Event()
 
     def first(which, frame):

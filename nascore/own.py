@@ -13,8 +13,8 @@ from nascore.errors import UserError, reason, shorten
 
 
 def load(name: str) -> ModuleType:
-    """Run a file, or import a dotted module, which registers what it brings. Raises `UserError`, one
-    line that says where the fault is."""
+    """Run a file, or import a dotted module, which registers what it brings. Raises `UserError`,
+    one line that says where the fault is."""
     try:
         module = _from_file(Path(name)) if name.endswith(".py") else _named(name)
     except KeyboardInterrupt:
@@ -30,10 +30,10 @@ def load(name: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UserError("there is no such file")
     name = f"imported_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError("there is no such file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _find_modules_in(path.resolve().parent)
@@ -54,9 +54,7 @@ def _find_modules_in(folder: Path) -> None:
 
 def _send_by_value(module: ModuleType) -> None:
     """Worker processes get the module's functions themselves: they could not import it."""
-    for name in (
-        "cloudpickle",
-        "joblib.externals.cloudpickle",
-    ):  # joblib's own, until its release 1.6
+    own = "joblib.externals.cloudpickle"  # joblib has one until its release 1.6
+    for name in ("cloudpickle", own):
         with suppress(ImportError):
             importlib.import_module(name).register_pickle_by_value(module)

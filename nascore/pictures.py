@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.Image import Image as Picture
+from PIL.PngImagePlugin import PngImageFile
 
 from nascore.errors import UserError, shorten
 
@@ -26,31 +29,28 @@ BITS = ExifTags.Base.BitsPerSample
 PHOTOMETRIC = ExifTags.Base.PhotometricInterpretation
 SAMPLES = ExifTags.Base.SampleFormat
 UNSIGNED = 1
+WHITES = {"L;2": 85, "L;4": 17}  # of PNG's depths: what one step is in 8 bits
 WHITE_IS_ZERO = 0
 
 
-def read(image: str | Path | Image.Image) -> Image.Image:
+def read(image: str | Path | Picture) -> Picture:
     """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for
     what is none."""
-    name = image
     try:
-        if isinstance(image, Image.Image):
-            name = getattr(image, "filename", "") or "the PIL image"
+        if isinstance(image, Picture):
+            name = str(getattr(image, "filename", "") or "the PIL image")
             with DECODING:
                 return as_shown(image)
+        name = str(image)
         if not stat.S_ISREG(os.stat(image).st_mode):
             raise OSError("no image, and no folder of any")
         with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
     except Exception as error:  # a decoder that is fed rubbish may raise anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise unreadable(name, reason.replace(repr(str(name)), "it")) from None
-
-
-def unreadable(path: str | Path, reason: str) -> UserError:
-    """The line for a file that has the name of an image and is none."""
-    line = f"{path} is not an image that can be read ({shorten(reason, 120)[1:-1]})"
-    return UserError(f"{line}: mend or remove it; allowed: {', '.join(FORMATS)}")
+        short = shorten(reason.replace(repr(name), "it"), 120)[1:-1]
+        line = f"{name} is not an image that can be read ({short}): mend or remove it"
+        raise UserError(f"{line}; allowed: {', '.join(FORMATS)}") from None
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def as_shown(image: Image.Image) -> Image.Image:
+def as_shown(image: Picture) -> Picture:
     """`image` upright, in 8-bit RGB, on white paper where it is transparent."""
     width, height = image.size
     if not 0 < width * height <= MOST_PIXELS:
@@ -77,50 +77,55 @@ def as_shown(image: Image.Image) -> Image.Image:
         paper = Image.new("RGBA", image.size, PAPER)
         return Image.alpha_composite(paper, image).convert("RGB")
     if image.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
+        shown: Any = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        return shown
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, width: int, height: int) -> Image.Image:
+def fit(image: Picture, width: int, height: int) -> Picture:
     """`image` at that size, in training and in answers: the shorter side, then the centre."""
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
 
-def _bring_key_to_eight_bits(image: Image.Image) -> None:
+def _bring_key_to_eight_bits(image: Picture) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
     key = image.info.get("transparency")
-    depth = image.tile[0].args if image.format == "PNG" and image.tile else None
-    if isinstance(key, int) and depth in ("L;2", "L;4"):
-        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[depth]
+    if not isinstance(image, PngImageFile) or not image.tile:
+        return
+    depth = image.tile[0].args
+    if isinstance(key, int) and depth in WHITES:
+        image.info["transparency"] = key * WHITES[depth]
     elif isinstance(key, tuple) and depth == "RGB;16B":
         image.info["transparency"] = tuple(part >> 8 for part in key)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Picture) -> Picture:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # a viewer shows a picture whose EXIF data are damaged as it is stored
         return image
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Picture) -> Picture:
     """Grey of 16 bits (I;16), of 32 (I) and in floats from 0 to 1 (F) as grey of 8."""
     values = np.asarray(image)
+    low = values.min()
+    high = values.max()
     tags = getattr(image, "tag_v2", {})  # of TIFF
     bits = tags.get(BITS, (16,))[0]
+    within = bits != 16 or -(2**15) <= low <= high < 2**16  # else it is in no file
     if image.mode == "F":
+        within = 0 <= low <= high <= 1
         shown = (values.clip(0, 1) * 255).round()
     elif tags.get(SAMPLES, (UNSIGNED,))[0] == UNSIGNED:
         shown = values.astype(np.int64) % 2**bits >> (bits - 8)  # Pillow's 32 bits have a sign
     else:
         shown = values.clip(0) >> (bits - 9)
-    low, high = values.min(), values.max()
-    flat = shown.min() == shown.max() and low < high
-    beyond = bits == 16 and not -(2**15) <= low <= high < 2**16  # of a picture that is in no file
-    if image.mode == "F" and not 0 <= low <= high <= 1 or bits > 16 and flat or beyond:
+    flat = bits > 16 and low < high and shown.min() == shown.max()
+    if flat or not within:
         found = f"{bits}-bit values from {low:g} to {high:g}"
         raise ValueError(f"{found}: save it with 8 or 16 bits a value")
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:

@@ -138,7 +138,8 @@ class LSTMPredictor(Predictor):
 
     def read(self, architectures: Architectures) -> Prefixes:
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
-        token that it adds), and which prefix, counted from the empty one on, each architecture is."""
+        token that it adds), and which prefix, counted from the empty one on, each architecture
+        is."""
         steps = []
         places: dict[Decisions, int] = {(): 0}
         start = 0  # of the depth before

@@ -1,5 +1,5 @@
-"""The directory of a run: `config.json` (what runs), `checkpoint.pt` (where it is), `history.jsonl` (what
-came out, the same for the same seed) and `timing.jsonl` (what it took).
+"""The directory of a run: `config.json` (what runs), `checkpoint.pt` (where it is), `history.jsonl`
+(what came out, the same for the same seed) and `timing.jsonl` (what it took).
 """
 
 import io
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -21,21 +22,22 @@ from nascore.files import (
     check_format,
     named,
     remove_temporaries,
+    write_bytes,
     write_json,
-    write_whole,
 )
 
-NAMED_ONLY = ("data's name", "space's name")  # what they are, is their content
+# Of a config, what says nothing of what runs: data and spaces are their content.
+NO_CONTENT = ("format", "data's name", "space's name")
 
 
-# --- checkpoints -----------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """Tensors and plain containers, whole or not at all."""
     buffer = io.BytesIO()  # torch.save to a file says nothing of a full disk but "enforce fail"
     torch.save(state, buffer)
-    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict:
@@ -60,11 +62,12 @@ def load_checkpoint(path: Path) -> dict:
     return dict(check_format(state, path))
 
 
-# --- the directory of a run ------------------------------------------------------------------------
+# --- the directory of a run -----------------------------------------------------------------------
 
 
 def directory_named(name: str | Path | None) -> Path | None:
-    """The directory that a user named. Raises `UserError`, for "" (an unset variable of a shell) too."""
+    """The directory that a user named. Raises `UserError`, for "" (an unset variable of a shell)
+    too."""
     if name is None:
         return None
     return named(name, "--out", "the name of a directory")
@@ -114,13 +117,27 @@ def alone_in(directory: Path, make: bool) -> Iterator[None]:
         os.close(folder)
 
 
-class Record:
-    """The directory of one run, opened to begin (`resume=False`) or to go on. `config` says what runs;
-    two configs are the same run if all they hold is equal but names and places. Raises `UserError`
-    where the directory holds another run, or none to resume."""
+class _Loop(Protocol):
+    """What a record needs of the loop whose state it keeps."""
 
-    def __init__(self, directory: Path, loop, config: dict, resume: bool, defaults: Mapping):
-        self.directory, self.loop = directory, loop
+    threads: int
+    history: list[dict]
+
+    def state_dict(self) -> dict: ...
+
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+class Record:
+    """The directory of one run, opened to begin (`resume=False`) or to go on. `config` says what
+    runs; two configs are the same run if all they hold is equal but names and places. Raises
+    `UserError` where the directory holds another run, or none to resume."""
+
+    def __init__(
+        self, directory: Path, loop: _Loop, config: dict, resume: bool, defaults: Mapping
+    ) -> None:
+        self.directory = directory
+        self.loop = loop
         self.config = {"format": FORMAT, **json.loads(json.dumps(config))}
         self.checkpoint = directory / "checkpoint.pt"
         self.timing: list[dict] = []
@@ -155,20 +172,21 @@ class Record:
             raise UserError(f"{self.directory} holds another run: {differs}")
 
     def _difference(self, config: dict, defaults: Mapping) -> str | None:
-        """What makes the stored run another one. What it says nothing of, a field that is younger than
-        it, it had at its default; the number of threads is the stored one, unless one was asked for."""
-        then, now = _flat(config), _flat(self.config)
+        """What makes the stored run another one. What it says nothing of, a field that is younger
+        than it, it had at its default; the number of threads is the stored one, unless one was
+        asked for."""
+        then = _flat(config)
+        now = _flat(self.config)
         if now.get("threads") is None and "threads" in then:
             now["threads"] = self.config["threads"] = self.loop.threads = then["threads"]
         younger = {k: defaults[k] for k in now if k not in then and k in defaults}
-        for name in {**then, **now}:
-            found, asked = (then | younger).get(name), now.get(name)
+        for name in then | now:
+            found = (then | younger).get(name)
+            asked = now.get(name)
             if found != asked:
                 return f"its {name} is {shorten(found)}, asked for is {shorten(asked)}"
         if younger:
-            fields = ", ".join(
-                f"{name}, which is {value!r} in it" for name, value in younger.items()
-            )
+            fields = ", ".join(f"{name}, which is {younger[name]!r} in it" for name in younger)
             say(f"{self.directory} was begun before there was {fields}")
         return None
 
@@ -202,15 +220,12 @@ class Record:
 def _flat(config: dict) -> dict:
     """The fields of a budget or a recipe beside those around them, and those of data, space and
     estimator under their names, but for what says nothing of their content."""
-    flat = {}
+    flat: dict = {}
     for key, value in config.items():
-        if key == "format":
-            continue
         if not isinstance(value, dict):
             flat[key] = value
         elif key in ("budget", "recipe"):
             flat |= value
         else:
-            parts = {f"{key}'s {name}": part for name, part in value.items()}
-            flat |= {name: part for name, part in parts.items() if name not in NAMED_ONLY}
-    return flat
+            flat |= {f"{key}'s {name}": part for name, part in value.items()}
+    return {name: value for name, value in flat.items() if name not in NO_CONTENT}

@@ -65,9 +65,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """An architecture on its way through a search: proposed as `decisions`, answered by the estimator,
-    learned from. `reward` is an accuracy in [0, 1] and `objective` what the search makes of it, both NaN
-    until the answer is there; `seconds` is what that took and `error` what went wrong."""
+    """An architecture on its way through a search: proposed as `decisions`, answered by the
+    estimator, learned from. `reward` is an accuracy in [0, 1] and `objective` what the search makes
+    of it, both NaN until the answer is there; `seconds` is what that took and `error` what went
+    wrong."""
 
     genotype: Genotype
     reward: float = math.nan
@@ -177,15 +178,16 @@ def run(
 ) -> Result:
     """Run one search and return what it found.
 
-    `space` is a name or any object with the methods of a space; `data` a name, a folder, `Images` or
-    another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
-    genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`; `fields`
-    replace single fields of the preset; `progress` may be a callable that gets every `Progress`;
-    `threads` is how many PyTorch computes with, by default what the sizes of the search ask for.
+    `space` is a name or any object with the methods of a space; `data` a name, a folder, `Images`
+    or another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
+    genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`;
+    `fields` replace single fields of the preset; `progress` may be a callable that gets every
+    `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
+    ask for.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
-    bits. What it is, is its content and not its names: a search is resumed if data, space, estimator
-    and budget are the same. Raises `UserError`.
+    bits. What it is, is its content and not its names: a search is resumed if data, space,
+    estimator and budget are the same. Raises `UserError`.
     """
     entry = get(method)
     budget = _budget(entry, budget, fields)
@@ -239,8 +241,8 @@ def _budget(entry: Method, budget: str | Budget, fields: dict) -> Budget:
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a search is about, as objects: `data` is the task, where one is learned, or the name of a
-    table; without an `estimate` children are trained, or the method has its own."""
+    """What a search is about, as objects: `data` is the task, where one is learned, or the name of
+    a table; without an `estimate` children are trained, or the method has its own."""
 
     space: Any
     data: Any
@@ -266,7 +268,8 @@ def _setting(
     image_size: int | None = None,
     flip: bool | None = None,
 ) -> _Setting:
-    """Space, data and estimator for their names. Raises `UserError` for what does not go together."""
+    """Space, data and estimator for their names. Raises `UserError` for what does not go
+    together."""
     table = isinstance(data, str) and data == "nasbench201"
     if entry.one_shot and table:
         instead = "its space is --space nasbench201, with --data digits, cifar10 or a folder"

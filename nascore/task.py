@@ -1,5 +1,5 @@
-"""What there is to learn, and how well it was learned: all that methods, training and estimators know of
-data. `images.Images` is one."""
+"""What there is to learn, and how well it was learned: all that methods, training and estimators
+know of data. `images.Images` is one."""
 
 import math
 from abc import ABC, abstractmethod
@@ -21,8 +21,8 @@ class Minibatches(Protocol):
 
 
 class Task(ABC):
-    """Examples, inputs with their targets, in up to three parts: `train`, `valid`, `test`. A search learns
-    from `train` and is rewarded by `valid`; `test` is for what was found.
+    """Examples, inputs with their targets, in up to three parts: `train`, `valid`, `test`. A search
+    learns from `train` and is rewarded by `valid`; `test` is for what was found.
 
     The loss, the score and the reward are those of classification unless a task has others."""
 
@@ -58,20 +58,21 @@ class Task(ABC):
 
     @abstractmethod
     def validation_split(self, portion: float) -> Self:
-        """The task of a search, which sees nothing of `test`: its `valid` is the user's own where there is
-        one, else the last `portion` of `train`. Raises `UserError` where that is too little."""
+        """The task of a search, which sees nothing of `test`: its `valid` is the user's own where
+        there is one, else the last `portion` of `train`. Raises `UserError` where that is too
+        little."""
 
     @abstractmethod
     def batches(
         self, part: str, size: int, *place: int | str, augment: bool = True, cutout: int = 0
     ) -> Minibatches:
-        """Minibatches of `size`, in an order that is drawn anew each epoch. Whatever is random follows from
-        `place`, the seed first. `augment` and `cutout` (pixels) change images."""
+        """Minibatches of `size`, in an order that is drawn anew each epoch. Whatever is random
+        follows from `place`, the seed first. `augment` and `cutout` (pixels) change images."""
 
     @abstractmethod
     def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each example of a part once, unchanged, in minibatches of `size` and a smaller last one, or
-        `even`, all about as large."""
+        """Each example of a part once, unchanged, in minibatches of `size` and a smaller last one,
+        or `even`, all about as large."""
 
     @property
     def channels(self) -> int:

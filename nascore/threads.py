@@ -1,15 +1,16 @@
 """How many threads PyTorch computes with: part of a run, decided by the size of its work and not by
 the machine, since the order of sums, and with it every bit, depends on it.
 
-Threads that wait for work spin: beside another busy process they take the cores from each other, and
-a step of small tensors takes ten to thirty times as long. Small work gains nothing from a second
-thread (the measurements: `notebooks/runs/threads.json`), so it has one.
+Threads that wait for work spin: beside another busy process they take the cores from each other,
+and a step of small tensors takes ten to thirty times as long. Small work gains nothing from a
+second thread (the measurements: `notebooks/runs/threads.json`), so it has one.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +39,7 @@ def using_threads(count: int) -> Iterator[None]:
     finally:
         with _lock:
             _depth -= 1
-            _use(before if before is not None else _own)
+            _use(_own if before is None else before)
             _local.count = before
 
 
@@ -48,16 +49,18 @@ def _use(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def one_thread():
+@contextmanager
+def one_thread() -> Iterator[None]:
     """For what is always small: a controller, a predictor, a child."""
-    return using_threads(1)
+    with using_threads(1):
+        yield
 
 
 def with_its_threads(method: Callable) -> Callable:
     """A method that computes with as many threads as its object says (`self.threads`)."""
 
     @wraps(method)
-    def wrapped(self, *arguments, **options):
+    def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
         with using_threads(self.threads):
             return method(self, *arguments, **options)
 
@@ -70,8 +73,8 @@ def fitting(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
 
 
 def size(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
-    """Of the work on a minibatch: the numbers in the map of the network's first convolution, which is
-    the largest there is."""
+    """Of the work on a minibatch: the numbers in the map of the network's first convolution, which
+    is the largest there is."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     convolutions = (m.out_channels for m in modules if isinstance(m, nn.Conv2d))
     return batch_size * pixels * next(convolutions, 1)

@@ -160,8 +160,9 @@ def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int
 
 
 def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict]:
-    """All parameters with the recipe's weight decay; or, as TensorFlow's regularizers do it, the weights
-    of convolutions and linear layers with it and the vectors (batch norm, biases) without."""
+    """All parameters with the recipe's weight decay; or, as TensorFlow's regularizers do it, the
+    weights of convolutions and linear layers with it and the vectors (batch norm, biases)
+    without."""
     if recipe.decay_all:
         return [{"params": parameters, "weight_decay": recipe.weight_decay}]
     weights = [p for p in parameters if p.dim() > 1]
@@ -173,9 +174,9 @@ def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dic
 
 
 class Training(Loop):
-    """Trains `network` on the training part of a task; a step is a minibatch, a row of the history an epoch.
-    What it does at a step depends on the seed and the step number alone, so a resumed training
-    ends in the same bits."""
+    """Trains `network` on the training part of a task; a step is a minibatch, a row of the history
+    an epoch. What it does at a step depends on the seed and the step number alone, so a resumed
+    training ends in the same bits."""
 
     PARTS = ("network", "optimizer")
     STATE = ("steps", "history", "epoch_so_far")

@@ -63,7 +63,8 @@ class TrialBudget(Budget):
     objective: str = knob(
         "accuracy",
         "objective",
-        "accuracy, or tradeoff: MnasNet's accuracy (cost / T)^-0.07, T the most multiply-adds or parameters",
+        "accuracy, or tradeoff: MnasNet's accuracy (cost / T)^-0.07, T the most multiply-adds or"
+        " parameters",
         choices=("accuracy", "tradeoff"),
     )
 
@@ -73,13 +74,15 @@ class TooCostly(Exception):
 
 
 class MultiTrial(Loop):
-    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)` says
-    which architectures come next, and `learn` gets them with their rewards once all of them are in.
+    """A search that is built from (space, estimate, budget, seed). A subclass's `propose(count)`
+    says which architectures come next, and `learn` gets them with their rewards once all of them
+    are in.
 
-    Each is a `Trial` in `trials`, in the order of proposals: proposed, answered (in any order, late or
-    early), recorded as a row of the history and learned from (in the order of proposals). A step
-    records one trial; under a bound it may be a look at what one costs, which is no row. The estimator
-    is asked for all that were proposed together in one call, or for as many as it takes `at_once`.
+    Each is a `Trial` in `trials`, in the order of proposals: proposed, answered (in any order, late
+    or early), recorded as a row of the history and learned from (in the order of proposals). A step
+    records one trial; under a bound it may be a look at what one costs, which is no row. The
+    estimator is asked for all that were proposed together in one call, or for as many as it takes
+    `at_once`.
     """
 
     STATE: ClassVar[tuple[str, ...]] = (
@@ -113,9 +116,9 @@ class MultiTrial(Loop):
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        """Learn from a batch of rewards in [0, 1], or what the objective makes of them; the batch is empty
-        where all that was proposed cost too much. A method that only looks back at what there is needs
-        nothing."""
+        """Learn from a batch of rewards in [0, 1], or what the objective makes of them; the batch
+        is empty where all that was proposed cost too much. A method that only looks back at what
+        there is needs nothing."""
 
     def metrics(self) -> dict[str, float]:
         """What the method says about the batch in hand, in each row of the history."""
@@ -191,8 +194,8 @@ class MultiTrial(Loop):
             self.rejected = []
 
     def _propose(self) -> None:
-        """Ask the method for the next batch. Raises `StepFailed`, one line, where it fails: rows before
-        are kept."""
+        """Ask the method for the next batch. Raises `StepFailed`, one line, where it fails: rows
+        before are kept."""
         self.batch_start = len(self.trials)
         count = min(self.budget.children, self.budget.trials - self.batch_start)
         name = f"{type(self).__name__}.propose({count})"
@@ -214,8 +217,8 @@ class MultiTrial(Loop):
     # --- under a bound ----------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Whether the next one of what was proposed is allowed: if not, it was no trial. One a step, so
-        that a stop does not wait for a thousand."""
+        """Whether the next one of what was proposed is allowed: if not, it was no trial. One a
+        step, so that a stop does not wait for a thousand."""
         with suppress(TooCostly):
             if self.admits(self.trials[self.allowed].decisions):
                 self.allowed += 1
@@ -227,8 +230,9 @@ class MultiTrial(Loop):
             raise UserError(f"{found}: begin anew in another directory and allow more")
 
     def admits(self, decisions: Decisions) -> bool:
-        """Whether the network of `decisions` may cost what it does. Raises `TooCostly` where a thousand in
-        a row may not, and the search ends with what it has found; where that is nothing, `UserError`."""
+        """Whether the network of `decisions` may cost what it does. Raises `TooCostly` where a
+        thousand in a row may not, and the search ends with what it has found; where that is
+        nothing, `UserError`."""
         if not self.constraint:
             return True
         if self.constraint.allows(self.constraint.costs(decode(self.space, decisions))):
@@ -247,7 +251,8 @@ class MultiTrial(Loop):
         return False
 
     def _priced(self, at: int) -> dict:
-        """What a constrained search says of trial `at` beside its reward; the objective counts the costs."""
+        """What a constrained search says of trial `at` beside its reward; the objective counts the
+        costs."""
         if not self.constraint:
             return {}
         trial = self.trials[at]
@@ -329,8 +334,13 @@ class PolicySearch(MultiTrial):
         self.baseline: float | None = None
         self.entropy = 0.0  # of the policy that wrote the batch in hand, in nats
 
+    def propose(self, count: int) -> list[Decisions]:
+        """What the controller writes."""
+        return self.write(count)
+
     @one_thread()
-    def propose(self, count: int, length: int | None = None) -> list[Decisions]:
+    def write(self, count: int, length: int | None = None) -> list[Decisions]:
+        """Architectures of `length` decisions, or of all."""
         proposed = len(self.trials) + self.infeasible
         random = generator(self.seed, "architectures", proposed)
         written = self.controller.sample(count, random, length)
@@ -354,7 +364,8 @@ class PolicySearch(MultiTrial):
             self.baseline = moving_average(self.baseline, value, self.decay)
 
     def improve(self, decisions: Sequence[Decisions], advantages: Tensor) -> None:
-        """Move the controller: `advantages` (m,) are what was seen of the rewards less the baseline."""
+        """Move the controller: `advantages` (m,) are what was seen of the rewards less the
+        baseline."""
         raise NotImplementedError
 
     def signal(self, rewards: Tensor) -> Tensor:

@@ -29,10 +29,8 @@ for _message in (
 ):
     warnings.filterwarnings("ignore", message=_message, category=UserWarning)
 
-FROM_THE_TERMINAL = {
-    signal.SIGINT,
-    getattr(signal, "SIGHUP", signal.SIGINT),
-}  # Windows has no SIGHUP
+# Windows has no SIGHUP.
+FROM_THE_TERMINAL = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}
 
 
 def default_number() -> int:
@@ -50,39 +48,44 @@ def unordered(
     whoever stops asking ends the workers."""
     left = dict(enumerate(items))
     alone = False
-    how = {
-        "backend": "loky",
-        "return_as": "generator_unordered",
-        "batch_size": 1,
-        "idle_worker_timeout": 60,
-    }
-    how |= {
-        "initializer": begin,
-        "initargs": (os.getpid(),),
-        "mmap_mode": "c",
-    }  # "c": PyTorch wants to write
+    numbered = joblib.delayed(_numbered)
     while left:
         now = list(left)[: 1 if alone else None]
         try:
-            with joblib.Parallel(workers, **how) as parallel:
+            with _parallel(workers) as parallel:
                 with _deaf():
-                    answers = parallel(joblib.delayed(_numbered)(k, call, left[k]) for k in now)
+                    answers = parallel(numbered(k, call, left[k]) for k in now)
                 for k, answer in answers:
                     del left[k]
                     yield k, answer
         except (BrokenProcessPool, pickle.PicklingError) as error:
             if isinstance(error, pickle.PicklingError) or "un-serialize" in str(error):
-                reason = (
-                    str(error.__cause__).strip('"\n').splitlines()[-1]
-                )  # of the traceback over there
-                text = f"an operation or a genotype of yours cannot be sent to another process ({reason}): define it in"
-                raise UserError(
-                    f"{text} a module that can be imported, or train with workers=1"
-                ) from None
+                raise _cannot_be_sent(error) from None
             if alone:
-                del left[now[0]]
-                yield now[0], error
+                (killer,) = now
+                del left[killer]
+                yield killer, error
             alone = not alone
+
+
+def _parallel(workers: int) -> joblib.Parallel:
+    return joblib.Parallel(
+        workers,
+        backend="loky",
+        return_as="generator_unordered",
+        batch_size=1,
+        idle_worker_timeout=60,
+        initializer=begin,
+        initargs=(os.getpid(),),
+        mmap_mode="c",  # PyTorch wants to write
+    )
+
+
+def _cannot_be_sent(error: Exception) -> UserError:
+    reason = str(error.__cause__).strip('"\n').splitlines()[-1]  # of the traceback over there
+    what = "an operation or a genotype of yours cannot be sent to another process"
+    how = "define it in a module that can be imported, or train with workers=1"
+    return UserError(f"{what} ({reason}): {how}")
 
 
 @contextmanager
@@ -109,7 +112,7 @@ def begin(parent: int) -> None:
     for which in FROM_THE_TERMINAL:
         signal.signal(which, signal.SIG_IGN)
 
-    def follow():
+    def follow() -> None:
         while os.getppid() == parent or os.name != "posix":
             time.sleep(1.0)
         os._exit(1)
@@ -117,5 +120,5 @@ def begin(parent: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _numbered(k: int, call: Callable[[Any], Any], item) -> tuple[int, Any]:
+def _numbered(k: int, call: Callable[[Any], Any], item: Any) -> tuple[int, Any]:
     return k, call(item)

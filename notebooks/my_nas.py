@@ -14,7 +14,7 @@ from nascore.search import knob, method
 from nascore.show.pareto import front
 from nascore.trials import MultiTrial, TrialBudget
 
-# An operation: a name and what builds it. It serves every method, genotype and network; here a space gets it too.
+# An operation: a name and what builds it. It serves every method, genotype and network; a space too.
 
 
 class Squeeze(nn.Module):
@@ -22,7 +22,8 @@ class Squeeze(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        self.weigh = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.Sigmoid())
+        mix = nn.Conv2d(channels, channels, 1)
+        self.weigh = nn.Sequential(nn.AdaptiveAvgPool2d(1), mix, nn.Sigmoid())
 
     def forward(self, x):
         return x * self.weigh(x)
@@ -81,17 +82,18 @@ def cheap_and_good(genotypes):
     def cost(genotype):
         return sum(op.startswith("nor_conv") for node in genotype.normal.nodes for op in node.ops)
 
-    answers = zip(genotypes, table(genotypes))
-    return [Estimate(answer.reward, details={"convolutions": cost(genotype)}) for genotype, answer in answers]
+    costs = [{"convolutions": cost(genotype)} for genotype in genotypes]
+    return [Estimate(answer.reward, details=d) for answer, d in zip(table(genotypes), costs)]
 
 
 def search_both():
-    result = nascore.run("evolution", space="nasbench201", estimate=cheap_and_good, trials=200, progress=False)
+    how = {"estimate": cheap_and_good, "trials": 200, "progress": False}
+    result = nascore.run("evolution", space="nasbench201", **how)
     found = [(row["details"]["convolutions"], row["reward"]) for row in result.history]
     return dict(front(found))  # {convolutions: the best validation accuracy with so many}
 
 
-# A method: what it proposes, and perhaps what it learns. Budget, widgets, checkpoints, `--resume` come with it.
+# A method: what it proposes, and perhaps what it learns. Budget, widgets, `--resume` come with it.
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What an estimator may answer, what that becomes, and what is refused: in every multi-trial method alike."""
+"""What an estimator may answer, what that becomes, and what is refused: in every multi-trial method
+alike."""
 
 import json
 import math
@@ -87,12 +88,24 @@ WRONG = [
     (lambda g: [1e300] * len(g), "reward 1e+300, allowed: a fraction from 0 to 1"),
     (lambda g: [Estimate(0.5, error=5)] * len(g), "error 5, allowed: a text, or None"),
     (lambda g: [Estimate(0.5, seconds=-1)] * len(g), "seconds -1.0, allowed: a number from 0 on"),
-    (lambda g: [Estimate(0.5, seconds=math.nan)] * len(g), "seconds nan, allowed: a number from 0 on"),
+    (
+        lambda g: [Estimate(0.5, seconds=math.nan)] * len(g),
+        "seconds nan, allowed: a number from 0 on",
+    ),
     (lambda g: [Estimate(0.5, seconds=None)] * len(g), "seconds None, allowed: a number"),
     (lambda g: [Estimate(0.5, details=5)] * len(g), "details 5, allowed: a dictionary"),
-    (lambda g: [Estimate(0.5, details={"x": object})] * len(g), "details['x'] is <class 'object'>, allowed: numbers"),
-    (lambda g: [Estimate(0.5, details={"x": [Path("y")]})] * len(g), "details['x'][0] is PosixPath('y'), allowed: num"),
-    (lambda g: [Estimate(0.5, details={"x": 2**64})] * len(g), "details['x'] is 18446744073709551616, allowed: num"),
+    (
+        lambda g: [Estimate(0.5, details={"x": object})] * len(g),
+        "details['x'] is <class 'object'>, allowed: numbers",
+    ),
+    (
+        lambda g: [Estimate(0.5, details={"x": [Path("y")]})] * len(g),
+        "details['x'][0] is PosixPath('y'), allowed: num",
+    ),
+    (
+        lambda g: [Estimate(0.5, details={"x": 2**64})] * len(g),
+        "details['x'] is 18446744073709551616, allowed: num",
+    ),
     (lambda g: 1 / 0, "raised 'ZeroDivisionError: division by zero'"),
     (lambda g: Mute.fail(), "raised 'Mute'"),
     (lambda g: Mute(), "answered <Mute>, allowed: a list of 4 rewards"),
@@ -146,10 +159,24 @@ def test_of_failures_alone_the_first_is_returned_with_its_error():
 
 
 def test_details_become_what_a_checkpoint_and_json_can_keep():
-    given = {"a": np.float64(0.5), "b": np.arange(3), "c": torch.eye(2), "d": (1, None, True), 5: "x", "e": math.nan}
+    given = {
+        "a": np.float64(0.5),
+        "b": np.arange(3),
+        "c": torch.eye(2),
+        "d": (1, None, True),
+        5: "x",
+        "e": math.nan,
+    }
     given |= {"f": {"g": np.bool_(True), "h": np.str_("text")}, "i": "\ud800"}
     found = storable(given, "details")
-    expected = {"a": 0.5, "b": [0, 1, 2], "c": [[1.0, 0.0], [0.0, 1.0]], "d": [1, None, True], "5": "x", "e": None}
+    expected = {
+        "a": 0.5,
+        "b": [0, 1, 2],
+        "c": [[1.0, 0.0], [0.0, 1.0]],
+        "d": [1, None, True],
+        "5": "x",
+        "e": None,
+    }
     assert found == expected | {"f": {"g": True, "h": "text"}, "i": "?"}
     assert type(found["a"]) is float and type(found["f"]["g"]) is bool and type(found["f"]["h"]) is str
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -280,7 +307,14 @@ def test_an_estimator_may_take_from_its_list():
     result = nascore.run("evolution", space="nasbench201", estimate=greedy, budget="smoke", trials=5, progress=False)
     assert result.finished and result.reward == 0.5
     with pytest.raises(UserError, match="gave 0 rewards, allowed: 1, one each"):
-        nascore.run("random", estimate=lambda g: g.clear() or [], budget="smoke", trials=2, children=1, progress=False)
+        nascore.run(
+            "random",
+            estimate=lambda g: g.clear() or [],
+            budget="smoke",
+            trials=2,
+            children=1,
+            progress=False,
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,12 @@ from nascore import spaces
 from nascore.errors import UserError
 from nascore.estimators import Estimate, Table
 from nascore.genotypes import from_json, to_json
-from nascore.methods.baselines import EvolutionBudget, RandomBudget, RandomSearch, RegularizedEvolution
+from nascore.methods.baselines import (
+    EvolutionBudget,
+    RandomBudget,
+    RandomSearch,
+    RegularizedEvolution,
+)
 
 TABLE, BENCH = Table(), spaces.get("nasbench201")
 SEEDS, QUERIES = 200, (100, 300, 1_000)

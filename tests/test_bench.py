@@ -1,4 +1,5 @@
-"""`nascore bench`: both sides run in turn, old signatures of the reference work, and errors are one line."""
+"""`nascore bench`: both sides run in turn, old signatures of the reference work, and errors are one
+line."""
 
 import json
 
@@ -40,7 +41,8 @@ def checkout(folder, model=MODEL):
 
 
 def measured(result, words):
-    """The title that holds `words`, and what was measured under it: side -> values for each step."""
+    """The title that holds `words`, and what was measured under it: side -> values for each
+    step."""
     (title,) = (title for title in result["measured"] if words in title)
     return title, result["measured"][title]
 

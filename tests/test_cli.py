@@ -1,4 +1,5 @@
-"""The command line: what it prints and writes, and that every error a user can cause is one line and status 2."""
+"""The command line: what it prints and writes, and that every error a user can cause is one line
+and status 2."""
 
 import dataclasses
 import json
@@ -29,7 +30,8 @@ def nascore_prints(capsys, *words):
 
 
 def error(capsys, *words):
-    """The line without `nascore: `, after seeing that it is the only one and that the status is 2."""
+    """The line without `nascore: `, after seeing that it is the only one and that the status is
+    2."""
     status = cli.main(list(map(str, words)))
     printed, errors = capsys.readouterr()
     assert status == 2, errors
@@ -54,7 +56,14 @@ def images(folder, classes=("cat", "dog"), count=6, size=(8, 8), parts=("train",
 def test_a_search_writes_its_files_and_prints_the_best_reward_last(capsys, tmp_path):
     printed = nascore_prints(capsys, "search", "darts", *SMALL.split(), "--out", tmp_path)
     assert re.fullmatch(r"best reward: 0\.\d{4}", printed.splitlines()[-1])
-    names = {"genotype.json", "genotype.svg", "history.jsonl", "timing.jsonl", "checkpoint.pt", "config.json"}
+    names = {
+        "genotype.json",
+        "genotype.svg",
+        "history.jsonl",
+        "timing.jsonl",
+        "checkpoint.pt",
+        "config.json",
+    }
     assert set(os.listdir(tmp_path)) == names
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
@@ -121,9 +130,39 @@ def test_help_of_describe_lists_every_network_skeleton_and_stem(capsys, monkeypa
 
 
 def test_the_help_of_other_commands_does_without_pytorch():
-    code = "import sys; from nascore import cli; sys.stdout = None; cli.main(['bench', '--help'])"
-    check = f"import sys\ntry:\n {code}\nexcept SystemExit: assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", check], check=True)
+    code = """
+import sys
+from nascore import cli
+sys.stdout = None
+for word in ("", "predict", "evaluate", "draw", "convert", "bench"):
+    try:
+        cli.main([word, "--help"] if word else ["--help"])
+    except SystemExit:
+        assert "torch" not in sys.modules, word
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_all_commands_the_one_that_is_asked_for_is_declared_and_run(capsys, monkeypatch):
+    declared, called = [], []
+
+    def first(size: int) -> None:
+        """Do the first thing."""
+        called.append(size)
+
+    def second() -> None:
+        """Do the second."""
+
+    def add_first(parser):
+        declared.append(parser)
+        parser.add_argument("--size", type=int)
+
+    monkeypatch.setattr(cli, "COMMANDS", {first: add_first, second: declared.append})
+    assert nascore_prints(capsys, "first", "--size", 3) == "" and called == [3] and len(declared) == 1
+    assert "unrecognized arguments: --size 3" in error(capsys, "second", "--size", 3)
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "Do the second." in capsys.readouterr().out and len(declared) == 2
 
 
 def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):
@@ -144,8 +183,15 @@ def test_a_chain_in_a_file_is_described_and_trained(capsys, tmp_path):
 
 
 def test_what_pnas_and_enas_find_is_described_drawn_and_trained_from_its_file(capsys, tmp_path):
-    cell, words = {"nodes": [NODE], "concat": [2]}, "--recipe child --channels 2 --epochs 1 --batch-size 400 --quiet"
-    layers = [{"op": "max_pool_3x3"}, {"op": "sep_conv_5x5", "skips": [0]}, {"op": "conv_3x3", "skips": [1]}]
+    cell, words = (
+        {"nodes": [NODE], "concat": [2]},
+        "--recipe child --channels 2 --epochs 1 --batch-size 400 --quiet",
+    )
+    layers = [
+        {"op": "max_pool_3x3"},
+        {"op": "sep_conv_5x5", "skips": [0]},
+        {"op": "conv_3x3", "skips": [1]},
+    ]
     one, two = {"kind": "cell", "normal": cell}, {"kind": "cell", "normal": cell, "reduce": cell}
     macro = {"kind": "macro", "layers": layers}
     for genotype, skeleton, more in (
@@ -189,9 +235,15 @@ UNKNOWN = [
     ("search darts --epochs 0", "epochs: found 0, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs 1001", "epochs: found 1001, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs two", "epochs: found 'two', allowed: a whole number from 1 to 1000"),
-    ("search darts --epochs 1e999", "epochs: found '1e999', allowed: a whole number from 1 to 1000"),
+    (
+        "search darts --epochs 1e999",
+        "epochs: found '1e999', allowed: a whole number from 1 to 1000",
+    ),
     ("search darts --epochs", "expected one argument"),
-    ("search darts --learning-rate nan", "learning_rate: found nan, allowed: a number from 0.0 to 10.0"),
+    (
+        "search darts --learning-rate nan",
+        "learning_rate: found nan, allowed: a number from 0.0 to 10.0",
+    ),
     ("search darts --momentum 1", "momentum: found 1.0, allowed: a number from 0.0 to 0.999"),
     ("search darts --order 3", "order: found 3, allowed: a whole number 1 or 2"),
     ("search darts --hessian none", "hessian: found 'none', allowed: finite-difference or exact"),
@@ -199,45 +251,96 @@ UNKNOWN = [
     ("search darts --seed -1", "seed: found -1, allowed: a whole number from 0 to 4294967295"),
     ("search darts --checkpoint-seconds x", "--checkpoint-seconds: invalid float value: 'x'"),
     ("search darts --resume", "--resume needs the directory of the run to resume: --out DIR"),
-    ("search random --data nasbench201 --trials 0", "trials: found 0, allowed: a whole number from 1 to"),
+    (
+        "search random --data nasbench201 --trials 0",
+        "trials: found 0, allowed: a whole number from 1 to",
+    ),
     ("train darts-v3", "no genotype 'darts-v3'; allowed: a JSON file, or one of "),
     ("train darts-v2 --recipe big", "unknown recipe 'big'; allowed: darts-cifar, nasnet-cifar, "),
     ("train darts-v2 --epochs 0", "epochs: found 0, allowed: a whole number from 1"),
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
     ("train darts-v2 --cells 0", "cells: found 0, allowed: a whole number from 1"),
-    ("train darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
-    ("train nas-rl-15 --channels 8", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
-    ("train nas-rl-15 --skeleton darts", "kind: found 'chain', allowed in the skeleton darts: cell"),
+    (
+        "train darts-v2 --skeleton tower",
+        "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas",
+    ),
+    (
+        "train nas-rl-15 --channels 8",
+        "size in the skeleton nas-rl: found 'channels', allowed: classes, input",
+    ),
+    (
+        "train nas-rl-15 --skeleton darts",
+        "kind: found 'chain', allowed in the skeleton darts: cell",
+    ),
     ("train darts-v2 --data nasbench201", "is a table, not images"),
     (
         "train darts-v2 --image-size 30",
         "images: found (1437, 1, 30, 30), allowed: (batch, 1, height, width) with sid",
     ),
-    ("train darts-v2 --learning-rate -1", "learning_rate: found -1.0, allowed: a number from 0 to 10"),
+    (
+        "train darts-v2 --learning-rate -1",
+        "learning_rate: found -1.0, allowed: a number from 0 to 10",
+    ),
     ("train darts-v2 --nesterov maybe", "nesterov: found 'maybe', allowed: true or false"),
     ("describe", "required: GENOTYPE"),
-    ("describe darts-v2 --network big", "network: found 'big', allowed: darts-cifar, darts-imagenet"),
-    ("describe darts-v2 --skeleton tower", "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas"),
+    (
+        "describe darts-v2 --network big",
+        "network: found 'big', allowed: darts-cifar, darts-imagenet",
+    ),
+    (
+        "describe darts-v2 --skeleton tower",
+        "skeleton: found 'tower', allowed: darts, nasnet, pnasnet, enas",
+    ),
     ("describe darts-v2 --stem tree", "stem: found 'tree', allowed: cifar, imagenet"),
     ("describe darts-v2 --channels 0", "channels: found 0, allowed: a whole number from 1"),
     ("describe darts-v2 --cells x", "--cells: invalid int value: 'x'"),
     ("describe darts-v2 --input 33", "33"),
-    ("describe nas-rl-15 --channels 24", "size in the skeleton nas-rl: found 'channels', allowed: classes, input"),
-    ("describe nas-rl-15 --cells 3", "size in the skeleton nas-rl: found 'cells', allowed: classes, input"),
-    ("describe nas-rl-15 --auxiliary", "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input"),
-    ("describe nas-rl-15 --network nasnet-cifar", "kind: found 'chain', allowed in the skeleton nasnet: cell"),
-    ("describe darts-v2 --skeleton nas-rl", "kind: found 'cell', allowed in the skeleton nas-rl: chain"),
-    ("describe enas-rnn", "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, enas-macro"),
+    (
+        "describe nas-rl-15 --channels 24",
+        "size in the skeleton nas-rl: found 'channels', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --cells 3",
+        "size in the skeleton nas-rl: found 'cells', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --auxiliary",
+        "size in the skeleton nas-rl: found 'auxiliary', allowed: classes, input",
+    ),
+    (
+        "describe nas-rl-15 --network nasnet-cifar",
+        "kind: found 'chain', allowed in the skeleton nasnet: cell",
+    ),
+    (
+        "describe darts-v2 --skeleton nas-rl",
+        "kind: found 'cell', allowed in the skeleton nas-rl: chain",
+    ),
+    (
+        "describe enas-rnn",
+        "skeleton: found 'recurrent', allowed: darts, nasnet, pnasnet, enas, enas-macro",
+    ),
     (
         "describe enas-macro --cells 3",
         "size in the skeleton enas-macro: found 'cells', allowed: channels, classes, inpu",
     ),
-    ("describe enas-macro --skeleton enas", "kind: found 'macro', allowed in the skeleton enas: cell"),
+    (
+        "describe enas-macro --skeleton enas",
+        "kind: found 'macro', allowed in the skeleton enas: cell",
+    ),
     ("describe enas-micro --stem imagenet", "stem: found 'imagenet', allowed: cifar"),
-    ("describe nasnet-a --stem tree", "stem: found 'tree', allowed: cifar, imagenet, imagenet-large"),
-    ("describe nasnet-a --network nasnet-mobile --channels 3", "found 3, allowed: 4 or more with the imagenet stem"),
-    ("describe nasnet-a --network nasnet-mobile --input 2", "(batch, 3, height, width) with sides of at least 3"),
+    (
+        "describe nasnet-a --stem tree",
+        "stem: found 'tree', allowed: cifar, imagenet, imagenet-large",
+    ),
+    (
+        "describe nasnet-a --network nasnet-mobile --channels 3",
+        "found 3, allowed: 4 or more with the imagenet stem",
+    ),
+    (
+        "describe nasnet-a --network nasnet-mobile --input 2",
+        "(batch, 3, height, width) with sides of at least 3",
+    ),
     ("draw darts-v2", "required: -o"),
     ("draw darts-v2 -o cell.bmp", ".svg"),
     ("draw darts-v2 -o /no/such/folder/cell.svg", "/no/such/folder"),
@@ -285,10 +388,19 @@ FILES = {
     "no kind": ("{}", "kind: found None"),
     "unknown kind": ('{"kind": "cells"}', "kind: found 'cells', allowed: cell, "),
     "unknown field": (cell_file([NODE], colour="red"), "colour: found 'an unknown field'"),
-    "a later input": (cell_file([{**NODE, "inputs": [0, 2]}]), "normal.nodes[0].inputs[1]: found 2, allowed: "),
-    "unknown op": (cell_file([{**NODE, "ops": ["conv", "skip_connect"]}]), "normal.nodes[0].ops[0]: found 'conv'"),
+    "a later input": (
+        cell_file([{**NODE, "inputs": [0, 2]}]),
+        "normal.nodes[0].inputs[1]: found 2, allowed: ",
+    ),
+    "unknown op": (
+        cell_file([{**NODE, "ops": ["conv", "skip_connect"]}]),
+        "normal.nodes[0].ops[0]: found 'conv'",
+    ),
     "10,000 nodes": (cell_file([NODE] * 10_000, reduce=None), "allowed: a list of 1 to 100"),
-    "10,000 deep": ('{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}", "nested too deep"),
+    "10,000 deep": (
+        '{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}",
+        "nested too deep",
+    ),
     "100,000 deep": ("[" * 100_000, "nested too deep"),
     "2 MB": (" " * 2_000_000, "at most 1,000,000"),
     "a huge number": (cell_file([{**NODE, "inputs": [0, 10**400]}]), "normal.nodes[0].inputs[1]"),
@@ -321,7 +433,10 @@ def test_a_genotype_file_that_is_no_text_or_no_file_is_one_line(capsys, tmp_path
 def test_a_cell_that_the_skeleton_cannot_hold_is_one_line(capsys, tmp_path):
     file = tmp_path / "genotype.json"
     file.write_text(cell_file([NODE], reduce=None))
-    for words in (["describe", file, "--skeleton", "darts"], ["train", file, "--skeleton", "enas", "--epochs", 1]):
+    for words in (
+        ["describe", file, "--skeleton", "darts"],
+        ["train", file, "--skeleton", "enas", "--epochs", 1],
+    ):
         assert "reduce: found null" in error(capsys, *words)
     file.write_text('{"kind": "recurrent", "nodes": [[-1, "tanh"]], "concat": [0]}')
     assert "kind: found 'recurrent'" in error(capsys, "describe", file)
@@ -353,7 +468,10 @@ def spoiled_by(name, folder):
     if name == "a class of test images only":
         images(folder)
         images(folder, classes=["emu"], parts=["test"])
-        return folder, f"class in {folder / 'test'}: found 'emu', allowed: those in train/: cat, dog"
+        return (
+            folder,
+            f"class in {folder / 'test'}: found 'emu', allowed: those in train/: cat, dog",
+        )
     if name == "few":
         images(folder, count=1)
         return folder, "2 training images, too few"

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from nascore import spaces
 from nascore.controllers import Controller
-from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer, Node
+from nascore.genotypes import (
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    ChainLayer,
+    MacroGenotype,
+    MacroLayer,
+    Node,
+)
 from nascore.nets import depthwise, edges
 from nascore.nets.convolutional import Network
 from nascore.nets.depthwise import DepthwiseConv

@@ -17,7 +17,15 @@ from matplotlib import image as images
 
 from nascore import genotypes
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, ChainGenotype, ChainLayer, MacroGenotype, MacroLayer, Node
+from nascore.genotypes import (
+    Cell,
+    CellGenotype,
+    ChainGenotype,
+    ChainLayer,
+    MacroGenotype,
+    MacroLayer,
+    Node,
+)
 from nascore.published import GENOTYPES
 from nascore.show import canvas, drawing
 from nascore.show.drawing import FAMILIES, draw, look

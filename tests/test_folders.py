@@ -1,4 +1,5 @@
-"""A folder of the user's own images: layouts, what is left out, splits, and a cache that is never stale."""
+"""A folder of the user's own images: layouts, what is left out, splits, and a cache that is never
+stale."""
 
 import os
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nascore import folders, pictures
+from nascore import cache, folders, pictures
 from nascore.data import load
 from nascore.errors import UserError
 
@@ -80,6 +81,7 @@ def test_a_flat_folder_of_classes_is_split_class_by_class_whatever_the_seed(tmp_
     folder_of(tmp_path, parts=(".",), count=10)
     images, again = load(tmp_path), load(tmp_path)
     assert "no train/ and test/" in capsys.readouterr().err
+    assert same(load(tmp_path, quiet=True), images) and capsys.readouterr().err == ""
     assert np.bincount(images.train_labels).tolist() == [8] * 3 and np.bincount(images.test_labels).tolist() == [2] * 3
     assert images.test.equal(again.test) and images.train_labels.equal(again.train_labels)
     both = found(images, "train") | found(images, "test")
@@ -104,11 +106,20 @@ def test_classes_are_in_natural_order_and_written_down(tmp_path):
 LAYOUTS = [
     (["train/a/0.png", "train/b/0.png"], "found train/ alone, allowed: FOLDER/train/CLASS/"),
     (["test/a/0.png", "test/b/0.png"], "found test/ alone, allowed: FOLDER/train/CLASS/"),
-    (["train/0.png", "test/0.png"], "train holds no folder of a class, allowed: FOLDER/train/CLASS/"),
+    (
+        ["train/0.png", "test/0.png"],
+        "train holds no folder of a class, allowed: FOLDER/train/CLASS/",
+    ),
     (["0.png", "1.png"], "holds no folder of a class, allowed: FOLDER/train/CLASS/"),
     (["data/train/a/0.png", "data/train/b/0.png"], "at least 2 (FOLDER/train/CLASS/*.jpg and"),
-    (["train/a/0.png", "train/b/0.png", "test/c/0.png"], "test: found 'c', allowed: those in train/: a, b"),
-    (["train/a/0.png", "train/b/notes.txt", "test/a/0.png"], "b holds no images but 1 .txt; allowed: .jpg, "),
+    (
+        ["train/a/0.png", "train/b/0.png", "test/c/0.png"],
+        "test: found 'c', allowed: those in train/: a, b",
+    ),
+    (
+        ["train/a/0.png", "train/b/notes.txt", "test/a/0.png"],
+        "b holds no images but 1 .txt; allowed: .jpg, ",
+    ),
     (["train/a/0.png", "Train/b/0.png", "test/a/0.png"], "the train part of"),
     (["a/0.png", "b/0.png", "b/1.png"], "images of class 0 in"),
 ]
@@ -210,7 +221,17 @@ def enormous(path):
 
 
 @pytest.mark.parametrize(
-    "make", [make_fifo, link_to_a_device, link_in_a_circle, link_to_nothing, postscript, text, half, enormous]
+    "make",
+    [
+        make_fifo,
+        link_to_a_device,
+        link_in_a_circle,
+        link_to_nothing,
+        postscript,
+        text,
+        half,
+        enormous,
+    ],
 )
 def test_a_file_that_is_called_an_image_and_is_none_is_one_line_and_nothing_hangs(tmp_path, make):
     folder_of(tmp_path, classes=("a", "b"))
@@ -425,7 +446,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_the_images_are_loaded(tmp_pa
     def read_only(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(folders, "write_whole", read_only)
+    monkeypatch.setattr(cache, "write_whole", read_only)
     assert len(load(folder_of(tmp_path)).train) == 12
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "cannot write the cache" in said and "(Read-only file system)" in said

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 import nascore
 from nascore import cli, formats, genotypes, published, spaces
 from nascore.errors import UserError, number
-from nascore.genotypes import Cell, CellGenotype, GenotypeError, MacroGenotype, Node, RecurrentGenotype, canonical
+from nascore.genotypes import (
+    Cell,
+    CellGenotype,
+    GenotypeError,
+    MacroGenotype,
+    Node,
+    RecurrentGenotype,
+    canonical,
+)
 from nascore.nets.measure import describe
 from nascore.training import recipe_named
 

@@ -1,5 +1,5 @@
-"""What a user can get wrong besides words and files of genotypes: directories that are theirs, streams, signals, names.
-Each ends in one plain line, and nothing is lost."""
+"""What a user can get wrong besides words and files of genotypes: directories that are theirs,
+streams, signals, names. Each ends in one plain line, and nothing is lost."""
 
 import json
 import os
@@ -53,7 +53,12 @@ def test_a_folder_with_files_of_the_users_is_left_as_it_is(capfd, tmp_path, monk
         (tmp_path / file).write_text(text)
     before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
-    line = line_of(capfd, *words, "--out", name.replace("HERE", str(tmp_path) if name == "HERE" else tmp_path.name))
+    line = line_of(
+        capfd,
+        *words,
+        "--out",
+        name.replace("HERE", str(tmp_path) if name == "HERE" else tmp_path.name),
+    )
     assert "holds config.json, history.jsonl, genotype.json and no checkpoint.pt: nothing is overwritten" in line
     assert contents(tmp_path) == before
 
@@ -65,7 +70,13 @@ def test_a_temporary_file_of_the_users_stays_and_ours_goes(tmp_path):
     (tmp_path / "x.tmp").mkdir()
     (tmp_path / "config.json.77.tmp").mkdir()
     nascore.run("random", directory=tmp_path, **QUICK)
-    kept = {"notes.tmp", "checkpoint.pt.tmp", "checkpoint.pt.backup.tmp", "x.tmp", "config.json.77.tmp"}
+    kept = {
+        "notes.tmp",
+        "checkpoint.pt.tmp",
+        "checkpoint.pt.backup.tmp",
+        "x.tmp",
+        "config.json.77.tmp",
+    }
     assert {path.name for path in tmp_path.glob("*.tmp")} == kept
 
 
@@ -164,7 +175,10 @@ def test_seconds_between_checkpoints(capfd, tmp_path, words, value):
         (dict(estimate=5), "estimate: found 5, allowed: a function"),
         (dict(device=None), "unknown device 'None'; allowed: auto, cpu, cuda"),
         (dict(checkpoint_seconds="soon"), "--checkpoint-seconds: found 'soon', allowed: a number"),
-        (dict(image_size="big"), "--image-size: found 'big', allowed: a whole number from 4 to 512"),
+        (
+            dict(image_size="big"),
+            "--image-size: found 'big', allowed: a whole number from 4 to 512",
+        ),
         (dict(flip="no"), "flip: found 'no', allowed: true or false"),
         (dict(resume="yes"), "resume: found 'yes', allowed: true or false"),
     ],
@@ -224,7 +238,12 @@ def test_a_bit_flipped_anywhere_at_the_end_of_a_checkpoint_is_one_line(capfd, tm
 def test_a_name_that_is_no_utf8_is_written_for_any_terminal(tmp_path):
     out = os.fsencode(tmp_path) + b"/caf\xe9 \xff"
     for encoding in ("ascii", "utf-8", "latin-1"):
-        process = command(*TABLE, "--out", out + encoding.encode(), env=os.environ | {"PYTHONIOENCODING": encoding})
+        process = command(
+            *TABLE,
+            "--out",
+            out + encoding.encode(),
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
         printed, errors = process.communicate()
         assert process.returncode == 0 and errors == b"", errors
         assert b"caf\\udce9" in printed and os.path.exists(out + encoding.encode() + b"/genotype.svg")
@@ -247,7 +266,11 @@ def test_closed_streams_are_nowhere(tmp_path, closed):
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert b"Traceback" not in errors
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"genotype.json", "checkpoint.pt", "genotype.svg"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {
+        "genotype.json",
+        "checkpoint.pt",
+        "genotype.svg",
+    }
     for path in (tmp_path / "run").iterdir():
         assert b"nascore: " not in path.read_bytes()  # no message landed in a file that took a stream's place
     wrong = command("describe", "no such thing", preexec_fn=close)
@@ -377,5 +400,8 @@ def test_a_terminal_that_closes_leaves_no_worker_and_nothing_in_shared_memory(tm
 )
 def test_images_that_no_network_can_take_are_refused_before_anything_is_made(capfd, tmp_path, words):
     line = line_of(capfd, *words.split(), "--image-size", 30, "--out", tmp_path / "run")
-    assert re.fullmatch(r"images: found \(\d+, 1, 30, 30\), allowed: .* with sides divisible by 4, 8 or 32 say", line)
+    assert re.fullmatch(
+        r"images: found \(\d+, 1, 30, 30\), allowed: .* with sides divisible by 4, 8 or 32 say",
+        line,
+    )
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,15 @@ from torch import nn
 
 import nascore
 from nascore import genotypes, spaces
-from nascore.genotypes import OPERATIONS, Cell, CellGenotype, MacroGenotype, MacroLayer, Node, Operation
+from nascore.genotypes import (
+    OPERATIONS,
+    Cell,
+    CellGenotype,
+    MacroGenotype,
+    MacroLayer,
+    Node,
+    Operation,
+)
 from nascore.nets import operations, source
 from nascore.nets.convolutional import Network
 from nascore.nets.edges import PlainEdges

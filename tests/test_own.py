@@ -1,4 +1,5 @@
-"""What is the user's own, everywhere: `notebooks/my_nas.py`, run as the README says, and `--import`."""
+"""What is the user's own, everywhere: `notebooks/my_nas.py`, run as the README says, and
+`--import`."""
 
 import json
 import re
@@ -94,10 +95,22 @@ def test_the_command_knows_what_a_file_brings(my_nas):
 WRONG = {
     "no such file": (None, "--import my_nas.py: .*there is no such file"),
     "a syntax error": ("def f(:\n", "--import my_nas.py: .*SyntaxError.* \\(my_nas.py, line 1\\)"),
-    "an exception": ("x = 1\ny = 1 / 0\n", "--import my_nas.py: .*ZeroDivisionError.* \\(my_nas.py, line 2\\)"),
-    "what only it can raise": ("raise GeneratorExit\n", "--import my_nas.py: .*GeneratorExit.* \\(my_nas.py, "),
-    "an exit": ("import sys\nsys.exit(3)\n", "--import my_nas.py: .*SystemExit.* \\(my_nas.py, line 2\\)"),
-    "a wrong name": ("import nascore\nnascore.register('my conv', 5)\n", "letters, digits and underscores"),
+    "an exception": (
+        "x = 1\ny = 1 / 0\n",
+        "--import my_nas.py: .*ZeroDivisionError.* \\(my_nas.py, line 2\\)",
+    ),
+    "what only it can raise": (
+        "raise GeneratorExit\n",
+        "--import my_nas.py: .*GeneratorExit.* \\(my_nas.py, ",
+    ),
+    "an exit": (
+        "import sys\nsys.exit(3)\n",
+        "--import my_nas.py: .*SystemExit.* \\(my_nas.py, line 2\\)",
+    ),
+    "a wrong name": (
+        "import nascore\nnascore.register('my conv', 5)\n",
+        "letters, digits and underscores",
+    ),
 }
 
 
@@ -118,7 +131,18 @@ def test_an_import_of_nothing_is_one_line(capsys, words):
 
 
 def test_what_there_is_can_be_completed():
-    shown = {"run", "Result", "spaces", "register", "draw", "describe", "train", "load", "evaluate", "export"}
+    shown = {
+        "run",
+        "Result",
+        "spaces",
+        "register",
+        "draw",
+        "describe",
+        "train",
+        "load",
+        "evaluate",
+        "export",
+    }
     assert shown <= set(dir(nascore)) and shown == set(nascore.__all__)
     for name in shown:
         assert getattr(nascore, name) is not None

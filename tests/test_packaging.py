@@ -20,8 +20,8 @@ SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 # The house, from the bottom up: a file imports only what stands above it here.
 HOUSE = """errors files knobs own workers threads seeding genotypes/operations genotypes/values
 genotypes/canonical published spaces/guards spaces/space spaces/chains spaces/cells spaces/examine formats/words
-formats/tokens formats/strings formats/python record loop pictures folders task images data nets/sizes nets/stack
-nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure
+formats/tokens formats/strings formats/python record loop pictures cache folders task images data nets/sizes
+nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure
 nets/expressions nets/source nets/edges nets/supernet nets/shared training models
 from_scratch evaluation exports answers estimators constraints controllers predictors search trials methods
 bench show/canvas show/drawing show/chart show/curves show/looks show/pareto show/widgets commands/options
@@ -115,7 +115,16 @@ def test_a_method_imports_no_other_method_and_no_pictures():
 
 
 # What a reader must work out: thin is counted in these, since lines can be saved by packing them.
-EXPRESSIONS = (ast.Call, ast.BinOp, ast.BoolOp, ast.Compare, ast.Subscript, ast.Attribute, ast.Lambda, ast.IfExp)
+EXPRESSIONS = (
+    ast.Call,
+    ast.BinOp,
+    ast.BoolOp,
+    ast.Compare,
+    ast.Subscript,
+    ast.Attribute,
+    ast.Lambda,
+    ast.IfExp,
+)
 EXPRESSIONS += (ast.comprehension, ast.Starred)
 
 
@@ -145,9 +154,32 @@ def test_no_file_names_a_place_on_one_machine():
 
 
 def test_no_test_reads_a_clock():
-    """What a test asserts is true on every machine; seconds are printed, by `notebooks/runs/limits.py`."""
+    """What a test asserts is true on every machine; seconds are printed, by
+    `notebooks/runs/limits.py`."""
     for path in (ROOT / "tests").glob("*.py"):
         assert not {"time", "timeit", "datetime"} & {module.split(".")[0] for module, _ in imports(path)}, path.name
+
+
+def public(node, place):
+    """Modules, classes, functions and methods that a user may meet, and where they are."""
+    yield node, place
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef) and child.name != "forward":
+            where = f"{place}.{child.name}"
+            if child.name.startswith("_"):
+                continue
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, where)
+            else:
+                yield child, where
+
+
+def test_what_is_public_says_what_it_is():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        if tree.body:
+            missing = [where for node, where in public(tree, path.stem) if not ast.get_docstring(node)]
+            assert not missing, f"without a docstring: {', '.join(missing)}"
 
 
 def test_nothing_is_left_to_be_done():
@@ -158,9 +190,18 @@ def test_nothing_is_left_to_be_done():
 
 def test_ruff_finds_nothing_notebooks_included():
     ruff = [sys.executable, "-m", "ruff"]
-    for command in ([*ruff, "check", "--no-cache", "."], [*ruff, "format", "--no-cache", "--check", "."]):
+    for command in (
+        [*ruff, "check", "--no-cache", "."],
+        [*ruff, "format", "--no-cache", "--check", "."],
+    ):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_mypy_finds_nothing(tmp_path):
+    mypy = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)]
+    ended = subprocess.run(mypy, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 # --- README and CI --------------------------------------------------------------------------------------------------
@@ -197,7 +238,18 @@ def wheel(tmp_path_factory):
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", "out", "."]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        "out",
+        ".",
+    ]
     ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     (wheel,) = (tmp_path / "out").glob("nascore-*.whl")
@@ -224,7 +276,17 @@ train darts-v2 --recipe child --channels 2 --cells 3 --epochs 1 --batch-size 500
 
 
 def test_a_wheel_outside_the_checkout_passes_the_quick_commands(wheel, tmp_path):
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", "site", str(wheel)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--quiet",
+        "--target",
+        "site",
+        str(wheel),
+    ]
     ended = subprocess.run(pip, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     where = os.environ | {"PYTHONPATH": str(tmp_path / "site")}

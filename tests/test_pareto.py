@@ -1,4 +1,5 @@
-"""Accuracy against cost: the front by brute force, its area by counting, the shipped run by looking again."""
+"""Accuracy against cost: the front by brute force, its area by counting, the shipped run by looking
+again."""
 
 import json
 from pathlib import Path
@@ -70,5 +71,8 @@ def test_the_shipped_run_is_what_a_search_gives_today():
 
 @pytest.mark.parametrize("history", [[], [{"reward": 0.5, "step": 1}]])
 def test_a_history_without_costs_is_one_line(history):
-    with pytest.raises(UserError, match="^mine: found 'no row with multiply_adds', allowed: the history of a search"):
+    with pytest.raises(
+        UserError,
+        match="^mine: found 'no row with multiply_adds', allowed: the history of a search",
+    ):
         pareto({"mine": history})

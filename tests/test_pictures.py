@@ -105,7 +105,8 @@ def test_transparency_by_degrees(tmp_path):
 
 
 def png(rows, depth, colour, *chunks):
-    """A PNG by hand: kinds that Pillow cannot write. Colour 0 grey, 2 RGB, 3 palette, 4 with alpha."""
+    """A PNG by hand: kinds that Pillow cannot write. Colour 0 grey, 2 RGB, 3 palette, 4 with
+    alpha."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -126,20 +127,38 @@ TWO_BITS = [bytes([0b00011011, 0b00011011])] * 8
         (png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0), RAMP[0]),
         (png([struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8, 16, 2), RAMP[0]),
         (png(TWO_BITS, 2, 0), [0, 85, 170, 255] * 2),
-        (png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3))), [9, 8, 7, 6] * 2),
+        (
+            png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3))),
+            [9, 8, 7, 6] * 2,
+        ),
         # One value is transparent: tRNS, in the depth of the file.
-        (png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0, (b"tRNS", struct.pack(">H", 1 << 13))), [0, 255, *RAMP[0, 2:]]),
+        (
+            png([struct.pack(">8H", *SIXTEEN)] * 8, 16, 0, (b"tRNS", struct.pack(">H", 1 << 13))),
+            [0, 255, *RAMP[0, 2:]],
+        ),
         (
             png(
-                [struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8, 16, 2, (b"tRNS", struct.pack(">3H", *[1 << 13] * 3))
+                [struct.pack(">24H", *np.repeat(SIXTEEN, 3))] * 8,
+                16,
+                2,
+                (b"tRNS", struct.pack(">3H", *[1 << 13] * 3)),
             ),
             [0, 255, *RAMP[0, 2:]],
         ),
         (png(TWO_BITS, 2, 0, (b"tRNS", struct.pack(">H", 1))), [0, 255, 170, 255] * 2),
-        (png([bytes(range(8))] * 8, 8, 0, (b"tRNS", struct.pack(">H", 3))), [0, 1, 2, 255, 4, 5, 6, 7]),
+        (
+            png([bytes(range(8))] * 8, 8, 0, (b"tRNS", struct.pack(">H", 3))),
+            [0, 1, 2, 255, 4, 5, 6, 7],
+        ),
         (png([bytes([0b00110011])] * 8, 1, 0, (b"tRNS", struct.pack(">H", 0))), [255] * 8),
         (
-            png(TWO_BITS, 2, 3, (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3)), (b"tRNS", bytes([255, 0]))),
+            png(
+                TWO_BITS,
+                2,
+                3,
+                (b"PLTE", bytes([9] * 3 + [8] * 3 + [7] * 3 + [6] * 3)),
+                (b"tRNS", bytes([255, 0])),
+            ),
             [9, 255, 7, 6] * 2,
         ),
     ],
@@ -152,9 +171,24 @@ def test_depths_and_keys_of_png(tmp_path, data, first_row):
 def tiff(values, bits, **tags):
     """A grey TIFF by hand, little-endian, one strip."""
     data = values.tobytes()
-    known = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "strip": 273}
+    known = {
+        "width": 256,
+        "height": 257,
+        "bits": 258,
+        "compression": 259,
+        "photometric": 262,
+        "strip": 273,
+    }
     known |= {"samples": 277, "rows": 278, "bytes": 279, "format": 339}
-    fields = {"width": 8, "height": 8, "bits": bits, "compression": 1, "photometric": 1, "strip": 8, "samples": 1}
+    fields = {
+        "width": 8,
+        "height": 8,
+        "bits": bits,
+        "compression": 1,
+        "photometric": 1,
+        "strip": 8,
+        "samples": 1,
+    }
     fields |= {"rows": 8, "bytes": len(data), "format": 1} | tags
     entries = b"".join(struct.pack("<HHII", known[name], 4, 1, value) for name, value in fields.items())
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(fields)) + entries + bytes(4)
@@ -184,7 +218,14 @@ def test_numbers_without_a_scale_are_refused_and_not_all_one_colour(tmp_path, va
         read(saved(Image.fromarray(values), tmp_path / "x.tif"))
 
 
-TURNS = {1: None, 2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}
+TURNS = {
+    1: None,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_90",
+}
 TURNS |= {7: "TRANSVERSE", 8: "ROTATE_270"}  # what a camera did that wrote this number
 
 
@@ -240,7 +281,10 @@ def picture_files(folder):
         for mode in modes:
             yield saved(MODES[mode](), folder / f"{mode.replace(';', '')}.{suffix}")
     sixteen = RAMP.astype("<u2") << 8
-    deep = {"white.tif": tiff(sixteen, 16, photometric=0), "sign.tif": tiff(sixteen >> 1, 16, format=2)}
+    deep = {
+        "white.tif": tiff(sixteen, 16, photometric=0),
+        "sign.tif": tiff(sixteen >> 1, 16, format=2),
+    }
     for mark in test_depths_and_keys_of_png.pytestmark:
         deep |= {f"{k}.png": data for k, (data, _) in enumerate(mark.args[1])}
     for name, data in deep.items():
@@ -290,9 +334,15 @@ def truncated(path):
 NO_PICTURES = {
     "closed": (closed, "x.png is not an image"),
     "truncated": (truncated, "x.png is not an image that can be read"),
-    "a mode": (lambda _: Image.new("La", (8, 8)), "the PIL image is not an image that can be read .*La"),
+    "a mode": (
+        lambda _: Image.new("La", (8, 8)),
+        "the PIL image is not an image that can be read .*La",
+    ),
     "empty": (lambda _: Image.new("RGB", (0, 8)), "0 x 8 pixels, allowed: 1 to 64 million"),
-    "deep": (lambda _: Image.fromarray(np.full((8, 8), 70_000, np.int32)), "16-bit values from 70000 to 70000"),
+    "deep": (
+        lambda _: Image.fromarray(np.full((8, 8), 70_000, np.int32)),
+        "16-bit values from 70000 to 70000",
+    ),
 }
 
 

@@ -25,7 +25,12 @@ HISTORY = [
     for step in range(1, 11)
 ]
 TRIALS = [  # a search with a controller: a child that failed, a baseline from the second batch on
-    {"step": k, "reward": 0.0 if k == 7 else k / 100, "best": k / 100, "genotype": {"layers": [{}] * (2 + k // 30)}}
+    {
+        "step": k,
+        "reward": 0.0 if k == 7 else k / 100,
+        "best": k / 100,
+        "genotype": {"layers": [{}] * (2 + k // 30)},
+    }
     | {"baseline": k / 200 if k > 5 else 0.0, "entropy": 9.0 - k / 50}
     for k in range(1, 61)
 ]
@@ -139,7 +144,12 @@ def test_an_anytime_curve_is_the_mean_over_seeds_with_its_band():
 
 
 def test_anytime_curves_may_be_thinned_and_are_named_from_the_best_down():
-    chart = plots.anytime({"a": RUNS, "c": RUNS + 2, "b": RUNS + 1}, "accuracy", queries=range(50, 1050, 50), bands="c")
+    chart = plots.anytime(
+        {"a": RUNS, "c": RUNS + 2, "b": RUNS + 1},
+        "accuracy",
+        queries=range(50, 1050, 50),
+        bands="c",
+    )
     assert chart.words.startswith("accuracy, after 1,000 queries: a 39.00")
     (axes,) = chart.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"{name} (3 seeds)" for name in "cba"]

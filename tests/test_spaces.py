@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from nascore import spaces
 from nascore.errors import UserError
-from nascore.genotypes import Cell, CellGenotype, GenotypeError, MacroGenotype, MacroLayer, Node, canonical
+from nascore.genotypes import (
+    Cell,
+    CellGenotype,
+    GenotypeError,
+    MacroGenotype,
+    MacroLayer,
+    Node,
+    canonical,
+)
 from nascore.published import GENOTYPES
 
 SIZES = {  # as the papers' files derive them

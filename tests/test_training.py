@@ -16,7 +16,15 @@ from nascore.images import Batches
 from nascore.nets.convolutional import Network
 from nascore.published import GENOTYPES
 from nascore.seeding import seeded
-from nascore.training import RECIPES, Recipe, Training, cosine, evaluate, recipe_named, warm_restarts
+from nascore.training import (
+    RECIPES,
+    Recipe,
+    Training,
+    cosine,
+    evaluate,
+    recipe_named,
+    warm_restarts,
+)
 
 
 def images(count=24, side=32, classes=3):

@@ -1,4 +1,5 @@
-"""A run is its content and not its names: what --resume accepts, what it refuses, and the formats of files."""
+"""A run is its content and not its names: what --resume accepts, what it refuses, and the formats
+of files."""
 
 import json
 import shutil
@@ -120,11 +121,16 @@ def third(genotypes):
     return [1 / 3 for _ in genotypes]
 
 
-def test_other_operations_are_another_space_and_no_architecture_is_returned_that_was_never_tried(tmp_path):
+def test_other_operations_are_another_space_and_no_architecture_is_returned_that_was_never_tried(
+    tmp_path,
+):
     """The same numbers would mean other cells."""
     one, other = (
         spaces.get("darts", primitives=("none", *three))
-        for three in (("skip_connect", "sep_conv_3x3", "conv_1x1"), ("max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3"))
+        for three in (
+            ("skip_connect", "sep_conv_3x3", "conv_1x1"),
+            ("max_pool_3x3", "avg_pool_3x3", "dil_conv_3x3"),
+        )
     )
     steps = iter(range(99))
     how = dict(estimate=half, trials=9, directory=tmp_path, progress=False)
@@ -183,9 +189,30 @@ def test_a_knob_that_is_younger_than_the_run_is_filled_with_its_default_and_that
 def test_every_file_says_which_format_it_has(tmp_path):
     folder_of(tmp_path / "im")
     words = "--budget smoke --channels 2 --cells 3 --batch-size 4 --epochs 1 --quiet".split()
-    assert cli.main(["search", "darts", *words, "--data", str(tmp_path / "im"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        cli.main(
+            [
+                "search",
+                "darts",
+                *words,
+                "--data",
+                str(tmp_path / "im"),
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     words = "--recipe child --channels 2 --epochs 1 --cells 2 --batch-size 8 --quiet".split()
-    train = ["train", str(tmp_path / "run"), *words, "--data", str(tmp_path / "im"), "--out", str(tmp_path / "trained")]
+    train = [
+        "train",
+        str(tmp_path / "run"),
+        *words,
+        "--data",
+        str(tmp_path / "im"),
+        "--out",
+        str(tmp_path / "trained"),
+    ]
     assert cli.main(train) == 0
     for name in ("config.json", "genotype.json"):
         assert json.loads((tmp_path / "run" / name).read_text())["format"] == FORMAT
@@ -208,7 +235,10 @@ def test_a_newer_format_is_refused_in_one_line(tmp_path):
     how = dict(data="nasbench201", trials=3, progress=False, directory=tmp_path / "run")
     nascore.run("random", **how)
     state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
-    for found, line in ((newer, said), (0, "was written before files had formats: name another directory to begin")):
+    for found, line in (
+        (newer, said),
+        (0, "was written before files had formats: name another directory to begin"),
+    ):
         save_checkpoint(tmp_path / "run" / "checkpoint.pt", state | {"format": found})
         with pytest.raises(UserError, match=line) as caught:
             nascore.run("random", resume=True, **how)
@@ -234,7 +264,8 @@ def fixtures():
 
 @pytest.mark.parametrize("folder", fixtures(), ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_the_files_of_every_release_open(folder, tmp_path, capsys):
-    """Each was stopped half-way by its release: it describes, draws, reads, and goes on to its end."""
+    """Each was stopped half-way by its release: it describes, draws, reads, and goes on to its
+    end."""
     out = tmp_path / "run"
     shutil.copytree(folder, out)
     words = json.loads((folder / "command.json").read_text())
@@ -293,7 +324,14 @@ def test_what_an_estimator_measures_belongs_to_a_run(tmp_path, first, second):
 
 def test_how_images_are_normalised_and_cropped_belongs_to_them(tmp_path):
     images = load("digits")
-    how = dict(budget="smoke", channels=2, epochs=1, batch_size=360, progress=False, directory=tmp_path / "run")
+    how = dict(
+        budget="smoke",
+        channels=2,
+        epochs=1,
+        batch_size=360,
+        progress=False,
+        directory=tmp_path / "run",
+    )
     steps = iter(range(9))
     nascore.run("darts", data=images, stop=lambda: next(steps) == 1, **how)
     for changed in (dict(padding=0), dict(mean=(0.9,)), dict(std=(5.0,))):

@@ -1,4 +1,5 @@
-"""A panel without a browser: set values, click, wait, and look at the search that came out of it."""
+"""A panel without a browser: set values, click, wait, and look at the search that came out of
+it."""
 
 import dataclasses
 import signal
@@ -21,7 +22,10 @@ from nascore.show.widgets import SearchPanel, control, curve
 CELLS = (GENOTYPES["darts-v1"], GENOTYPES["darts-v2"])
 HANGS = 600  # seconds after which a wait is given up, so that what hangs ends: nothing here takes as long
 running: list[int] = []  # how many slow searches run at the moment, step by step
-reached, go_on = threading.Event(), threading.Event()  # a search has come to its hold; it may leave it
+reached, go_on = (
+    threading.Event(),
+    threading.Event(),
+)  # a search has come to its hold; it may leave it
 clock = [0.0]  # seconds, of which a step takes 0.03: for the test that reads it
 
 
@@ -36,7 +40,8 @@ class SlowBudget(Budget):
 
 
 class SlowSearch:
-    """A one-shot search that does nothing, and is as slow as a test wants it: one of its steps can be held."""
+    """A one-shot search that does nothing, and is as slow as a test wants it: one of its steps can
+    be held."""
 
     alive = 0
 
@@ -49,7 +54,11 @@ class SlowSearch:
 
     @property
     def best(self):
-        return Trial(CELLS[len(self.history) % 2], self.budget.rate, {"seed": self.seed, "way": self.budget.way})
+        return Trial(
+            CELLS[len(self.history) % 2],
+            self.budget.rate,
+            {"seed": self.seed, "way": self.budget.way},
+        )
 
     def step(self):
         SlowSearch.alive += 1
@@ -163,7 +172,8 @@ def test_interrupting_the_kernel_stops_the_search_and_keeps_what_it_found():
 
 
 def test_the_panel_is_updated_every_fifth_of_a_second_with_both_curves_and_the_cell(monkeypatch):
-    """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the last."""
+    """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the
+    last."""
     monkeypatch.setattr(widgets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     clock[0] = 0.0
     panel = SearchPanel("slow", steps=200, fields=())
@@ -195,7 +205,12 @@ def test_an_unknown_folder_is_one_line_in_the_panel():
 def test_controls_are_made_from_the_budgets_metadata():
     fields = {f.name: f for f in dataclasses.fields(SlowBudget)}
     steps, rate, way = (control(fields[name], fields[name].default) for name in ("steps", "rate", "way"))
-    assert (steps.description, steps.min, steps.max, steps.value) == ("steps (steps)", 1, 100_000, 50_000)
+    assert (steps.description, steps.min, steps.max, steps.value) == (
+        "steps (steps)",
+        1,
+        100_000,
+        50_000,
+    )
     assert steps.tooltip == "how often to step"
     steps.value = 10**9  # a value that would break the search cannot be set
     assert steps.value == 100_000
@@ -221,7 +236,12 @@ def test_chosen_fields_and_given_values_are_what_is_shown_and_run():
 
 
 @pytest.mark.parametrize(
-    "options", [{"method": "nothing"}, {"method": "slow", "fields": ("rat",)}, {"method": "slow", "budget": "tiny"}]
+    "options",
+    [
+        {"method": "nothing"},
+        {"method": "slow", "fields": ("rat",)},
+        {"method": "slow", "budget": "tiny"},
+    ],
 )
 def test_a_panel_that_cannot_be_says_why_in_one_line(options):
     with pytest.raises(UserError) as error:

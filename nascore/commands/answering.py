@@ -1,31 +1,34 @@
 """`nascore predict`, `evaluate` and `export`: what a trained model is for."""
 
-import argparse
 import json
+from typing import TYPE_CHECKING, Any
 
-from nascore.commands.options import add_device, add_sizes, command
+from nascore.commands.options import Parser, add_device, add_sizes
 from nascore.errors import UserError, plain, say, whole
+
+if TYPE_CHECKING:
+    from nascore.evaluation import Evaluation
 
 MOST_COLUMNS = 20  # classes of a confusion table that a terminal has room for
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: Parser) -> None:
+    """The folder of a model."""
     parser.add_argument("folder", metavar="DIR", help="the folder of a model: train --out DIR")
 
 
 # --- predict --------------------------------------------------------------------------------------
 
 
-def add_predict(commands, arguments: list[str]) -> None:
-    parser = command(commands, predict)
+def add_predict(parser: Parser) -> None:
+    """A model, and images."""
+    add = parser.add_argument
     add_model(parser)
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, or folders of them"
-    )
+    add("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     text = "how many classes are named, the most probable first (default: 3)"
-    parser.add_argument("--top", type=int, default=3, metavar="N", help=text)
+    add("--top", type=int, default=3, metavar="N", help=text)
     add_device(parser)
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON list")
+    add("--json", dest="as_json", action="store_true", help="as one JSON list")
 
 
 def predict(folder: str, images: list[str], top: int, device: str, as_json: bool) -> int:
@@ -34,7 +37,8 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
 
     whole("--top", top, 1, 1_000_000)
     model = models.load(folder, device)
-    found, status = [], 0
+    found = []
+    status = 0
     for image, answer in models.answers(model, images):
         if isinstance(answer, UserError):
             say(answer)
@@ -56,15 +60,16 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
 # --- evaluate -------------------------------------------------------------------------------------
 
 
-def add_evaluate(commands, arguments: list[str]) -> None:
-    parser = command(commands, evaluate)
+def add_evaluate(parser: Parser) -> None:
+    """A model, and images whose classes are known."""
+    add = parser.add_argument
     add_model(parser)
     text = "images whose classes are known: the test part of a folder or of a set by name"
-    parser.add_argument("--data", required=True, metavar="NAME-OR-FOLDER", help=text)
+    add("--data", required=True, metavar="NAME-OR-FOLDER", help=text)
     text = "draw the table of what was taken for what: table.svg, .png or .pdf"
-    parser.add_argument("--out", metavar="FILE", help=text)
+    add("--out", metavar="FILE", help=text)
     add_device(parser)
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
+    add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
 def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool) -> None:
@@ -77,9 +82,14 @@ def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool
     found = evaluation.evaluate(models.load(folder, device), data)
     mixed = found.mixed_up()
     if as_json:
-        about = {"accuracy": found.accuracy, "images": len(found.labels)}
-        about |= {"classes": list(found.classes), "confusion": found.confusion.tolist()}
-        print(json.dumps(about | {"mixed_up": mixed}))
+        about = {
+            "accuracy": found.accuracy,
+            "images": len(found.labels),
+            "classes": found.classes,
+            "confusion": found.confusion.tolist(),
+            "mixed_up": mixed,
+        }
+        print(json.dumps(about))
     else:
         print(f"accuracy: {found.accuracy:.4f} of {len(found.labels):,} images")
         if len(found.classes) <= MOST_COLUMNS:
@@ -90,32 +100,32 @@ def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool
         looks.confusion(found).save(out)
 
 
-def _print_table(found) -> None:
+def _print_table(found: "Evaluation") -> None:
     """A row for every class, a column for what its images were taken for."""
     names = [plain(name)[:12] for name in found.classes]
-    table = found.confusion.tolist()
-    width = max(len(name) for name in names)
-    widths = [max(len(name), *(len(str(row[k])) for row in table)) for k, name in enumerate(names)]
-    print(" ".join([" " * width, *(name.rjust(w) for name, w in zip(names, widths))]))
-    for name, row in zip(names, table):
-        cells = (str(count).rjust(w) for count, w in zip(row, widths))
-        print(" ".join([name.ljust(width), *cells]))
+    rows = [["", *names]]
+    for name, counts in zip(names, found.confusion.tolist()):
+        rows.append([name, *map(str, counts)])
+    first, *widths = [max(map(len, column)) for column in zip(*rows)]
+    for name, *cells in rows:
+        print(name.ljust(first), *(cell.rjust(w) for cell, w in zip(cells, widths)))
 
 
 # --- export ---------------------------------------------------------------------------------------
 
 
-def add_export(commands, arguments: list[str]) -> None:
-    parser = command(commands, export)
+def add_export(parser: Parser) -> None:
+    """A model or a genotype, a format, and a file."""
+    add = parser.add_argument
     text = "the folder of a model; for python also a genotype, at the sizes of `nascore describe`"
-    parser.add_argument("model", metavar="DIR", help=text)
+    add("model", metavar="DIR", help=text)
     text = "python: one file of plain PyTorch; torch: torch.export's .pt2; onnx"
-    parser.add_argument("--to", required=True, metavar="FORMAT", help=text)
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the file to write")
+    add("--to", required=True, metavar="FORMAT", help=text)
+    add("-o", "--out", required=True, metavar="FILE", help="the file to write")
     add_sizes(parser)
 
 
-def export(model: str, to: str, out: str, **sizes) -> None:
+def export(model: str, to: str, out: str, **sizes: Any) -> None:
     """Write a model for other programs: ONNX, torch.export, or one file of plain PyTorch."""
     from nascore import exports
 

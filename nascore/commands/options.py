@@ -3,7 +3,8 @@ have."""
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 from nascore import genotypes, published
 from nascore.errors import UserError
@@ -12,34 +13,33 @@ from nascore.nets.sizes import HOMES, NETWORKS
 
 
 class Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    """A parser that raises `UserError`, one line, for words that it does not understand."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse, whose own prints the usage and ends the process."""
         raise UserError(message)
 
-    def parse_known_args(self, args=None, namespace=None):
+    # Arguments and result as argparse has them, which overloads them.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's own, without the list that it makes of `--out=--`."""
         found, left = super().parse_known_args(args, namespace)
         for action in self._actions:
             one = action.nargs is None
-            if one and isinstance(getattr(found, action.dest, None), list):  # of --out=--
+            if one and isinstance(getattr(found, action.dest, None), list):
                 raise UserError(f"{action.option_strings[0]}: found '--', allowed: a value")
         return found, left
 
 
 class Stopped(Exception):
-    """A run was interrupted: `Stopped(steps, directory)`; with a directory it can go on."""
+    """A run was interrupted after so many steps; with a directory it can go on."""
+
+    def __init__(self, steps: int, directory: str | Path | None) -> None:
+        self.steps = steps
+        self.directory = directory
 
 
-def command(commands, run) -> argparse.ArgumentParser:
-    """A command is a function: its name, its docstring as the help, its parameters from the
-    options."""
-    parser = commands.add_parser(
-        run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
-    """What a search and a training share; `seconds` between checkpoints."""
+def add_run_options(parser: Parser, seconds: float) -> None:
+    """What a search and a training have in common; `seconds` lie between two checkpoints."""
     add = parser.add_argument
     text = "images (default: digits); a folder: train/CLASS/*.jpg, test/CLASS/*.jpg, or CLASS/*.jpg"
     add("--data", default="digits", metavar="NAME-OR-FOLDER", help=text)
@@ -60,29 +60,37 @@ def add_run_options(parser: argparse.ArgumentParser, seconds: float) -> None:
     add("--checkpoint-seconds", type=float, default=seconds, help=text)
 
 
-def add_knobs(group, cls: type, default_of: Callable[[str], str]) -> None:
-    """An option for every field of a budget or a recipe, with its help and bounds."""
+def add_knobs(parser: Parser, title: str, cls: type, full: object = None) -> None:
+    """Under a title an option for every field of a budget or a recipe, with its help and bounds; of
+    a budget the value in its preset `full` too."""
+    group = parser.add_argument_group(title)
     for f in dataclasses.fields(cls):
+        bounds = bounds_of(f)
+        if full is not None:
+            bounds += f"; full: {getattr(full, f.name)}"
+        text = f"{f.metadata['help']} ({bounds})".replace("%", "%%")
         names = dict.fromkeys([f"--{f.name.replace('_', '-')}", f"--{f.name}"])
-        text = f"{f.metadata['help']} ({bounds_of(f)}{default_of(f.name)})".replace("%", "%%")
-        how = {"dest": f.name, "metavar": "VALUE", "default": argparse.SUPPRESS, "help": text}
-        group.add_argument(*names, **how)
+        group.add_argument(
+            *names, dest=f.name, metavar="VALUE", default=argparse.SUPPRESS, help=text
+        )
 
 
 NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images
 
 
-def add_genotype(parser: argparse.ArgumentParser, *kinds: str) -> None:
+def add_genotype(parser: Parser, *kinds: str) -> None:
+    """A genotype in any form; the published ones of these kinds, or all, are named."""
     known = [n for n, g in published.GENOTYPES.items() if not kinds or genotypes.kind(g) in kinds]
     text = f"a file, the folder of a search or of a model, a text, or {', '.join(known)}"
     parser.add_argument("genotype", metavar="GENOTYPE", help=text)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: Parser) -> None:
+    """Where it is computed."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
+def add_sizes(parser: Parser) -> None:
     """The sizes of a network."""
     add = parser.add_argument
     stems = dict.fromkeys(sizes.stem for sizes in NETWORKS.values())

@@ -1,29 +1,27 @@
 """`nascore search` and `nascore train`."""
 
 from pathlib import Path
+from typing import Any
 
 from nascore import genotypes
 from nascore.commands.options import (
     NETWORK_KINDS,
+    Parser,
     Stopped,
     add_genotype,
     add_knobs,
     add_run_options,
-    command,
 )
 from nascore.errors import UserError, plain
 
 
-def add_search(commands, arguments: list[str]) -> None:
-    parser = command(commands, search)
-    if arguments[:1] != ["search"]:  # only a search needs the methods, and with them PyTorch
-        return
+def add_search(parser: Parser) -> None:
+    """A method, and of each method its fields."""
     from nascore.search import methods_by_name
 
     known = methods_by_name()
-    methods = parser.add_subparsers(
-        dest="method", required=True, metavar="METHOD", help=", ".join(known)
-    )
+    names = ", ".join(known)
+    methods = parser.add_subparsers(dest="method", required=True, metavar="METHOD", help=names)
     for name, method in known.items():
         parser = methods.add_parser(name, allow_abbrev=False)
         add_run_options(parser, seconds=10.0)
@@ -31,22 +29,20 @@ def add_search(commands, arguments: list[str]) -> None:
         parser.add_argument("--budget", default="reduced", help=text)
         text = "search space (default: the method's own)"
         parser.add_argument("--space", metavar="NAME", help=text)
-        group = parser.add_argument_group(f"fields of {name} (default: the budget's)")
-        full = method.budget.preset("full")
-        add_knobs(group, method.budget, lambda field, full=full: f"; full: {getattr(full, field)}")
+        title = f"fields of {name} (default: the budget's)"
+        add_knobs(parser, title, method.budget, method.budget.preset("full"))
 
 
-def search(method: str, directory: str | None, **options) -> None:
+def search(method: str, directory: str | None, **options: Any) -> None:
     """Search for an architecture. METHOD --help lists the method's fields."""
     from nascore.search import run
 
     result = run(method, directory=directory, **options)
-    if not result.finished:
+    if not result.finished or result.genotype is None:
         raise Stopped(len(result.history), directory)
-    if all("error" in row for row in result.history):
-        failed = len(result.history)
-        first = result.history[0]["error"]
-        what = f"all {failed} architectures failed, the first with: {first}"
+    errors = [row["error"] for row in result.history if "error" in row]
+    if len(errors) == len(result.history):
+        what = f"all {len(errors)} architectures failed, the first with: {errors[0]}"
         raise UserError(f"nothing was found: {what}")
     if directory:
         from nascore.show.drawing import draw
@@ -63,25 +59,23 @@ def search(method: str, directory: str | None, **options) -> None:
     print(f"best reward: {result.reward:.4f}")
 
 
-def add_train(commands, arguments: list[str]) -> None:
-    parser = command(commands, train)
-    add_genotype(parser, *NETWORK_KINDS)
-    add_run_options(parser, seconds=30.0)
-    if arguments[:1] != ["train"]:
-        return
+def add_train(parser: Parser) -> None:
+    """A genotype, and a recipe with its fields."""
     from nascore.nets.convolutional import SKELETONS
     from nascore.training import RECIPES, Recipe
 
+    add = parser.add_argument
+    add_genotype(parser, *NETWORK_KINDS)
+    add_run_options(parser, seconds=30.0)
     text = f"how it is trained: {', '.join(RECIPES)} (default: small)"
-    parser.add_argument("--recipe", default="small", help=text)
+    add("--recipe", default="small", help=text)
     text = f"how it is stacked: {', '.join(SKELETONS)} (default: the genotype's home)"
-    parser.add_argument("--skeleton", help=text)
-    parser.add_argument("--no-auxiliary", action="store_true", help="without the auxiliary head")
-    group = parser.add_argument_group("fields of the recipe (default: the recipe's)")
-    add_knobs(group, Recipe, lambda field: "")
+    add("--skeleton", help=text)
+    add("--no-auxiliary", action="store_true", help="without the auxiliary head")
+    add_knobs(parser, "fields of the recipe (default: the recipe's)", Recipe)
 
 
-def train(genotype: str, no_auxiliary: bool, **options) -> None:
+def train(genotype: str, no_auxiliary: bool, **options: Any) -> None:
     """Train a genotype's network from scratch and report its test accuracy."""
     from nascore import from_scratch
 

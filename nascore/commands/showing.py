@@ -1,14 +1,15 @@
 """`nascore describe`, `draw`, `convert` and `bench`."""
 
 import json
+from typing import Any
 
 from nascore import formats
-from nascore.commands.options import NETWORK_KINDS, add_genotype, add_sizes, command
-from nascore.files import named, write_whole
+from nascore.commands.options import NETWORK_KINDS, Parser, add_genotype, add_sizes
+from nascore.files import named, write_bytes
 
 
-def add_describe(commands, arguments: list[str]) -> None:
-    parser = command(commands, describe)
+def add_describe(parser: Parser) -> None:
+    """A genotype, and the sizes of its network."""
     add_genotype(parser, *NETWORK_KINDS)
     add_sizes(parser)
     text = "run the network here too, and say how long it takes"
@@ -16,7 +17,7 @@ def add_describe(commands, arguments: list[str]) -> None:
     parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def describe(genotype: str, as_json: bool, **sizes) -> None:
+def describe(genotype: str, as_json: bool, **sizes: Any) -> None:
     """Count a network's parameters and multiply-adds, and its depth."""
     from nascore.nets import measure
 
@@ -41,8 +42,8 @@ def _latency(row: dict) -> str:
     return f"latency of {images}, {threads}: {row['median_ms']:.2f} ms ({spread})"
 
 
-def add_draw(commands, arguments: list[str]) -> None:
-    parser = command(commands, draw)
+def add_draw(parser: Parser) -> None:
+    """A genotype, and the picture's file."""
     add_genotype(parser)
     parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="cell.svg, .png, .pdf or .dot"
@@ -56,8 +57,8 @@ def draw(genotype: str, out: str) -> None:
     drawing.draw(genotype).save(out)
 
 
-def add_convert(commands, arguments: list[str]) -> None:
-    parser = command(commands, convert)
+def add_convert(parser: Parser) -> None:
+    """A genotype, a format, and a file."""
     add_genotype(parser)
     text = f"the format: {', '.join(formats.WRITERS)} (default: json)"
     parser.add_argument("--to", default="json", metavar="FORMAT", help=text)
@@ -71,22 +72,23 @@ def convert(genotype: str, to: str, out: str | None) -> None:
     if out is None:
         print(text, end="")
     else:
-        write_whole(named(out, "-o"), lambda file: file.write(text.encode()))
+        write_bytes(named(out, "-o"), text.encode())
 
 
-def add_bench(commands, arguments: list[str]) -> None:
-    parser = command(commands, bench)
+def add_bench(parser: Parser) -> None:
+    """What is timed, how often, and beside what."""
+    add = parser.add_argument
     text = "a checkout of quark0/darts; its code is run, in turn with ours"
-    parser.add_argument("--against", metavar="FOLDER", help=text)
-    parser.add_argument("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
-    parser.add_argument("--json", dest="as_json", action="store_true", help="as one JSON object")
+    add("--against", metavar="FOLDER", help=text)
+    add("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
+    add("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
+    add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def bench(as_json: bool, **options) -> None:
+def bench(against: str | None, batch: int, rounds: int, as_json: bool) -> None:
     """Time the steps of DARTS. With --against this RUNS the code in that checkout of
     quark0/darts."""
     from nascore import bench
 
-    result = bench.benchmark(**options)
+    result = bench.benchmark(against, batch, rounds)
     print(json.dumps(result) if as_json else bench.table(result))

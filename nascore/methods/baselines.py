@@ -86,7 +86,8 @@ class RandomSearch(Baseline):
 
     def propose_one(self) -> Decisions:
         left = self.size - len(self.seen)
-        # A uniform sample needs size / left draws for a new one; fifty times as many it never needs.
+        # A uniform sample needs size / left draws for a new one; fifty times as many it never
+        # needs.
         draws = 1_000 + 50 * self.size // max(left, 1)
         for _ in range(draws):
             decisions = examine.drawn(self.space, "sample", self.generator)

@@ -185,8 +185,8 @@ class DARTSBudget(Budget):
 
 
 class LossOn:
-    """The loss on one minibatch as a function of weights and alphas. `loss` and `score` are what it last
-    saw."""
+    """The loss on one minibatch as a function of weights and alphas. `loss` and `score` are what it
+    last saw."""
 
     def __init__(self, supernet: Supernet, task: Task, batch: Batch):
         self.supernet = supernet
@@ -280,8 +280,8 @@ class DARTS(Loop):
 
     @with_its_threads
     def descend_architecture(self, train: Batch, valid: Batch, xi: float) -> "LossOn":
-        """Step (a) of Algorithm 1: alpha by Adam on equation 7. Returns the validation loss, which has
-        seen its value."""
+        """Step (a) of Algorithm 1: alpha by Adam on equation 7. Returns the validation loss, which
+        has seen its value."""
         budget = self.budget
         seen = self.loss_on(valid)
         state = self.weight_optimizer.state  # empty before the first step: velocities are 0

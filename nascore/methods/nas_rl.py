@@ -105,15 +105,14 @@ class NASRL(PolicySearch):
         )
 
     def propose(self, count: int) -> list[Decisions]:
+        """Children of one depth: those of the next stage are deeper."""
         if not isinstance(self.space, spaces.Chains):
-            return super().propose(count)
+            return self.write(count)
         born = len(self.trials)
         budget = self.budget
-        count = min(
-            count, budget.stage - born % budget.stage
-        )  # the children of a batch have one depth
         layers = depth(born, budget.first_layers, budget.added_layers, budget.stage)
-        return super().propose(count, self.space.levels[min(layers, self.space.layers) - 1])
+        length = self.space.levels[min(layers, self.space.layers) - 1]
+        return self.write(min(count, budget.stage - born % budget.stage), length)
 
     def signal(self, rewards: Tensor) -> Tensor:
         return rewards**self.budget.power

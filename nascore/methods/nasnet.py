@@ -4,9 +4,9 @@ Shlens, Le; CVPR 2018; arXiv 1707.07012v4.
 In the order of the paper: the space of two cells (section 3) is `spaces.cells.Blocks`, the networks
 that stack them are `nets.skeletons`; here is the training of the controller by proximal policy
 optimization, with the settings of appendix A.2 and A.3. The text's controller has a softmax for
-every decision, 10 B of them in the two cells; ours has a pointer for all inputs and a head a kind of
-decision, shared by all blocks and both cells. The paper's last step, training the best 250 children to
-convergence, is `nascore train`.
+every decision, 10 B of them in the two cells; ours has a pointer for all inputs and a head a kind
+of decision, shared by all blocks and both cells. The paper's last step, training the best 250
+children to convergence, is `nascore train`.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ import html
 import os
 import re
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,34 @@ from pathlib import Path
 import graphviz
 
 from nascore.errors import UserError
-from nascore.files import write_whole
+from nascore.files import write_bytes
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
-FONT = dict(fontname="Helvetica,Arial,sans-serif", fontsize="14", fontcolor="#1b1b1b")
-LAYOUT = dict(nodesep="0.12", ranksep="0.28", mclimit="2", nslimit="2")
+FONT = "Helvetica,Arial,sans-serif"
+# Graphviz's attributes of the picture, of its nodes and of its edges.
+GRAPH = {
+    "fontname": FONT,
+    "fontsize": "14",
+    "fontcolor": GREY,
+    "rankdir": "LR",
+    "bgcolor": "transparent",
+    "nodesep": "0.12",
+    "ranksep": "0.28",
+    "mclimit": "2",
+    "nslimit": "2",
+}
+NODES = {
+    "fontname": FONT,
+    "fontsize": "14",
+    "fontcolor": "#1b1b1b",
+    "shape": "box",
+    "style": "filled",
+    "color": GREY,
+    "height": "0.34",
+    "width": "0.34",
+    "margin": "0.08,0.03",
+}
+EDGES = {"color": GREY, "penwidth": "1.6", "arrowsize": "0.7"}
 PAGE = 940  # pixels, what a notebook gives a picture
 _lock = threading.Lock()  # Graphviz is C code on global state
 
@@ -24,14 +48,11 @@ _lock = threading.Lock()  # Graphviz is C code on global state
 def accessible(svg: str, words: str) -> str:
     """The bare <svg> element of a document, never wider than its page, with `words` as title and
     alternative text."""
-    svg, words = (
-        re.sub(r"<!--.*?-->\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL),
-        html.escape(words),
-    )
+    words = html.escape(words)
+    _, body = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL).split("<svg", 1)
+    attributes, content = body.split(">", 1)
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
-    return re.sub(
-        r"<svg([^>]*)>", lambda match: f"{head}{match[1]}>\n<title>{words}</title>", svg, count=1
-    )
+    return f"{head}{attributes}>\n<title>{words}</title>{content}"
 
 
 @dataclass(frozen=True)
@@ -47,22 +68,11 @@ class Drawing:
         """One self-contained <svg> element with a title and alternative text, without scripts or
         references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
-        svg = re.sub(
-            r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL
-        )  # the names of nodes in the DOT text
-        svg = re.sub(
-            r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg
-        )  # ids would meet the next drawing's
-        # Points become pixels, no more than a notebook is wide: JupyterLab shows a picture as large
-        # as it says it is.
-        width, height = map(
-            float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-        )
-        scale = min(1.0, PAGE / width)
-        size = f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT["fontname"]}"'
-        return accessible(
-            re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', size, svg, count=1), self.words
-        )
+        # The names of nodes in the DOT text, and ids, which would meet the next drawing's.
+        svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)
+        svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
+        svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _in_pixels, svg, count=1)
+        return accessible(svg, self.words)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
@@ -78,11 +88,10 @@ class Drawing:
             case ".dot":
                 data = self.source.encode()
             case suffix:
-                raise UserError(
-                    f"a picture's suffix: found {suffix!r} in {path}, allowed: .svg, .png, .pdf, .dot"
-                )
+                found = f"found {suffix!r} in {path}"
+                raise UserError(f"a picture's suffix: {found}, allowed: .svg, .png, .pdf, .dot")
         try:
-            write_whole(path, lambda file: file.write(data))
+            write_bytes(path, data)
         except OSError as error:
             raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
         return path
@@ -94,20 +103,21 @@ class Drawing:
         return self.words
 
 
+def _in_pixels(size: re.Match[str]) -> str:
+    """A picture's size in points as pixels, no more than a notebook is wide: JupyterLab shows it as
+    large as it says it is."""
+    width, height = map(float, size.groups())
+    scale = min(1.0, PAGE / width)
+    return f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT}"'
+
+
 def page() -> graphviz.Digraph:
     """An empty picture, which runs from left to right."""
-    return graphviz.Digraph(
-        graph_attr=FONT | dict(rankdir="LR", bgcolor="transparent", fontcolor=GREY) | LAYOUT,
-        node_attr=FONT
-        | dict(
-            shape="box", style="filled", color=GREY, height="0.34", width="0.34", margin="0.08,0.03"
-        ),
-        edge_attr=dict(color=GREY, penwidth="1.6", arrowsize="0.7"),
-    )
+    return graphviz.Digraph(graph_attr=GRAPH, node_attr=NODES, edge_attr=EDGES)
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Fontconfig writes warnings straight to file descriptor 2; in a notebook they would become
     a cell's output."""
     try:
@@ -133,11 +143,7 @@ def _render(source: str, format: str) -> bytes:
         try:
             return graphviz.Source(source).pipe(format=format)
         except graphviz.ExecutableNotFound:
-            raise UserError(
-                "drawing needs pygraphviz (pip install pygraphviz) or Graphviz's program dot"
-            ) from None
-        except (
-            graphviz.CalledProcessError,
-            BrokenPipeError,
-        ) as error:  # it did not read to the end
+            needs = "pygraphviz (pip install pygraphviz) or Graphviz's program dot"
+            raise UserError(f"drawing needs {needs}") from None
+        except (graphviz.CalledProcessError, BrokenPipeError) as error:  # it did not read it all
             raise UserError(f"Graphviz's program dot failed: {error}") from None

@@ -5,15 +5,18 @@ dark pages, and come out the same to the byte each time (no date, a fixed salt).
 import io
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nascore.errors import one_of
-from nascore.files import named, write_whole
+from nascore.files import named, write_bytes
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
 
@@ -21,33 +24,38 @@ _FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
 COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
 MARKERS = "os^DvP"
-_DIGITS = re.compile(
-    r"(?<=\.\d\d)\d+"
-)  # hundredths of a point are enough for a path, and half the size
+# Hundredths of a point are enough for a path, and half the size.
+_DIGITS = re.compile(r"(?<=\.\d\d)\d+")
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
-STYLE = {
-    **dict.fromkeys(
-        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY
-    ),
-    **dict.fromkeys(
-        ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"), "none"
-    ),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **{
-        "font.size": 10,
-        "axes.titlesize": 11,
-        "axes.grid": True,
-        "grid.color": GREY,
-        "grid.alpha": 0.25,
-    },
-    **{"axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES), "axes.axisbelow": True},
-    **dict.fromkeys(("xtick.bottom", "ytick.left"), False),  # the grid shows where they are
-    **{"axes.formatter.useoffset": False, "figure.dpi": 100, "lines.linewidth": 1.8},
-    **{"svg.fonttype": "none", "svg.hashsalt": "nascore"},
-    **{
-        "font.family": "sans-serif",
-        "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
-    },
+STYLE: Any = {
+    "text.color": GREY,
+    "axes.labelcolor": GREY,
+    "axes.edgecolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.grid": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.25,
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
+    "axes.axisbelow": True,
+    "xtick.bottom": False,  # the grid shows where they are
+    "ytick.left": False,
+    "axes.formatter.useoffset": False,
+    "figure.dpi": 100,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nascore",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
 }
 
 
@@ -60,12 +68,20 @@ def style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError:
         return
-    if get_ipython() is not None:
+    shell = get_ipython()
+    if shell is not None:
         set_matplotlib_formats("svg", metadata={"Date": None})
-        formatter = get_ipython().display_formatter.formatters["image/svg+xml"]
-        formatter.for_type(
-            Chart, lambda chart: chart.svg
-        )  # else IPython's own for Figure wins, which has no words
+        formatter = shell.display_formatter.formatters["image/svg+xml"]
+        # Else IPython's own for Figure wins, which has no words.
+        formatter.for_type(Chart, lambda chart: chart.svg)
+
+
+# Of a file of each kind, without a date.
+METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {},
+    "pdf": {"CreationDate": None},
+}
 
 
 class Chart(Figure):
@@ -75,10 +91,9 @@ class Chart(Figure):
 
     @property
     def svg(self) -> str:
+        """One <svg> element with the words as its title and alternative text."""
         text = self._rendered("svg").decode()
-        short = re.sub(
-            r'\bd="[^"]+"', lambda path: _DIGITS.sub("", path[0]).replace("\n", ""), text
-        )
+        short = re.sub(r'\bd="[^"]+"', _shortened, text)
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
@@ -87,16 +102,17 @@ class Chart(Figure):
         path = check_suffix(path)
         kind = path.suffix.lower()[1:]
         data = self.svg.encode() if kind == "svg" else self._rendered(kind)
-        write_whole(path, lambda file: file.write(data))
+        write_bytes(path, data)
         return path
 
     def _rendered(self, kind: str) -> bytes:
         content = io.BytesIO()
+        dots = "figure" if kind == "svg" else 160
         with matplotlib.rc_context(STYLE):
-            self.savefig(content, format=kind, **_SAVED[kind])
+            self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.words}
 
     def __repr__(self) -> str:
@@ -105,28 +121,31 @@ class Chart(Figure):
     __str__ = __repr__  # Figure's own says its size
 
 
-_SAVED = {  # without a date
-    "svg": {"metadata": {"Date": None, "Creator": None}},
-    "png": {"dpi": 160},
-    "pdf": {"dpi": 160, "metadata": {"CreationDate": None}},
-}
+def _shortened(path: re.Match[str]) -> str:
+    return _DIGITS.sub("", path[0]).replace("\n", "")
 
 
 def check_suffix(path: str | os.PathLike) -> Path:
     """Raises `UserError` where a figure cannot be written by that name."""
     path = named(path, "file")
-    known = [f".{kind}" for kind in _SAVED]
+    known = [f".{kind}" for kind in METADATA]
     one_of(f"a figure's suffix in {path}", path.suffix.lower(), known)
     return path
 
 
-styled = matplotlib.rc_context(
-    STYLE
-)  # a decorator: the course's style, whatever the notebook has set
+styled = matplotlib.rc_context(STYLE)  # a decorator, whatever style the notebook has
 
 
-def panels(columns: int = 1, height: float = 3.0, width: float = 9.0, **options):
+def panels(
+    columns: int = 1,
+    height: float = 3.0,
+    width: float = 9.0,
+    *,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Chart, Sequence[Axes]]:
     """A new figure and its axes side by side; `width` and `height` in inches (9 inches fill a
     notebook)."""
     chart = Chart(figsize=(width, height), layout="constrained")
-    return chart, chart.subplots(1, columns, squeeze=False, **options)[0]
+    every = chart.subplots(1, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)
+    return chart, every[0]

@@ -1,8 +1,11 @@
 """The curves of a search from its history: each function takes its rows and returns a `Chart`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import AutoLocator
 
 from nascore.show.chart import GREY, Chart, panels, styled
 
@@ -10,8 +13,9 @@ CELLS = {"normal": "normal", "reduce": "reduction"}
 
 
 def _steps(history: Sequence[Mapping], name: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = [(row["step"], row[name]) for row in history if row.get(name) is not None]
-    return np.array([step for step, _ in rows]), np.array([value for _, value in rows], dtype=float)
+    rows = [row for row in history if row.get(name) is not None]
+    steps = np.array([row["step"] for row in rows])
+    return steps, np.array([row[name] for row in rows], dtype=float)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -23,15 +27,20 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def skip_connections(genotype: Mapping) -> dict[str, int]:
     """How many operations of each cell of a history row's genotype are skip connections."""
-    cells = {name: genotype[name] for name in ("normal", "reduce") if genotype.get(name)}
-    return {
-        name: sum(node["ops"].count("skip_connect") for node in cell["nodes"])
-        for name, cell in cells.items()
-    }
+    counts = {}
+    for name in CELLS:
+        if cell := genotype.get(name):
+            counts[name] = sum(node["ops"].count("skip_connect") for node in cell["nodes"])
+    return counts
 
 
 def _curves(
-    axes, title: str, history: Sequence[Mapping], names: Mapping[str, str], smooth=True, **line
+    axes: Axes,
+    title: str,
+    history: Sequence[Mapping],
+    names: Mapping[str, str],
+    smooth: bool = True,
+    drawstyle: Literal["default", "steps-post"] = "default",
 ) -> list[str]:
     """One panel of a search: those columns of its history that exist, named for the legend.
     Returns their words."""
@@ -40,7 +49,7 @@ def _curves(
         steps, values = _steps(history, name)
         if len(values):
             values = _smooth(values) if smooth else values
-            axes.plot(steps, values, label=label, **line)
+            axes.plot(steps, values, label=label, drawstyle=drawstyle)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
     axes.set(title=title, xlabel="step")
     if len(axes.lines) > 1:
@@ -58,16 +67,27 @@ def search_curves(history: Sequence[Mapping]) -> Chart:
     names = {"entropy_normal": "normal cell", "entropy_reduce": "reduction cell"}
     words += _curves(entropy, "entropy of $\\alpha$ (nats)", history, names)
     names = {f"skip connections in the {cell} cell": f"{cell} cell" for cell in CELLS.values()}
-    counts = [skip_connections(row["genotype"]) for row in history]
-    rows = [
-        {"step": row["step"], **dict(zip(names, count.values()))}
-        for row, count in zip(history, counts)
-    ]
+    rows = []
+    for row in history:
+        counts = skip_connections(row["genotype"]).values()
+        rows.append({"step": row["step"], **dict(zip(names, counts))})
     words += _curves(skips, "skip connections", rows, names, smooth=False, drawstyle="steps-post")
     skips.set_ylim(bottom=-0.2)
-    skips.yaxis.get_major_locator().set_params(integer=True)
+    whole = AutoLocator()
+    whole.set_params(integer=True)
+    skips.yaxis.set_major_locator(whole)
     chart.words = f"Search curves over {len(history)} steps: {'; '.join(words)}."
     return chart
+
+
+def _as_shown(row: Mapping, power: float) -> dict:
+    """What a controller is shown of a row, and how deep its child is."""
+    shown = {**row, "baseline": row.get("baseline") or None}  # 0 until there is one
+    for name in ("reward", "best"):
+        shown[name] = row[name] ** power
+    if "layers" in row["genotype"]:
+        shown["layers"] = len(row["genotype"]["layers"])
+    return shown
 
 
 @styled
@@ -76,29 +96,32 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     and the baseline lines, all as the controller is shown them, to the `power`; beside it the
     entropy of the policy and the depth of the children, where they have them. The worst
     twentieth of the rewards may lie below the picture."""
-    rows = [row | {name: row[name] ** power for name in ("reward", "best")} for row in history]
-    rows = [row | {"baseline": row.get("baseline") or None} for row in rows]  # 0 until there is one
-    if "layers" in rows[0]["genotype"]:
-        rows = [row | {"layers": len(row["genotype"]["layers"])} for row in rows]
+    rows = [_as_shown(row, power) for row in history]
     beside = {"entropy": "entropy of the policy (nats)", "layers": "layers of a child"}
     beside = {name: title for name, title in beside.items() if name in rows[-1]}
     chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
     steps, values = _steps(rows, "reward")
-    dots = dict(markersize=3, alpha=0.35, color=GREY, rasterized=len(values) > 100)
-    rewards.plot(steps, values, ".", label="a child", **dots)
-    title = "reward" + f" to the power {power:g}" * (power != 1)
-    words = _curves(
-        rewards, title, rows, {"best": "best so far", "baseline": "baseline"}, smooth=False
+    many = len(values) > 100
+    rewards.plot(
+        steps,
+        values,
+        ".",
+        label="a child",
+        markersize=3,
+        alpha=0.35,
+        color=GREY,
+        rasterized=many,
     )
+    title = "reward" + f" to the power {power:g}" * (power != 1)
+    lines = {"best": "best so far", "baseline": "baseline"}
+    words = _curves(rewards, title, rows, lines, smooth=False)
     low = np.percentile(values, 5)
     high = values.max()
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
-    for axes, (name, title) in zip(others, beside.items()):
-        words += _curves(axes, title, rows, {name: title}, smooth=False)
+    for axes, (name, label) in zip(others, beside.items()):
+        words += _curves(axes, label, rows, {name: label}, smooth=False)
     for axes in (rewards, *others):
         axes.set_xlabel("architectures evaluated")
-    chart.words = (
-        f"A search over {len(values):,} architectures, {rewards.get_title()}: {'; '.join(words)}."
-    )
+    chart.words = f"A search over {len(values):,} architectures, {title}: {'; '.join(words)}."
     return chart

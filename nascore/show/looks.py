@@ -1,9 +1,11 @@
-"""A model's answers as pictures: what it takes for what, and images that it is right and wrong about."""
+"""A model's answers as pictures: what it takes for what, and images that it is right and wrong
+about."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
 
 from nascore import evaluation, pictures
@@ -22,14 +24,15 @@ class Look(Chart):
     help no one, and in SVG the reader's own fonts have them."""
 
     @pictures.quietly()
-    def savefig(self, *arguments, **options) -> None:
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """As any figure's, without a word of missing glyphs."""
         super().savefig(*arguments, **options)
 
 
 @styled
 def confusion(found: Evaluation) -> Look:
-    """The table of what was taken for what: a row a class, a column what its images were taken for, the
-    share of the row as its shade."""
+    """The table of what was taken for what: a row a class, a column what its images were taken for,
+    the share of the row as its shade."""
     table = found.confusion.numpy()
     count = len(found.classes)
     shares = table / table.sum(1, keepdims=True).clip(min=1)
@@ -55,8 +58,8 @@ def confusion(found: Evaluation) -> Look:
 
 @styled
 def examples(found: Evaluation, most: int = 8) -> Look:
-    """Images that the model is surest about: a row of those where it is right, and one of those where it
-    is wrong, each with its class, and what it was taken for."""
+    """Images that the model is surest about: a row of those where it is right, and one of those
+    where it is wrong, each with its class, and what it was taken for."""
     sure, predicted = found.probabilities.max(1)
     right = predicted == found.labels
     chart = Look(figsize=(9.0, 3.2), layout="constrained")
@@ -64,17 +67,27 @@ def examples(found: Evaluation, most: int = 8) -> Look:
     words = []
     for axes, wanted, name in zip(rows, (right, ~right), ("right", "wrong")):
         order = sure.where(wanted, -1.0).argsort(descending=True, stable=True)
-        chosen = order[: min(most, int(wanted.sum()))].tolist()
-        for place, k in zip(axes, chosen):
-            is_class, taken = (_label(found.classes[of[k]]) for of in (found.labels, predicted))
-            title = is_class if wanted is right else f"{is_class}: {taken}?"
+        count = int(wanted.sum())
+        for place, k in zip(axes, order[:count].tolist()):
+            title = _label(found.classes[found.labels[k]])
+            if wanted is not right:
+                title += f": {_label(found.classes[predicted[k]])}?"
             place.imshow(_shown(found.images[k]), cmap="gray")
             place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
         for place in axes:
             place.axis("off")
-        upright = {"rotation": 90, "va": "center", "ha": "right"}
-        axes[0].text(-0.1, 0.5, name, color=GREY, transform=axes[0].transAxes, **upright)
-        words.append(f"{int(wanted.sum())} {name}")
+        first = axes[0]
+        first.text(
+            -0.1,
+            0.5,
+            name,
+            color=GREY,
+            transform=first.transAxes,
+            rotation=90,
+            va="center",
+            ha="right",
+        )
+        words.append(f"{count} {name}")
     chart.words = f"Images the model is surest about: {', '.join(words)}."
     return chart
 
@@ -84,7 +97,7 @@ def _label(name: str) -> str:
     return plain(name).replace("$", r"\$")
 
 
-def _shown(image: str | Tensor) -> np.ndarray | Image.Image:
+def _shown(image: str | Tensor) -> np.ndarray | Image:
     if isinstance(image, Tensor):
         pixels = image.permute(1, 2, 0).numpy()
         return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]

@@ -15,7 +15,8 @@ def points(history: Sequence[Mapping], cost: str = "multiply_adds") -> list[Poin
 
 
 def front(found: Sequence[Point]) -> list[Point]:
-    """Those that no other beats, cheapest first: each is more accurate than all that cost no more."""
+    """Those that no other beats, cheapest first: each is more accurate than all that cost no
+    more."""
     best: list[Point] = []
     for cost, accuracy in sorted(found, key=lambda point: (point[0], -point[1])):
         if not best or accuracy > best[-1][1]:
@@ -24,12 +25,10 @@ def front(found: Sequence[Point]) -> list[Point]:
 
 
 def hypervolume(found: Sequence[Point], most: float, least: float = 0.0) -> float:
-    """The area that a front dominates, up to the cost `most` and above the accuracy `least`, as a share
-    of all of it that an accuracy of 1 would have."""
-    steps = [
-        (cost, accuracy) for cost, accuracy in front(found) if cost <= most and accuracy > least
-    ]
-    ends = [cost for cost, _ in steps[1:]] + [most]
+    """The area that a front dominates, up to the cost `most` and above the accuracy `least`, as a
+    share of all of it that an accuracy of 1 would have."""
+    steps = [point for point in front(found) if point[0] <= most and point[1] > least]
+    ends = [*(cost for cost, _ in steps[1:]), most]
     area = sum((end - cost) * (accuracy - least) for (cost, accuracy), end in zip(steps, ends))
     return area / (most * (1 - least))
 
@@ -40,24 +39,23 @@ def pareto(
     cost: str = "multiply_adds",
     truth: Sequence[Point] = (),
 ) -> Chart:
-    """Searches by name, each row a dot at its cost and accuracy and each front a line of steps; `truth`
-    is the front of the whole space, where that is known."""
+    """Searches by name, each row a dot at its cost and accuracy and each front a line of steps;
+    `truth` is the front of the whole space, where that is known."""
     chart, (axes,) = panels(1, 3.4)
     words = []
     for (name, history), marker in zip(histories.items(), MARKERS):
         found = points(history, cost)
         require(found, name, f"no row with {cost}", "the history of a search under a bound")
-        (line,) = axes.step(*zip(*front(found)), where="post", label=name)
+        best = front(found)
+        (line,) = axes.step(*zip(*best), where="post", label=name)
         axes.plot(*zip(*found), marker, markersize=3, alpha=0.3, color=line.get_color())
-        cheapest, best = front(found)[0], front(found)[-1]
-        words.append(
-            f"{name} from {cheapest[1]:.3f} at {cheapest[0]:.3g} to {best[1]:.3f} at {best[0]:.3g}"
-        )
+        (least, low), *_, (most, high) = [best[0], *best]
+        words.append(f"{name} from {low:.3f} at {least:.3g} to {high:.3f} at {most:.3g}")
     if truth:
-        axes.step(
-            *zip(*front(truth)), where="post", color=GREY, linestyle=":", label="the whole space"
-        )
-    axes.set(xlabel=cost.replace("_", "-"), ylabel="accuracy")
+        known = zip(*front(truth))
+        axes.step(*known, where="post", color=GREY, linestyle=":", label="the whole space")
+    label = cost.replace("_", "-")
+    axes.set(xlabel=label, ylabel="accuracy")
     axes.legend(fontsize=8)
-    chart.words = f"Accuracy against {cost.replace('_', '-')}: {'; '.join(words)}."
+    chart.words = f"Accuracy against {label}: {'; '.join(words)}."
     return chart

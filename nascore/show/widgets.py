@@ -5,21 +5,37 @@ The controls are made from the metadata of the method's `Budget`. A panel is onl
 traits of widgets are set.
 """
 
-import dataclasses
 import html
-import threading
 import time
 from collections.abc import Sequence
+from dataclasses import Field
+from dataclasses import fields as fields_of
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
-import ipywidgets
+from ipywidgets import (
+    HTML,
+    BoundedFloatText,
+    BoundedIntText,
+    Box,
+    Button,
+    Combobox,
+    Dropdown,
+    FloatProgress,
+    HBox,
+    Label,
+    VBox,
+    Widget,
+)
 
 import nascore
 from nascore import search
-from nascore.data import TORCHVISION
+from nascore.data import NAMES, Images
 from nascore.errors import UserError, look_up, reason
+from nascore.genotypes import Genotype
 from nascore.knobs import kind_of
-from nascore.search import Progress, Result
+from nascore.search import Budget, Progress, Result
 from nascore.show.canvas import GREY
 from nascore.show.chart import COLOURS
 from nascore.show.drawing import draw
@@ -31,24 +47,58 @@ FOLLOWED = {
     "best": "best reward so far",
 }
 CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below the panel moves
+EMPTY = "Here the architecture will be drawn as the search goes on."
 
 
-def control(field: dataclasses.Field, value) -> ipywidgets.Widget:
+def control(field: Field, value: Any) -> Widget:
     """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
     about = field.metadata
-    label = about["label"] + (f" ({about['unit']})" if about["unit"] else "")
-    options = {"description": label, "tooltip": about["help"], "value": value}
+    label = about["label"]
+    if about["unit"]:
+        label += f" ({about['unit']})"
+    help = about["help"]
     if about["choices"]:
-        return ipywidgets.Dropdown(options=about["choices"], **options)
-    bounded, step = (
-        (ipywidgets.BoundedIntText, 1)
-        if kind_of(field) is int
-        else (ipywidgets.BoundedFloatText, None)
+        choices = about["choices"]
+        return Dropdown(options=choices, description=label, tooltip=help, value=value)
+    whole = kind_of(field) is int
+    bounded = BoundedIntText if whole else BoundedFloatText
+    return bounded(
+        min=about["low"],
+        max=about["high"],
+        step=1 if whole else None,
+        description=label,
+        tooltip=help,
+        value=value,
     )
-    return bounded(min=about["low"], max=about["high"], step=step, **options)
 
 
-class SearchPanel(ipywidgets.VBox):
+def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
+    """The widgets of the knobs of those names, or of all, by their names, at their values in
+    `start`."""
+    known = {field.name: field for field in fields_of(start)}
+    shown = known if names is None else {name: look_up(known, name, "field") for name in names}
+    return {name: control(field, getattr(start, name)) for name, field in shown.items()}
+
+
+def _source(data: str | Path | Images, tables: bool) -> Combobox:
+    """Where the data come from, which cannot be chosen where it is images that were made."""
+    named = isinstance(data, str | Path)
+    first, *others = NAMES
+    return Combobox(
+        description="data",
+        tooltip="a name, or a folder of images",
+        options=(first, "nasbench201", *others) if tables else NAMES,
+        value=str(data) if named else getattr(data, "name", ""),
+        disabled=not named,
+    )
+
+
+def _page(height: int, content: str = "") -> HTML:
+    """A place for a picture, `height` pixels high."""
+    return HTML(content, layout={"height": f"{height + 10}px", "overflow": "hidden"})
+
+
+class SearchPanel(VBox):
     """`SearchPanel("darts", fields=("epochs", "order"))`: choose, Run, watch, Stop.
 
     `fields` names the knobs shown (all without it); `run_kwargs` go to `nascore.run`, among them
@@ -59,77 +109,53 @@ class SearchPanel(ipywidgets.VBox):
     def __init__(
         self,
         method: str,
-        data="digits",
-        budget="smoke",
+        data: str | Path | Images = "digits",
+        budget: str = "smoke",
         fields: Sequence[str] | None = None,
         *,
-        seed=0,
-        **run_kwargs,
-    ):
+        seed: int = 0,
+        **run_kwargs: Any,
+    ) -> None:
         self.method = method
         self.data = data
         self.run_kwargs = run_kwargs
         self.result: Result | None = None
-        self._stop, self._ended = (
-            threading.Event(),
-            threading.Event(),
-        )  # of the last search that was begun
+        # Of the last search that was begun.
+        self._stop = Event()
+        self._ended = Event()
         self._ended.set()
         self.entry = search.get(method)
-        known = {f.name: f for f in dataclasses.fields(self.entry.budget)}
-        start = self.entry.budget.preset(
-            budget, **{k: v for k, v in run_kwargs.items() if k in known}
-        )
-        shown = (
-            known if fields is None else {name: look_up(known, name, "field") for name in fields}
-        )
-        self.controls = {
-            name: control(field, getattr(start, name)) for name, field in shown.items()
-        }
-        presets = self.entry.budget.PRESETS
+        self.controls = controls(self._start(budget), fields)
         text = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
-        self.preset = ipywidgets.Dropdown(
-            description="budget", tooltip=text, options=list(presets), value=budget
-        )
+        presets = list(self.entry.budget.PRESETS)
+        self.preset = Dropdown(description="budget", tooltip=text, options=presets, value=budget)
         text = "the same seed, the same search"
-        self.seed = ipywidgets.BoundedIntText(
-            description="seed", tooltip=text, max=2**32 - 1, value=seed
-        )
-        names = (
-            ("digits", *TORCHVISION)
-            if self.entry.one_shot
-            else ("digits", "nasbench201", *TORCHVISION)
-        )
-        text = "a name, or a folder of images"
-        named = not isinstance(data, str | Path)  # images that were made, not loaded
-        self.source = ipywidgets.Combobox(
-            description="data",
-            tooltip=text,
-            options=names,
-            value=getattr(data, "name", "") if named else str(data),
-        )
-        self.source.disabled = named
-        self.run_button = ipywidgets.Button(description="Run", button_style="primary", icon="play")
-        self.stop_button = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = ipywidgets.FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
-        self.status = ipywidgets.Label("ready")
-        self.curves = ipywidgets.HTML(
-            layout={"height": f"{CURVES_HEIGHT + 10}px", "overflow": "hidden"}
-        )
-        empty = f'<span style="color:{GREY}">Here the architecture will be drawn as the search goes on.</span>'
-        self.cell = ipywidgets.HTML(
-            empty, layout={"height": f"{CELL_HEIGHT + 10}px", "overflow": "hidden"}
-        )
+        self.seed = BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
+        self.source = _source(data, tables=not self.entry.one_shot)
+        self.run_button = Button(description="Run", button_style="primary", icon="play")
+        self.stop_button = Button(description="Stop", icon="stop", disabled=True)
+        self.bar = FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
+        self.status = Label("ready")
+        self.curves = _page(CURVES_HEIGHT)
+        self.cell = _page(CELL_HEIGHT, f'<span style="color:{GREY}">{EMPTY}</span>')
         self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
+        buttons = HBox([self.run_button, self.stop_button, self.bar, self.status])
+        super().__init__([self._knobs(), buttons, self.curves, self.cell])
+
+    def _start(self, preset: str) -> Budget:
+        """What the controls show at first: a preset, and values that were given."""
+        known = [field.name for field in fields_of(self.entry.budget)]
+        given = {name: value for name, value in self.run_kwargs.items() if name in known}
+        return self.entry.budget.preset(preset, **given)
+
+    def _knobs(self) -> Box:
         knobs = [self.preset, self.seed, self.source, *self.controls.values()]
         for widget in knobs:
             widget.style.description_width = "11em"
             widget.layout.width = "23em"
-        knobs = ipywidgets.Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
-        buttons = ipywidgets.HBox([self.run_button, self.stop_button, self.bar, self.status])
-        super().__init__([knobs, buttons, self.curves, self.cell])
+        return Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
 
     def _show_preset(self, name: str) -> None:
         preset = self.entry.budget.preset(name)
@@ -143,25 +169,20 @@ class SearchPanel(ipywidgets.VBox):
         stopped."""
         self.stop()
         before = self._ended
-        self._stop = threading.Event()
-        self._ended = threading.Event()
+        self._stop = Event()
+        self._ended = Event()
         chosen = {name: widget.value for name, widget in self.controls.items()}
-        data = self.data if self.source.disabled else self.source.value
-        options = {
-            **self.run_kwargs,
-            **chosen,
-            "data": data,
-            "budget": self.preset.value,
-            "seed": self.seed.value,
-        }
+        options = self.run_kwargs | chosen
+        options["data"] = self.data if self.source.disabled else self.source.value
+        options["budget"] = self.preset.value
+        options["seed"] = self.seed.value
         self.run_button.disabled = True
         self.stop_button.disabled = False
         self.status.value = "starting"
         self.bar.value = 0.0
         work = (options, before, self._stop, self._ended)
-        threading.Thread(
-            target=self._work, args=work, name=f"search {self.method}", daemon=True
-        ).start()
+        name = f"search {self.method}"
+        Thread(target=self._work, args=work, name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Stop: the search ends after the step in hand, with what it has found."""
@@ -184,25 +205,20 @@ class SearchPanel(ipywidgets.VBox):
 
     # --- the background thread: only traits are set here ------------------------------------------
 
-    def _work(
-        self, options: dict, before: threading.Event, stop: threading.Event, ended: threading.Event
-    ) -> None:
+    def _work(self, options: dict, before: Event, stop: Event, ended: Event) -> None:
         before.wait()
         self.result = None
         view = _View(self)
         try:
-            self.result = nascore.run(
-                self.method, progress=view.update, stop=stop.is_set, **options
-            )
+            found = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
+            self.result = found
             view.refresh()
-            view.show(self.result.genotype)
-            ending = "done" if self.result.finished else "stopped"
-            reward = self.result.reward
-            found = "nothing was found" if reward is None else f"reward {reward:.4f}"
-            self.status.value = f"{ending} after {self.result.seconds:.1f} s: {found}"
-        except (
-            Exception
-        ) as error:  # in a thread nobody would see it: the panel is where the user looks
+            view.show(found.genotype)
+            ending = "done" if found.finished else "stopped"
+            reward = "nothing was found" if found.reward is None else f"reward {found.reward:.4f}"
+            self.status.value = f"{ending} after {found.seconds:.1f} s: {reward}"
+        # In a thread nobody would see it: the panel is where the user looks.
+        except Exception as error:
             text = str(error) if isinstance(error, UserError) else reason(error)
             self.status.value = " ".join(text.split())[:300]
         finally:
@@ -216,44 +232,46 @@ class _View:
     """Turns the progress of one search into at most one update of its panel every `REFRESH`
     seconds."""
 
-    def __init__(self, panel: SearchPanel):
+    def __init__(self, panel: SearchPanel) -> None:
         self.panel = panel
-        self.drawn = None
+        self.drawn: Genotype | None = None
         self.due = 0.0
         self.began = time.monotonic()
         self.series: dict[str, list[float]] = {}
-        self.best = self.last = None
+        self.best_reward = -1.0
+        self.best: Genotype | None = None
+        self.last: Progress | None = None
 
     def update(self, progress: Progress) -> None:
+        """A step: it is kept, and shown where the last one was shown long enough ago."""
         for name in FOLLOWED.keys() & progress.metrics.keys():
             self.series.setdefault(name, []).append(progress.metrics[name])
-        if progress.reward is not None and (self.best is None or progress.reward > self.best[0]):
-            self.best = (progress.reward, progress.genotype)
+        if progress.reward is not None and progress.reward > self.best_reward:
+            self.best_reward = progress.reward
+            self.best = progress.genotype
         self.last = progress
         if time.monotonic() >= self.due:
             self.refresh()
 
     def refresh(self) -> None:
         """Bring the panel to where the search is."""
-        if (progress := self.last) is None:  # a finished search was resumed: no step
+        progress = self.last
+        if progress is None:  # a finished search was resumed: no step
             return
+        panel = self.panel
         reward = "" if progress.reward is None else f", reward {progress.reward:.4f}"
         elapsed = time.monotonic() - self.began
-        self.panel.bar.value = progress.step / max(1, progress.total)
-        self.panel.status.value = (
-            f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
-        )
-        self.panel.curves.value = "".join(
-            curve(values, FOLLOWED[name], COLOURS[k])
-            for k, (name, values) in enumerate(sorted(self.series.items()))
-        )
-        one_shot = (
-            self.panel.entry.one_shot
-        )  # a multi-trial search is shown by the best architecture so far
-        self.show(progress.genotype if one_shot or self.best is None else self.best[1])
+        panel.bar.value = progress.step / max(1, progress.total)
+        panel.status.value = f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
+        curves = ""
+        for name, colour in zip(sorted(self.series), COLOURS):
+            curves += curve(self.series[name], FOLLOWED[name], colour)
+        panel.curves.value = curves
+        # A multi-trial search is shown by the best architecture so far.
+        self.show(progress.genotype if panel.entry.one_shot else self.best or progress.genotype)
         self.due = time.monotonic() + REFRESH
 
-    def show(self, genotype) -> None:
+    def show(self, genotype: Genotype | None) -> None:
         """Draw the genotype, if it is another than the one shown."""
         if genotype is None or genotype == self.drawn:
             return
@@ -269,14 +287,15 @@ def curve(values: Sequence[float], label: str, colour: str) -> str:
     low = min(values)
     high = max(values)
     last = len(values) - 1
-    points = " ".join(
-        f"{k},{high - values[k]:.4g}" for k in [*range(0, last, 1 + last // 200), last]
-    )
+    shown = [*range(0, last, 1 + last // 200), last]
+    points = " ".join(f"{k},{high - values[k]:.4g}" for k in shown)
     words = html.escape(f"{label}: {values[-1]:.5g}")
+    font = "font:12px Helvetica,Arial,sans-serif"
     return (
-        f'<div style="display:inline-block;width:270px;font:12px Helvetica,Arial,sans-serif;color:{GREY}">{words}<br/>'
-        f'<svg viewBox="0 0 {last or 1} {(high - low) or 1:.4g}" preserveAspectRatio="none" width="250" '
-        f'height="{CURVES_HEIGHT - 50}" overflow="visible" role="img" aria-label="{words}"><polyline points="{points}" '
-        f'fill="none" stroke="{colour}" stroke-width="1.8" vector-effect="non-scaling-stroke"/></svg><br/>'
+        f'<div style="display:inline-block;width:270px;{font};color:{GREY}">{words}<br/>'
+        f'<svg viewBox="0 0 {last or 1} {(high - low) or 1:.4g}" preserveAspectRatio="none" '
+        f'width="250" height="{CURVES_HEIGHT - 50}" overflow="visible" role="img" '
+        f'aria-label="{words}"><polyline points="{points}" fill="none" stroke="{colour}" '
+        f'stroke-width="1.8" vector-effect="non-scaling-stroke"/></svg><br/>'
         f"between {low:.5g} and {high:.5g}, {len(values)} steps</div>"
     )

@@ -1,1 +1,2 @@
-"""What only the notebooks use: their figures, and what they count. Importable from a notebook beside this folder."""
+"""What only the notebooks use: their figures, and what they count. Importable from a notebook
+beside this folder."""

@@ -1,13 +1,17 @@
 """The notebooks' figures: each function takes plain data and returns a `Chart`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
 from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, panels, style, styled  # noqa: F401
 from nascore.show.curves import CELLS, policy_curves, search_curves, skip_connections  # noqa: F401
 from nascore.show.drawing import look
+
+NO_MARKS: Mapping[str, int] = MappingProxyType({})
 
 
 @styled
@@ -21,9 +25,11 @@ def decision_probabilities(
     most = [max(len(options) for _, options, *_ in steps[k : k + columns]) for k in range(0, len(steps), columns)]
     heights = [0.4 + 0.2 * options for options in most]  # inches
     chart = Chart(figsize=(1.8 * columns, sum(heights)), layout="constrained")
-    every, words = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights), []
+    every = chart.subplots(len(most), columns, squeeze=False, height_ratios=heights)
+    words = []
     for k, (axes, (title, options, probabilities, chosen)) in enumerate(zip(every.flat, steps)):
-        bars = axes.barh(range(len(options)), probabilities, color=look("separable")[1], edgecolor=COLOURS[0])
+        tint = look("separable")[1]
+        bars = axes.barh(range(len(options)), probabilities, color=tint, edgecolor=COLOURS[0])
         labels = axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
         chosen = np.atleast_1d(np.asarray(chosen, dtype=int))
         for i in chosen:
@@ -87,8 +93,15 @@ def estimates(samples: Mapping[str, Sequence[float]], exact: float, label: str) 
     words = []
     for (name, values), colour in zip(samples.items(), COLOURS):
         spread = f"{name}: mean {values.mean():.3g}, standard deviation {values.std(ddof=1):.2g}"
-        area = dict(histtype="stepfilled", edgecolor=colour, facecolor=f"{colour}70", label=spread)
-        axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), **area)
+        axes.hist(
+            values,
+            bins,
+            weights=np.full(len(values), 1 / len(values)),
+            histtype="stepfilled",
+            edgecolor=colour,
+            facecolor=f"{colour}70",
+            label=spread,
+        )
         words.append(f"{spread} of {len(values):,}")
     axes.axvline(exact, color=GREY, linestyle="--", linewidth=1.2, label=f"exact: {exact:.3g}")
     axes.set(xlabel=label, ylabel="share of the estimates")
@@ -123,7 +136,7 @@ def strengths(history: Sequence[Mapping]) -> Chart:
 
 
 @styled
-def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
+def heat_map(values: ArrayLike, rows: Sequence[str], columns: Sequence[str], label: str, digits: int = 2) -> Chart:
     """A matrix (rows, columns) as shades, each field with its number; `label` says what the
     numbers are."""
     values = np.asarray(values, dtype=float)
@@ -142,16 +155,19 @@ def heat_map(values, rows: Sequence[str], columns: Sequence[str], label: str, di
     return chart
 
 
-def operation_worth(decisions, accuracies, operations: Sequence[str], edges: Sequence[str]) -> Chart:
+def operation_worth(
+    decisions: ArrayLike, accuracies: ArrayLike, operations: Sequence[str], edges: Sequence[str]
+) -> Chart:
     """Mean accuracy (percent) of all architectures that have an operation on an edge.
     `decisions` is (N, edges)."""
-    decisions, accuracies = np.asarray(decisions), np.asarray(accuracies, dtype=float)
+    decisions = np.asarray(decisions)
+    accuracies = np.asarray(accuracies, dtype=float)
     means = [[accuracies[decisions[:, e] == k].mean() for k in range(len(operations))] for e in range(len(edges))]
     return heat_map(means, edges, operations, "mean accuracy (%) with this operation on this edge", 1)
 
 
 @styled
-def histogram(values, label: str, marks: Mapping[str, float] = {}, bins: int = 60) -> Chart:  # noqa: B006 (not changed)
+def histogram(values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MARKS, bins: int = 60) -> Chart:
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 2.8)
@@ -181,7 +197,10 @@ def anytime(
     holds the middle 90% of them (`bands` names the methods that get one, or all do), `best` is
     what nobody can beat."""
     chart, (axes,) = panels(1, 3.4)
-    words, lows, tops, lines = [], [], [] if best is None else [best], {}
+    words = []
+    lows = []
+    tops = [] if best is None else [best]
+    lines = {}
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
@@ -196,9 +215,10 @@ def anytime(
         lines[runs[:, -1].mean(), -k] = line
         words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
     if best is not None:
-        dotted = dict(color=GREY, linestyle=":", linewidth=1.2)
-        lines[best, 1] = axes.axhline(best, label=f"best there is: {best:.2f}", **dotted)
-    low, high = min(lows), max(tops)
+        label_of_best = f"best there is: {best:.2f}"
+        lines[best, 1] = axes.axhline(best, label=label_of_best, color=GREY, linestyle=":", linewidth=1.2)
+    low = min(lows)
+    high = max(tops)
     axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
@@ -212,12 +232,19 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
     """Every value of every group as a point, over a box of its quartiles: a difference beside
     its spread."""
     chart, (axes,) = panels(1, 0.9 + 0.55 * len(groups))
-    names, values = (
-        list(groups),
-        [np.asarray(list(group), dtype=float) for group in groups.values()],
+    names = list(groups)
+    values = [np.asarray(list(group), dtype=float) for group in groups.values()]
+    line = {"color": GREY, "linewidth": 1.2}
+    axes.boxplot(
+        values,
+        orientation="horizontal",
+        widths=0.55,
+        showfliers=False,
+        boxprops=line,
+        medianprops=line,
+        whiskerprops=line,
+        capprops=line,
     )
-    lines = {part: dict(color=GREY, linewidth=1.2) for part in ("boxprops", "medianprops", "whiskerprops", "capprops")}
-    axes.boxplot(values, orientation="horizontal", widths=0.55, showfliers=False, **lines)
     jitter = np.random.default_rng(0)
     words = []
     for k, (name, group) in enumerate(zip(names, values)):
@@ -233,10 +260,11 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
 
 
 @styled
-def scatter(x, y, xlabel: str, ylabel: str, marks: Mapping[str, int] = {}) -> Chart:  # noqa: B006 (not changed)
+def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping[str, int] = NO_MARKS) -> Chart:
     """One measurement against another over all architectures; `marks` names single ones by their
     index."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x = np.asarray(x, dtype=float)
+    y = np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
     axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):

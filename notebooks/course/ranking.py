@@ -1,4 +1,5 @@
-"""Does a cheap signal rank architectures as training does: shared weights (ENAS), a predictor (PNAS)?"""
+"""Does a cheap signal rank architectures as training does: shared weights (ENAS), a predictor
+(PNAS)?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,26 +51,22 @@ def rank_correlations(
     the predictor `name`, fitted on `count` random distinct architectures of b blocks, or all, on
     those and on such of b + 1 blocks. `seed` is the predictor's, `drawn` of the architectures.
     `how` goes to `fit`; the learning rate is the paper's, or given."""
-    random, samples = Random(drawn), []
+    random = Random(drawn)
+    samples = []
     for level, length in enumerate(space.levels[:levels], 1):
         blocks = next_blocks(space)
         lists = random.sample(blocks, len(blocks))
         if level > 1:
             lists = dict.fromkeys(tuple(space.sample(random))[:length] for _ in range(20 * count))
         lists = list(islice(distinct(space, lists), count))
-        samples.append(
-            (
-                lists,
-                [answer.reward for answer in evaluate(estimate, [space.decode(a) for a in lists])],
-            )
-        )
+        answers = evaluate(estimate, [space.decode(decisions) for decisions in lists])
+        samples.append((lists, [answer.reward for answer in answers]))
     pairs = []
     for level, (here, above) in enumerate(zip(samples, samples[1:]), 1):
-        predictor = fit(
-            make(name, space, seed),
-            *here,
-            seed=seed,
-            **{"learning_rate": PNASBudget().rate(level), **how},
-        )
-        pairs.append(tuple(rank_correlation(predictor.predict(lists).tolist(), true) for lists, true in (here, above)))
+        rate = {"learning_rate": PNASBudget().rate(level)}
+        predictor = fit(make(name, space, seed), *here, seed=seed, **rate | how)
+        of_both = []
+        for lists, rewards in (here, above):
+            of_both.append(rank_correlation(predictor.predict(lists).tolist(), rewards))
+        pairs.append(tuple(of_both))
     return pairs

@@ -9,7 +9,14 @@ from nascore.show.drawing import INPUT, NODE, OUTPUT, look, plain, states
 
 STROKES = {"solid": look("separable")[0], "dashed": look("max pool")[0], "dotted": look("convolution")[0]}
 PAPER = "#f4f4f4"
-SMALL = dict(labelloc="b", fontsize="11")
+SMALL = {"labelloc": "b", "fontsize": "11"}
+PILL = {
+    "style": "rounded,filled",
+    "fillcolor": PAPER,
+    "fontsize": "12",
+    "height": "0.2",
+    "margin": "0.06,0.03",
+}
 
 
 def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Drawing:
@@ -17,20 +24,24 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
     the `primitives` between every two states) are faint. A cell has a colour and a line style;
     an operation that several use stands once, in a heavy border where their lines meet: they use
     the same tensors (ENAS, section 2)."""
-    graph, uses, legend, (first, *_) = page(), {}, [], cells.values()
-    names, kept = states(first), [op for op in primitives if op != "none"]
+    graph = page()
+    uses = {}
+    legend = []
+    first = next(iter(cells.values()))
+    names = states(first)
+    kept = [op for op in primitives if op != "none"]
     for j, name in enumerate(names):
         graph.node(str(j), name, fillcolor=NODE if j >= first.n_inputs else INPUT)
     graph.node("out", "c_{k}", fillcolor=OUTPUT)
     for (name, cell), (style, colour) in zip(cells.items(), STROKES.items()):
-        line = dict(color=colour, style=style, penwidth="2")
+        line = {"color": colour, "style": style, "penwidth": "2"}
         legend.append(f'<FONT COLOR="{colour}">{escape(plain(name))}: {style}</FONT>')
         for i, node in enumerate(cell.nodes, cell.n_inputs):
             for side, (j, op) in enumerate(zip(node.inputs, node.ops)):
                 if op != "none":
                     uses.setdefault((j, i, op, side), {})[name] = line
         for j in cell.concat:
-            graph.edge(str(j), "out", **line | dict(penwidth="1"))
+            graph.edge(str(j), "out", color=colour, style=style, penwidth="1")
     legend += [
         "heavy border: shared",
         f"faint: what nobody uses of {len(kept)} operations between every two states",
@@ -42,19 +53,10 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
                 graph.edge(str(j), str(i), color=f"{GREY}80", penwidth="0.6", arrowhead="none")
     words = {name: [] for name in ["shared", *cells]}
     for k, ((j, i, op, _), users) in enumerate(uses.items()):
-        lines, shared = list(users.values()), len(users) > 1
-        border = dict(color=GREY, penwidth="4") if shared else dict(color=lines[0]["color"])
-        pill = (
-            dict(
-                style="rounded,filled",
-                fillcolor=PAPER,
-                fontsize="12",
-                height="0.2",
-                margin="0.06,0.03",
-            )
-            | border
-        )
-        graph.node(f"use {k}", plain(op), **pill)
+        lines = list(users.values())
+        shared = len(users) > 1
+        border = {"color": GREY, "penwidth": "4"} if shared else {"color": lines[0]["color"]}
+        graph.node(f"use {k}", plain(op), **PILL | border)
         for line in lines:
             graph.edge(str(j), f"use {k}", arrowhead="none", **line)
             graph.edge(f"use {k}", str(i), **line)
@@ -67,12 +69,16 @@ def draw_beam(history: Sequence[Mapping], top: int = 3) -> Drawing:
     """A progressive search (PNAS, figure 2) from its history: the best `top` cells of the last
     level, those that they grew out of, and the next best of each level. A row of a cell is a
     node: its inputs, each with its operation; a cell and its parent have the same first nodes."""
-    graph, words, levels, shown = page(), [], {}, []
+    graph = page()
+    words = []
+    levels = {}
+    shown = []
     graph.attr("node", shape="plain", style="")
     for row in sorted(history, key=lambda row: -row["reward"]):
         levels.setdefault(row["level"], []).append(row)
     for level in sorted(levels, reverse=True):
-        rows, children = levels[level], shown
+        rows = levels[level]
+        children = shown
         parents = [k for k, row in enumerate(rows) if any(_nodes(row, level) == _nodes(c, level) for c in children)]
         chosen = sorted([*parents, *(k for k in range(len(rows)) if k not in parents)][:top])
         shown = [rows[k] for k in chosen]

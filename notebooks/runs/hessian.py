@@ -12,7 +12,14 @@ import json
 import torch
 
 from nascore import data, spaces
-from nascore.methods.darts import DARTS, DARTSBudget, derive, exact_product, finite_difference, unrolled_weights
+from nascore.methods.darts import (
+    DARTS,
+    DARTSBudget,
+    derive,
+    exact_product,
+    finite_difference,
+    unrolled_weights,
+)
 
 RADII = (1e-1, 1e-2, 1e-3, 1e-4)
 SEARCHES = {

@@ -31,9 +31,7 @@ def edges(cell: Cell) -> list[tuple[str, int]]:
 def as_theirs(darts: SimpleNamespace, genotype: CellGenotype) -> Any:
     """The Genotype of quark0/darts that means the same cells."""
     normal, reduce = genotype.normal, genotype.reduce
-    return darts.genotypes.Genotype(
-        edges(normal), list(normal.concat), edges(reduce), list(reduce.concat)
-    )
+    return darts.genotypes.Genotype(edges(normal), list(normal.concat), edges(reduce), list(reduce.concat))
 
 
 def blank_images(count: int, side: int, classes: int) -> Images:

@@ -89,9 +89,7 @@ def transplanted(theirs: nn.Module, ours: Network) -> tuple[Weights, Weights]:
     return of_theirs, of_ours
 
 
-def compare(
-    darts: SimpleNamespace, genotype: CellGenotype, sizes: Sizes, side: int, drop: float
-) -> None:
+def compare(darts: SimpleNamespace, genotype: CellGenotype, sizes: Sizes, side: int, drop: float) -> None:
     """Their outputs and ours: in evaluation, then in training with a step's gradients."""
     theirs, ours = both(darts, genotype, sizes)
     (parameters, figures), (own_parameters, own_figures) = transplanted(theirs, ours)

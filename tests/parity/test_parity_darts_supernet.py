@@ -161,9 +161,7 @@ def test_alternating_steps_and_the_derived_cell(darts, case):
     """As in train_search.py: the alphas, then the weights, on the same training minibatch."""
     theirs, ours, _ = sides = transplanted(darts, case)
     sgd = torch.optim.SGD(theirs.parameters(), RATE, momentum=0.9, weight_decay=3e-4)
-    settings = Namespace(
-        momentum=0.9, weight_decay=3e-4, arch_learning_rate=3e-4, arch_weight_decay=1e-3
-    )
+    settings = Namespace(momentum=0.9, weight_decay=3e-4, arch_learning_rate=3e-4, arch_weight_decay=1e-3)
     architect = darts.architect.Architect(theirs, settings)
     for step in range(case.steps):
         train = case.draw()

@@ -75,9 +75,7 @@ def test_weights_after_six_steps(darts, monkeypatch, name):
     start = [p.detach().clone() for p in of_theirs]
     recipe = dataclasses.replace(RECIPES["darts-cifar"], epochs=EPOCHS, batch_size=4)
     training = Training(ours, blank_images(8, 32, 10), recipe, 0)
-    batches = Batches(
-        (torch.randn(4, 3, 32, 32), torch.randint(10, (4,))) for _ in range(EPOCHS * PER_EPOCH)
-    )
+    batches = Batches((torch.randn(4, 3, 32, 32), torch.randint(10, (4,))) for _ in range(EPOCHS * PER_EPOCH))
     monkeypatch.setattr(training, "batches", batches)
     for _ in batches:
         training.step()

@@ -160,9 +160,7 @@ def macro_terms(weights: Weights, space: Space, arc: Sequence[int]) -> tuple[Ten
     return logs.sum(), -(logs.exp() * logs).sum(), penalty
 
 
-@pytest.mark.parametrize(
-    "make, size, terms", [(enas_micro, 3, micro_terms), (enas_macro, 4, macro_terms)]
-)
+@pytest.mark.parametrize("make, size, terms", [(enas_micro, 3, micro_terms), (enas_macro, 4, macro_terms)])
 def test_steps_of_the_controller(monkeypatch, make, size, terms):
     """Three steps: reward = accuracy + 1e-4 entropy; the baseline moves by 1 % of its distance to
     each reward, before it is subtracted; loss = -log p (reward - baseline) + 0.8 skip penalty."""

@@ -101,9 +101,7 @@ def test_depths_and_baseline_of_a_search():
         depths.extend(len(genotype.layers) for genotype in genotypes)
         return [0.5 + 0.01 * len(genotype.layers) for genotype in genotypes]
 
-    budget = NASRLBudget(
-        trials=23, children=4, first_layers=2, added_layers=1, stage=6, learning_rate=0.01
-    )
+    budget = NASRLBudget(trials=23, children=4, first_layers=2, added_layers=1, stage=6, learning_rate=0.01)
     search = NASRL(NASRL.own_space(budget), estimate, budget, 0)
     while not search.done:
         search.step()

@@ -68,9 +68,7 @@ def test_drop_path_drops_whole_samples_and_scales_the_others():
     agree((samples == 0).double().mean().item(), 0.3, 4 * standard_error)
 
 
-@pytest.mark.parametrize(
-    "name, stem, side, stems", [("nasnet-a", "cifar", 8, 0), ("pnasnet-5", "imagenet", 64, 2)]
-)
+@pytest.mark.parametrize("name, stem, side, stems", [("nasnet-a", "cifar", 8, 0), ("pnasnet-5", "imagenet", 64, 2)])
 def test_scheduled_drop_path_grows_with_depth(monkeypatch, name, stem, side, stems):
     """Cell k of n, the two stem cells counted, drops with (k + 1) / n of the probability."""
     seen = []
