@@ -72,6 +72,7 @@ class Table:
 
     @property
     def name(self) -> str:
+        """The table, and by which column it is searched where that is not its own."""
         return self.space if self.signal == Table.signal else f"{self.space} {self.signal}"
 
     def __init__(self):

@@ -12,8 +12,8 @@ from nascore import spaces
 from nascore.estimators import Estimate, Table
 from nascore.genotypes import ChainGenotype
 from nascore.methods.nas_rl import NASRL, NASRLBudget, depth, reinforce
+from nascore.policies import moving_average
 from nascore.seeding import generator
-from nascore.trials import moving_average
 
 SMALL = NASRLBudget.preset("reduced", trials=24, children=4, stage=8, first_layers=2, added_layers=1)
 

@@ -34,13 +34,13 @@ from nascore.estimators import SharedWeights, Table
 from nascore.genotypes import OPERATIONS, Genotype
 from nascore.loop import Loop
 from nascore.nets.shared import shared_network
+from nascore.policies import moving_average
 from nascore.search import Budget, Progress, Trial, knob, method
 from nascore.seeding import generator, seeded
 from nascore.spaces import of
 from nascore.task import Task
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
-from nascore.trials import moving_average
 
 
 def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:

@@ -15,8 +15,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from nascore import spaces
+from nascore.policies import PolicySearch
 from nascore.search import knob, method
-from nascore.trials import Decisions, PolicySearch, TrialBudget
+from nascore.trials import Decisions, TrialBudget
 
 FILTERS = {"v1": (24, 36, 48, 64), "v3": (6, 12, 24, 36)}
 _SMALL = {"first_layers": 2, "filters": "v3", "validation": 0.2}

@@ -16,8 +16,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nascore.policies import PolicySearch
 from nascore.search import knob, method
-from nascore.trials import Decisions, PolicySearch, TrialBudget
+from nascore.trials import Decisions, TrialBudget
 
 _SMALL = {"cells": 3, "batch_size": 64, "validation": 0.2}
 
