@@ -22,7 +22,7 @@ HOUSE = """errors files knobs own workers threads seeding genotypes/operations g
 genotypes/canonical published spaces/space spaces/chains spaces/cells spaces/examine formats/words
 formats/tokens formats/strings formats/python record
 loop pictures folders data nets/sizes nets/stack nets/plain nets/depthwise nets/operations nets/blocks
-nets/skeletons nets/convolutional nets/measure nets/expressions nets/source nets/edges
+nets/skeletons nets/convolutional nets/measure nets/expressions nets/definitions nets/source nets/edges
 nets/supernet nets/shared training models
 from_scratch evaluation exports answers estimators constraints controllers predictors search trials methods
 bench show/canvas show/drawing show/chart show/curves show/looks show/pareto show/widgets commands/options
