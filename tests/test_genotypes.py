@@ -22,7 +22,9 @@ from nascore.genotypes import (
     Node,
     RecurrentGenotype,
     RecurrentTree,
+    as_dict,
     canonical,
+    from_dict,
     from_json,
     kind,
     to_json,
@@ -75,6 +77,7 @@ def test_json_gives_the_same_value_back(genotype):
     assert again == genotype and hash(again) == hash(genotype)
     assert to_json(again) == to_json(genotype)
     assert from_json(to_json(genotype, indent=1)) == genotype
+    assert as_dict(genotype) == json.loads(to_json(genotype)) and from_dict(as_dict(genotype)) == genotype
     assert canonical(canonical(genotype)) == canonical(genotype)
 
 

@@ -31,7 +31,8 @@ def canonical(genotype: Genotype) -> Genotype:
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
             order = _canonical_order(cell, labels=[activation for _, activation in nodes])
             place = {-1: -1} | {i: new for new, i in enumerate(order)}
-            renumbered = tuple((place[nodes[i][0]], nodes[i][1]) for i in order)
+            ordered = map(nodes.__getitem__, order)
+            renumbered = tuple((place[j], activation) for j, activation in ordered)
             return RecurrentGenotype(renumbered, _places(concat, place))
         case _:
             return genotype
@@ -62,9 +63,9 @@ def _canonical_order(cell: Cell, labels: list[str]) -> list[int]:
     placed: dict[int, int] = {}
     for _ in cell.nodes:
         colours = _refine(cell, labels, placed)
-        open_nodes = [i for i in range(len(cell.nodes)) if n + i not in placed]
-        ready = [i for i in open_nodes if all(j < n or j in placed for j in cell.nodes[i].inputs)]
-        placed[n + min(ready, key=lambda i: (colours[n + i], i))] = len(placed)
+        left = [(i, node) for i, node in enumerate(cell.nodes, n) if i not in placed]
+        ready = [i for i, node in left if all(j < n or j in placed for j in node.inputs)]
+        placed[min(ready, key=lambda i: (colours[i], i))] = len(placed)
     return [j - n for j in placed]
 
 

@@ -20,7 +20,6 @@ from nascore.nets.operations import (
     separable,
 )
 from nascore.nets.plain import AuxiliaryPool, conv_bn
-from nascore.nets.stack import Place
 
 Drop = Callable[[Tensor], Tensor] | None
 
@@ -49,17 +48,17 @@ class PlacedCell(nn.Module):
         self,
         cell: Cell,
         preprocess: Sequence[nn.Module],
-        place: Place,
+        channels: int,
+        stride: int = 1,
         widths: Sequence[int] | None = None,
         build: Constructor = operations.build,
     ):
         super().__init__()
         n = cell.n_inputs
-        channels = place.channels
         self.cell = cell
         self.width = len(cell.concat) * channels
         self.channels = channels
-        self.stride = place.stride
+        self.stride = stride
         self.widths = list(widths or (channels, channels))[-n:]
         self.preprocess = nn.ModuleList(preprocess[-n:])
         self.nodes = nn.ModuleList(self._edges(node, build) for node in cell.nodes)

@@ -107,7 +107,7 @@ def darts(genotype: Genotype, sizes: Sizes) -> Layout:
     for place in stack(sizes.channels, sizes.cells, at, width, _outputs(pair), halved=imagenet):
         first = FactorizedReduce if place.halved else ReLUConvBN
         fits = [first(place.before, place.channels), ReLUConvBN(place.previous, place.channels)]
-        cells.append(PlacedCell(pair[place.reduction], fits, place))
+        cells.append(PlacedCell(pair[place.reduction], fits, place.channels, place.stride))
         if sizes.auxiliary and place.index == at[-1]:
             # On ImageNet without second batch norm: the authors keep a slip for the sake of their
             # published numbers.
@@ -199,7 +199,7 @@ def _nasnet_cell(cell: Cell, place: Place, raw: bool) -> PlacedCell:
         first = ReLUConvBN(place.before, channels)
     fits = [first, ReLUConvBN(place.previous, channels)]
     widths = [place.before if raw else channels, channels]
-    return PlacedCell(cell, fits, place, widths, _nasnet_operation)
+    return PlacedCell(cell, fits, channels, place.stride, widths, _nasnet_operation)
 
 
 def _nasnet_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
@@ -226,7 +226,8 @@ def enas(genotype: Genotype, sizes: Sizes) -> Layout:
         if place.halved:
             fits[0] = FactorizedReduce(place.before, channels)
         fits[1] = nn.Sequential(fits[1], ReLUConvBN(channels, channels))
-        cells.append(PlacedCell(pair[place.reduction], fits, place, build=_enas_operation))
+        cell = pair[place.reduction]
+        cells.append(PlacedCell(cell, fits, channels, place.stride, build=_enas_operation))
     after = min(at[-1] + 1, sizes.cells - 1)
     head = None
     if sizes.auxiliary:
@@ -281,7 +282,7 @@ def nasbench201(genotype: Genotype, sizes: Sizes) -> Layout:
         if place.reduction:
             cells.append(Reduction(ResidualBlock(place.previous, width)))
         else:
-            cells.append(PlacedCell(cell, [nn.Identity()], place))
+            cells.append(PlacedCell(cell, [nn.Identity()], width))
     classifier = _classifier(width, sizes.classes, nn.BatchNorm2d(width), nn.ReLU())
     return Layout(stems, cells, classifier, 2 ** len(set(at)))
 

@@ -3,8 +3,6 @@
 The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs.
 Its parameters have the names of ours, so that it reads `model.safetensors`."""
 
-import ast
-import inspect
 import pprint
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,32 +20,14 @@ from nascore.genotypes import (
     MacroGenotype,
     Node,
 )
-from nascore.nets import plain
 from nascore.nets.blocks import ChainBody, MacroBody, PlacedCell
 from nascore.nets.convolutional import Network
+from nascore.nets.definitions import used
 from nascore.nets.expressions import expression, widths
 from nascore.nets.measure import parameters
 
 WIDTH = 100  # columns of the file
 PLAIN_EPSILON = 1e-5  # PyTorch's, of batch norm
-# What an operation is by its family, with a kernel of {k}; others have a function in `nets.plain`.
-AVERAGE = "nn.AvgPool2d({k}, stride, {half}, count_include_pad=False)"
-FAMILIES = {
-    "average pool": f"fitted({AVERAGE}, c_in, c_out)",
-    "max pool": "fitted(nn.MaxPool2d({k}, stride, {half}), c_in, c_out)",
-    "separable": "separable(c_in, c_out, {k}, stride, times=2)",
-    "dilated separable": "separable(c_in, c_out, {k}, stride, dilation=2)",
-    "convolution": "relu_conv_bn(c_in, c_out, {k}, stride)",
-    "dilated convolution": "relu_conv_bn(c_in, c_out, {k}, stride, dilation=2)",
-    "factorized convolution": "factorized(c_in, c_out, {k}, stride)",
-}
-# What a skeleton means by a separable convolution where that is something else.
-SEPARABLE = {
-    "enas-macro": "separable(c_in, c_out, {k}, stride)",
-    "enas-macro-full": FAMILIES["convolution"],
-}
-# Whose function for the identity in `nets.plain` it takes.
-IDENTITIES = {"nasnet": "nasnet_", "pnasnet": "nasnet_", "enas": "enas_"}
 HEAD = '''"""{title}
 
 {about}
@@ -89,7 +69,7 @@ def python(
         values = "\n" + "".join(f"{name} = {_value(x)}\n" for name, x in constants.items())
     start = HEAD.format(title=title, about=about) + values
     body = [*_bodies(network), _network(network)]
-    functions = _used("\n\n".join(body), network.skeleton)
+    functions = used("\n\n".join(body), network.skeleton)
     return "\n\n".join([start, *functions, *body, LOAD.lstrip()])
 
 
@@ -105,46 +85,6 @@ def _operations(genotype: Genotype) -> set[str]:
 
 def _value(value: Any) -> str:
     return pprint.pformat(value, width=80, compact=True)
-
-
-def _used(body: str, skeleton: str) -> list[str]:
-    """The definitions that `body` needs; what they need themselves stands above them."""
-    needed = _names(body)
-    used: list[str] = []
-    for name, text in reversed(_definitions(skeleton).items()):
-        if name in needed:
-            used.insert(0, text + "\n")
-            needed |= _names(text)
-    return used
-
-
-def _definitions(skeleton: str) -> dict[str, str]:
-    """Those of `nets.plain`, with the skeleton's identity, and in their middle the operations."""
-    source = inspect.getsource(plain)
-    found = {}
-    for part in ast.parse(source).body:
-        if isinstance(part, ast.FunctionDef | ast.ClassDef):
-            found[part.name] = ast.get_source_segment(source, part) or ""
-        if isinstance(part, ast.FunctionDef) and part.name == "enas_skip_connect":
-            found |= _operation_functions(skeleton)
-    identity = f"{IDENTITIES.get(skeleton, '')}skip_connect"
-    found["skip_connect"] = found[identity].replace(identity, "skip_connect")
-    return found
-
-
-def _operation_functions(skeleton: str) -> dict[str, str]:
-    says = FAMILIES | {"separable": SEPARABLE.get(skeleton, FAMILIES["separable"])}
-    found = {}
-    for name, operation in OPERATIONS.items():
-        if operation.family in says:
-            k = operation.kernel
-            made = says[operation.family].format(k=k, half=k // 2)
-            found[name] = f"def {name}(c_in, c_out, stride=1):\n    return {made}"
-    return found
-
-
-def _names(text: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
 
 
 def _lines(line: str, indent: int = 8) -> str:
