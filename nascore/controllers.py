@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
+from nascore.genotypes import OPERATIONS
 from nascore.spaces import Decisions, Token
 
 
@@ -257,7 +258,7 @@ def _steps(tokens: Sequence[Token], heads: Mapping[str, Head]) -> list[Step]:
     return steps
 
 
-# --- what ENAS makes of its logits ----------------------------------------------------------------
+# --- what ENAS makes of its logits, and how it learns ---------------------------------------------
 
 
 def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
@@ -267,8 +268,54 @@ def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
     return constant * torch.tanh(logits) if constant else logits
 
 
+class Squashed:
+    """The logits (N, K, options) that the authors' controller decides by, instead of the heads'.
+
+    Choices of ours: one state a decision, in the stored order (the micro code: both inputs, both
+    operations, a state more that stands for the node, then anew from the start; in the macro code
+    the first layer's empty skips have a state too); a cell's inputs are learned vectors (the code:
+    two states to attend to, zeros to read)."""
+
+    def __init__(
+        self,
+        space: spaces.Space,
+        constant: float,
+        op_divisor: float,
+        temperature: float,
+        normal_bonus: float,
+    ):
+        self.constant = constant
+        self.op_divisor = op_divisor
+        self.temperature = temperature
+        self.normal_bonus = normal_bonus
+        self.kinds = [token.kind for token in space.tokens]
+        self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
+        families = [OPERATIONS[op].family for op in space.primitives]
+        self.likes = torch.tensor([float(family == "separable") for family in families])
+
+    def __call__(self, position: int, logits: Tensor) -> Tensor:
+        kind = self.kinds[position]
+        constant = self.constant
+        if kind == "skip":  # out, in: (-q, q) for (0, q)
+            q = logits[..., 1:]
+            logits = torch.cat([-q, q], -1)
+        if kind == "op":
+            constant /= self.op_divisor
+        logits = squash(logits, constant, self.temperature)
+        if kind == "op" and position < self.normal:  # a bonus b that stays: +b if liked, else -b
+            logits = logits + self.normal_bonus * (2 * self.likes - 1)
+        return logits
+
+
 def skip_prior(p: Tensor, target: float = 0.4) -> Tensor:
     """KL of the skip probabilities `p` from `target`, which keeps networks from skipping
     everything or nothing."""
     p = p.clamp(1e-6, 1 - 1e-6)
     return p * (p / target).log() + (1 - p) * ((1 - p) / (1 - target)).log()
+
+
+def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:
+    """The epsilon of PyTorch's Adam that takes, at its `step` (from 1), the step of TensorFlow's
+    with `epsilon`: that one divides by sqrt(v) + epsilon before v's bias is corrected, so its
+    epsilon counts 1 / sqrt(1 - beta2^step) times."""
+    return epsilon / (1 - beta2**step) ** 0.5

@@ -85,7 +85,7 @@ class Table:
                 name: np.round(100.0 * file[name] / n, 4) for name, n in _DENOMINATORS.items()
             }
 
-    def row(self, genotype: CellGenotype) -> dict[str, float]:
+    def row(self, genotype: Genotype) -> dict[str, float]:
         """All columns of one cell. Raises `GenotypeError` for a genotype of another space."""
         code = int("".join(map(str, spaces.get(self.space).encode(genotype))), 5)
         return {name: column[code].item() for name, column in self.columns.items()}

@@ -15,10 +15,7 @@ auxiliary head, whose own weights the code never trains; a macro layer's operati
 ReLU-conv-BN, the text's rule (the code: conv-BN-ReLU); a reduction cell reads both cells before it,
 as in the network trained at last (the code: the previous one, twice); weights off the sampled path
 stay, where the code decays all and lets their momentum move them, at the cost of the whole graph a
-step. Controller: one state a decision, in the stored order (the micro code: both inputs, both
-operations, a state more that stands for the node, then anew from the start; in the macro code the
-first layer's empty skips have a state too); a cell's inputs are learned vectors (the code: two
-states to attend to, zeros to read).
+step. Those of the controller, `controllers.Squashed` says.
 """
 
 from dataclasses import dataclass
@@ -28,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.controllers import Controller, Written, skip_prior, squash
+from nascore.controllers import Controller, Squashed, Written, adam_epsilon, skip_prior, squash
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
-from nascore.genotypes import OPERATIONS, Genotype
+from nascore.genotypes import Genotype
 from nascore.loop import Loop
 from nascore.nets.shared import shared_network
 from nascore.policies import moving_average
@@ -42,12 +39,7 @@ from nascore.task import Task
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
 
-
-def adam_epsilon(epsilon: float, step: int, beta2: float = 0.999) -> float:
-    """The epsilon of PyTorch's Adam that takes, at its `step` (from 1), the step of TensorFlow's
-    with `epsilon`: that one divides by sqrt(v) + epsilon before v's bias is corrected, so its
-    epsilon counts 1 / sqrt(1 - beta2^step) times."""
-    return epsilon / (1 - beta2**step) ** 0.5
+__all__ = ["ENAS", "MacroBudget", "MicroBudget", "adam_epsilon", "skip_prior", "squash"]
 
 
 # --- the budgets ----------------------------------------------------------------------------------
@@ -87,11 +79,7 @@ class MicroBudget(Budget):
         2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0
     )
     clip: float = knob(
-        0.0,
-        "clip",
-        "largest norm of the gradient; 0: none, as the code in effect",
-        low=0.0,
-        high=1e6,
+        0.0, "clip", "largest norm of the gradient; 0: none, as the code does", low=0.0, high=1e6
     )
     controller_steps: int = knob(
         30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000
@@ -147,15 +135,8 @@ class MicroBudget(Budget):
         10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000
     )
     PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": dict(
-            epochs=2,
-            batch_size=64,
-            channels=4,
-            cells=3,
-            validation=0.3,
-            controller_steps=2,
-            samples=2,
-        ),
+        "smoke": dict(epochs=2, batch_size=64, validation=0.3, channels=4, cells=3)
+        | dict(controller_steps=2, samples=2),
         "reduced": dict(epochs=150, period=150, learning_rate=0.1, batch_size=32, validation=0.3)
         | dict(nodes=3, channels=8, cells=3, controller_steps=4, samples=4),
         "full": {},
@@ -163,18 +144,10 @@ class MicroBudget(Budget):
 
 
 # What cifar10_macro_search has otherwise; its controller ignores the divisor for operations.
-MACRO: dict[str, Any] = dict(
-    epochs=310,
-    batch_size=128,
-    channels=36,
-    weight_decay=2 * 2.5e-4,
-    controller_steps=50,
-    samples=20,
-)
-MACRO |= dict(
-    controller_learning_rate=0.001, tanh_constant=1.5, op_tanh_reduce=1.0, operation_bias=0.0
-)
-MACRO |= dict(normal_bonus=0.0, entropy="sampled", skip_weight=0.8)
+MACRO: dict[str, Any] = dict(epochs=310, batch_size=128, channels=36, weight_decay=2 * 2.5e-4)
+MACRO |= dict(controller_steps=50, samples=20, controller_learning_rate=0.001)
+MACRO |= dict(tanh_constant=1.5, op_tanh_reduce=1.0, operation_bias=0.0, normal_bonus=0.0)
+MACRO |= dict(entropy="sampled", skip_weight=0.8)
 
 
 @dataclass(frozen=True)
@@ -196,9 +169,8 @@ class MacroBudget(MicroBudget):
 @method("enas-macro", budget=MacroBudget, space="enas-macro", one_shot=True)
 class ENAS(Loop):
     """One epoch: `train_shared` for every minibatch of the training images, a new architecture
-    each; then `train_controller` `controller_steps` times, on validation images. A step is one
-    of either; its reward is the accuracy of the sampled architectures on their minibatch, in the
-    first phase of training images."""
+    each; then `train_controller` `controller_steps` times, on validation images. A step is one of
+    either; its reward is that of the architectures on their minibatch."""
 
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
     STATE = ("steps", "history", "baseline")
@@ -215,10 +187,9 @@ class ENAS(Loop):
         learns = budget.sampler == "controller"
         self.per_epoch = self.train_batches.per_epoch + learns * budget.controller_steps
         self.total = budget.epochs * self.per_epoch
+        sizes = (budget.channels, budget.cells, data.outputs, data.channels)
         with seeded(seed, "supernet"):
-            self.supernet = shared_network(
-                space, budget.channels, budget.cells, data.outputs, data.channels
-            )
+            self.supernet = shared_network(space, *sizes)
         self.supernet.check(data.shape)
         self.supernet.to(device).to(memory_format=torch.channels_last)
         self.threads = fitting(self.supernet, size, data.positions)
@@ -230,19 +201,14 @@ class ENAS(Loop):
             nesterov=budget.momentum > 0,
             weight_decay=budget.weight_decay,
         )
-        self.skips = [at for at, token in enumerate(space.tokens) if token.kind == "skip"]
+        self.skips = [at for at, token in enumerate(self.space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
+        betas = (budget.beta1, 0.999)
         self.controller_optimizer = torch.optim.Adam(
-            self.controller.parameters(),
-            budget.controller_learning_rate,
-            (budget.beta1, 0.999),
-            budget.epsilon,
+            self.controller.parameters(), budget.controller_learning_rate, betas, budget.epsilon
         )
         self.baseline = 0.0
-        self._written: tuple[int, list[list[int]]] = (
-            -1,
-            [],
-        )  # the epoch in hand and its architectures
+        self._written: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its architectures
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
@@ -254,38 +220,18 @@ class ENAS(Loop):
     def new_controller(self) -> Controller:
         """The policy before it has learned anything; in the micro space it prefers separable
         convolutions already."""
-        space = self.space
         budget = self.budget
-        kinds = [token.kind for token in space.tokens]
-        families = [OPERATIONS[op].family for op in space.primitives]
-        likes = torch.tensor([float(family == "separable") for family in families])
-        normal = len(kinds) // max(1, len(space.cell_types))  # decisions of the normal cell
-
-        def adjust(position: int, logits: Tensor) -> Tensor:
-            """The authors' logits (N, decisions at once, options), instead of the heads'."""
-            kind = kinds[position]
-            constant = budget.tanh_constant
-            if kind == "skip":  # out, in: (-q, q) for (0, q)
-                q = logits[..., 1:]
-                logits = torch.cat([-q, q], -1)
-            if kind == "op":
-                constant /= budget.op_tanh_reduce
-            logits = squash(logits, constant, budget.temperature)
-            if kind == "op" and position < normal:  # a bonus b that stays: +b if liked, else -b
-                logits = logits + budget.normal_bonus * (2 * likes - 1)
-            return logits
-
-        biases = {"op": budget.operation_bias * likes} if budget.operation_bias else {}
+        logits = Squashed(
+            self.space,
+            budget.tanh_constant,
+            budget.op_tanh_reduce,
+            budget.temperature,
+            budget.normal_bonus,
+        )
+        biases = {"op": budget.operation_bias * logits.likes} if budget.operation_bias else {}
         with seeded(self.seed, "controller"):
             return Controller(
-                space,
-                budget.hidden,
-                layers=1,
-                scale=0.1,
-                bias=False,
-                more=1,
-                adjust=adjust,
-                biases=biases,
+                self.space, budget.hidden, 1, 0.1, bias=False, more=1, adjust=logits, biases=biases
             )
 
     @with_its_threads
@@ -313,7 +259,7 @@ class ENAS(Loop):
         return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
 
     @with_its_threads
-    def train_shared(self, epoch: int, k: int):
+    def train_shared(self, epoch: int, k: int) -> tuple[Genotype, float, dict]:
         """One step of omega on the k-th minibatch of an epoch, theta fixed, by one architecture
         drawn for it (M = 1). What the architecture does not use has no gradient and stays."""
         if self._written[0] != epoch:  # theta is fixed for an epoch: all are written at once
@@ -328,9 +274,8 @@ class ENAS(Loop):
         logits = self.supernet(inputs, genotype)
         loss = self.task.loss(logits, targets)
         if not loss.isfinite():
-            raise UserError(
-                f"loss became {loss.item()} in epoch {epoch + 1}: lower --learning-rate"
-            )
+            where = f"in epoch {epoch + 1}"
+            raise UserError(f"loss became {loss.item()} {where}: lower --learning-rate")
         loss.backward()
         if budget.clip:
             nn.utils.clip_grad_norm_(self.weights, budget.clip)
@@ -338,12 +283,12 @@ class ENAS(Loop):
         reward = self.task.reward(self.task.score(logits, targets).item(), len(targets))
         return genotype, reward, {"loss": loss.item()}
 
-    def train_controller(self, step: int):
+    def train_controller(self, step: int) -> tuple[Genotype, float, dict]:
         """One step of theta, omega fixed: REINFORCE on M architectures, each with its own
         validation minibatch. The baseline takes a reward in before it is subtracted: R - b_new =
         decay (R - b_old)."""
         budget = self.budget
-        count = self.budget.samples
+        count = budget.samples
         decisions = self.sample(count, "controller", step).decisions
         genotypes = [self.space.decode(row) for row in decisions.tolist()]
         rewards = [self.reward(m, step * count + k) for k, m in enumerate(genotypes)]
@@ -360,12 +305,10 @@ class ENAS(Loop):
                 metrics["skip_rate"] = decisions[:, self.skips].double().mean().item()
                 loss = loss + budget.skip_weight * self.prior(written)
             if not loss.isfinite():
-                raise UserError(
-                    f"the controller's loss became {loss.item()}: lower --controller-learning-rate"
-                )
-            self.controller_optimizer.param_groups[0]["eps"] = adam_epsilon(
-                budget.epsilon, step + 1
-            )
+                found = f"the controller's loss became {loss.item()}"
+                raise UserError(f"{found}: lower --controller-learning-rate")
+            epsilon = adam_epsilon(budget.epsilon, step + 1)
+            self.controller_optimizer.param_groups[0]["eps"] = epsilon
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()
@@ -394,14 +337,11 @@ class ENAS(Loop):
         score = self.task.score(self.supernet(inputs, genotype), targets)
         return self.task.reward(score.item(), len(targets))
 
-    def derive(self):
-        """Sample some architectures, score each on the same validation minibatch, keep the best
-        (section 2.2). It is then trained from scratch, by `nascore train`: shared weights are no
-        result."""
-        genotypes = [
-            self.space.decode(row)
-            for row in self.sample(self.budget.derived, "derive", self.steps).lists()
-        ]
+    def derive(self) -> Genotype:
+        """Sample some architectures, score each on the same validation minibatch, keep the best, to
+        be trained from scratch (section 2.2): shared weights are no result."""
+        written = self.sample(self.budget.derived, "derive", self.steps)
+        genotypes = [self.space.decode(row) for row in written.lists()]
         return max(genotypes, key=lambda genotype: self.reward(genotype, 0))
 
     @property
