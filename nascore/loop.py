@@ -65,15 +65,22 @@ class Loop:
         self.steps = 0
         self.history: list[dict] = []
 
+    def step(self) -> Progress:
+        """One unit of work."""
+        raise NotImplementedError
+
     @property
     def done(self) -> bool:
+        """Whether there is nothing left to do."""
         return self.steps >= self.total
 
     def state_dict(self) -> dict:
+        """All that a checkpoint has to hold: tensors and plain values."""
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
         return parts | {name: copy.copy(getattr(self, name)) for name in self.STATE}
 
     def load_state_dict(self, state: dict) -> None:
+        """Go on from where another loop of the same kind was."""
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
         for name in state.keys() & set(self.STATE):

@@ -50,6 +50,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, images: Images) -> "Preprocessing":
+        """That of these images."""
         channels, height, width = images.train.shape[1:]
         return cls(channels, height, width, images.mean, images.std)
 

@@ -80,6 +80,7 @@ class Trial:
 
     @property
     def is_answered(self) -> bool:
+        """Whether the estimator has said what it is worth."""
         return not math.isnan(self.reward)
 
     def answered(self, answer: Estimate) -> "Trial":
@@ -154,6 +155,7 @@ def methods_by_name() -> dict[str, Method]:
 
 
 def get(name: str) -> Method:
+    """The method of that name. Raises `UserError` for an unknown one."""
     return look_up(methods_by_name(), name, "method")
 
 

@@ -28,11 +28,15 @@ _PRESETS: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class RandomBudget(TrialBudget):
+    """What random search may spend."""
+
     PRESETS: ClassVar[dict[str, dict]] = _PRESETS
 
 
 @dataclass(frozen=True)
 class EvolutionBudget(TrialBudget):
+    """What regularized evolution may spend; the scale of Real et al. is the preset `full`."""
+
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": {**_PRESETS["smoke"], "population_size": 2, "sample_size": 2},
         "reduced": _PRESETS["reduced"],

@@ -81,6 +81,7 @@ def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 def dense(channels: int, edges: int, size: int, stride: int, activation: Activation) -> nn.Conv2d:
+    """The dense convolution of all edges that leave a state."""
     return conv(channels, edges * channels, size, stride)
 
 

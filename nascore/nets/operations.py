@@ -78,6 +78,7 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
 
     def activate(self, x: Tensor) -> Tensor:
+        """What comes before the convolutions."""
         return x.relu()
 
 

@@ -91,21 +91,25 @@ class Zero(nn.Module):
 
 
 def none(c_in, c_out, stride=1):
+    """Zeros."""
     return Zero(c_out, stride)
 
 
 def skip_connect(c_in, c_out, stride=1):
+    """The identity; where the map is halved or another width is wanted, convolutions."""
     if stride == 2:
         return FactorizedReduce(c_in, c_out)
     return nn.Identity() if c_in == c_out else relu_conv_bn(c_in, c_out)
 
 
 def nasnet_skip_connect(c_in, c_out, stride=1):
+    """The identity, or a 1x1 convolution where that cannot be."""
     same = c_in == c_out and stride == 1
     return nn.Identity() if same else relu_conv_bn(c_in, c_out, 1, stride)
 
 
 def enas_skip_connect(c_in, c_out, stride=1):
+    """The identity; where the map is halved, convolutions without a ReLU."""
     if stride == 2:
         return FactorizedReduce(c_in, c_out, relu=False)
     return nn.Identity() if c_in == c_out else relu_conv_bn(c_in, c_out)

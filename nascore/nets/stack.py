@@ -39,6 +39,7 @@ class Place:
 
     @property
     def stride(self) -> int:
+        """Of the cell: 2 where it halves its map."""
         return 2 if self.reduction else 1
 
 
