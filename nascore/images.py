@@ -69,7 +69,8 @@ class Images(Task):
         return replace(self, **{k: function(x) for k, x in held.items() if x is not None})
 
     def validation_split(self, portion: float) -> Self:
-        """Loaders keep or make the order of images random, so that a cut is a fair split."""
+        """The last images of `train` are cut off, which is a fair split: those of a folder, and
+        digits, were put into a random order as they were read, and torchvision's are in one."""
         unseen = replace(self, test=self.test[:0], test_labels=self.test_labels[:0])
         if self.valid is not None:
             return unseen
@@ -77,7 +78,7 @@ class Images(Task):
         least = next(n for n in count() if 2 <= round(portion * n) <= n - 2)
         if found < least:
             few = f"{found} training images, too few to hold {portion:.0%} of them out"
-            raise UserError(f"{self.name}: found {few}; allowed: at least {least}")
+            raise UserError(f"{self.name}: {few}; allowed: at least {least}")
         cut = found - round(portion * found)
         return replace(
             unseen,

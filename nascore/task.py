@@ -1,4 +1,4 @@
-"""What there is to learn, and how well it was learned: all that methods, training and estimators
+"""What there is to learn, and how well it was learned: all that methods, `Training` and estimators
 know of data. `images.Images` is one."""
 
 import math
@@ -17,12 +17,14 @@ class Minibatches(Protocol):
     per_epoch: int
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The inputs and targets of a step; every `per_epoch` steps see each example once."""
+        """The inputs and targets of a step; every `per_epoch` steps see each example once, but for
+        one that would be alone in its minibatch."""
 
 
 class Task(ABC):
-    """Examples, inputs with their targets, in up to three parts: `train`, `valid`, `test`. A search
-    learns from `train` and is rewarded by `valid`; `test` is for what was found.
+    """Examples, inputs with their targets, in up to three parts. In a search weights learn from
+    `train`, and what decides on architectures (alphas, controllers, rewards) from `valid`; `test`
+    is for what was found.
 
     The loss, the score and the reward are those of classification unless a task has others."""
 
@@ -32,7 +34,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """Of all training inputs, (N, channels, ...)."""
+        """Of all training inputs, (N, channels, height, width) for the networks of `nets`."""
 
     @property
     @abstractmethod
@@ -71,8 +73,8 @@ class Task(ABC):
 
     @abstractmethod
     def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each example of a part once, unchanged, in minibatches of `size` and a smaller last one,
-        or `even`, all about as large."""
+        """Each example of a part once, not augmented, in minibatches of `size` and a smaller last
+        one; or `even`, all about equal, from `size` to nearly twice that."""
 
     @property
     def channels(self) -> int:

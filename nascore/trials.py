@@ -98,24 +98,26 @@ class MultiTrial(Loop):
         self.budget = budget
         self.seed = seed
         self.constraint = _constraint(space, budget)
-        self.infeasible = 0  # proposals that cost too much: they are no trials
-        self.in_a_row = 0  # of them, those since the last one that did not
-        self.rejected: list[Decisions] = []  # of them, those since the last `learn`
-        self.trials: list[Trial] = []  # the first of them, one a row of the history, are recorded
-        self.allowed = 0  # of them, those whose costs were looked at
-        self.batch_start = 0  # the first of those that were proposed together last
-        self.total = budget.trials  # what the progress counts to
+        self.trials: list[Trial] = []  # the first ones, one a row of the history, are recorded
+        self.batch_start = 0  # where those begin that were proposed together last
         self.best: Trial | None = None
         self.best_at = 0
+        self.total = budget.trials  # what the progress counts to
+        # Under a bound: what costs too much is rejected, and no trial.
+        self.allowed = 0  # trials[:allowed] were looked at
+        self.infeasible = 0  # how many were rejected
+        self.in_a_row = 0  # how many since the last one that was not
+        self.rejected: list[Decisions] = []  # those since the last `learn`
 
     def propose(self, count: int) -> list[Decisions]:
         """At most `count` architectures to evaluate next, and at least one."""
         raise NotImplementedError
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        """Learn from a batch of rewards in [0, 1], or what the objective makes of them; the batch
-        is empty where all that was proposed cost too much. A method that only looks back at what
-        there is needs nothing."""
+        """Learn from what was proposed together and its objectives: the rewards in [0, 1], or their
+        tradeoff with the cost. What cost too much is in `rejected`; the batch is empty where all of
+        it did. Random search and evolution do not learn: they look back at `trials` as they
+        propose."""
 
     def metrics(self) -> dict[str, float]:
         """What the method says about the batch in hand, in each row of the history."""
@@ -123,12 +125,12 @@ class MultiTrial(Loop):
 
     @property
     def decisions(self) -> list[Decisions]:
-        """Of everything proposed; the last may await rewards."""
+        """The decisions of every trial, answered or not."""
         return [trial.decisions for trial in self.trials]
 
     @property
     def rewards(self) -> list[float]:
-        """Of the trials that are recorded, or what the objective makes of them."""
+        """The objectives of the trials that are recorded."""
         return [trial.objective for trial in self.trials[: self.recorded]]
 
     @property

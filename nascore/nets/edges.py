@@ -129,7 +129,7 @@ class PlainEdges(nn.Module):
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         weighted = zip(probabilities, self.operations)
-        return torch.cat([p * operation(x) for p, operation in weighted], 1)
+        return torch.cat([p * operation(x) for p, operation in weighted], 1)  # p_o o(x)
 
 
 class MixedEdges(nn.Module):
@@ -183,12 +183,12 @@ class MixedEdges(nn.Module):
         for name, convolution in self.convolutions.items():
             reads_copies = isinstance(convolution, (SepConv, DilConv))
             y = convolution(repeated if reads_copies else active)
-            terms.append(batch_norm(y, scales[self.primitives.index(name)]))
+            terms.append(batch_norm(y, scales[self.primitives.index(name)]))  # p_o o(x)
         if self.shared:
             maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
             identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
             mixing = torch.kron(probabilities[:, self.shared], identity)
-            terms.append(F.conv2d(maps, mixing[:, :, None, None]))
+            terms.append(F.conv2d(maps, mixing[:, :, None, None]))  # sum of p_o o(x)
         for name, operation in self.plain.items():
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
         return sum(terms[1:], terms[0])

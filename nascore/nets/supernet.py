@@ -1,9 +1,9 @@
-"""The DARTS supernet: every candidate operation on every edge at once, exactly equal to the paper's
-sum, and fast.
+"""The DARTS supernet: every candidate operation on every edge at once, equal to the paper's sum up
+to rounding, and fast.
 
 Equations 1 and 2 read x_j = sum over i < j of sum over o of p_o o(x_i), with p = softmax(alpha) of
-that edge. Here the sum runs in another order: all edges that leave one state x_i run together
-(`edges.MixedEdges`), their channels side by side, edge-major.
+that edge. Here the sum runs in another order: all edges that leave one state x_i run together,
+their channels side by side, edge-major; `edges.MixedEdges` multiplies by p_o.
 
 What each trick buys on a CPU: how many times longer a step takes without it, for weights and for
 alphas (first order; 16 channels, 8 cells, batch 16, one thread, CPU seconds, medians of 3 to 5
@@ -30,7 +30,8 @@ from nascore.spaces import DARTS_PRIMITIVES
 
 
 class MixedCell(nn.Module):
-    """A cell of the supernet: states of earlier cells in, the nodes' sums out."""
+    """A cell of the supernet: states of earlier cells in, the nodes' sums out. `probabilities` are
+    softmax(alpha), for each source (the edges that leave it, operations)."""
 
     def __init__(
         self,
@@ -67,9 +68,9 @@ def _sum(terms: list[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0])
 
 
-class MixedReduction(nn.Module):
-    """NAS-Bench-201's reduction: two ReLU-conv3x3-BN, and a shortcut of average pooling and a
-    1x1 convolution."""
+class FixedReduction(nn.Module):
+    """NAS-Bench-201's reduction, which is not searched: two ReLU-conv3x3-BN, and a shortcut of
+    average pooling and a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, activation: Activation):
         super().__init__()
@@ -140,7 +141,7 @@ class Supernet(nn.Module):
         """All candidate cells at one place; NAS-Bench-201's reductions are not searched."""
         channels = place.channels
         if place.reduction and not self.darts:
-            return MixedReduction(place.previous, channels, self.activation)
+            return FixedReduction(place.previous, channels, self.activation)
         sources = []
         for state, edges in enumerate(self.edges_of):
             stride = place.stride if state < self.n_inputs else 1
