@@ -184,7 +184,7 @@ class TrainChildren:
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         whole("threads", threads, 1, 1024)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
-        self.workers = default_number() if workers is None else whole("workers", workers, 1, 1024)
+        self.workers = default_number() if workers is None else whole("--workers", workers, 1, 1024)
         self.at_once = 2 * self.workers
         self.task = task.to(device).validation_split(validation)
         self.progress = progress

@@ -1,106 +1,33 @@
-"""What all methods share: budgets, the registry of methods, and `run`.
-
-A method is a class with `step() -> Progress`, `done`, `best -> Trial`, `history`, `state_dict()`
-and `load_state_dict(state)`. Multi-trial methods are built from `(space, estimate, budget, seed)`,
-one-shot methods from `(space, data, budget, seed, device)`; `@method(...)` registers them by name,
-so that this file knows none of them.
-"""
+"""Run a search: `run`, from names to objects, and what comes out of it."""
 
 import dataclasses
-import importlib
-import math
-import pkgutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from nascore import methods, spaces
-from nascore.answers import Estimate, name_of
+from nascore import spaces
+from nascore.answers import name_of
 from nascore.data import Images, choose_device
 from nascore.data import load as load_images
-from nascore.errors import UserError, look_up, require, shorten, whole
+from nascore.errors import UserError, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
 from nascore.files import write_json
 from nascore.genotypes import Genotype, as_dict
-from nascore.knobs import check_field, knob
+from nascore.knobs import knob
 from nascore.loop import Progress, drive, memory_errors
-from nascore.nets.sizes import home
+from nascore.nets.sizes import skeleton_of_space
 from nascore.record import directory_named, kept_threads, require_free
+from nascore.registry import Budget, Method, Trial, get, method, methods_by_name
 from nascore.spaces import examine
 from nascore.task import Task
 from nascore.threads import one_thread
 from nascore.training import RECIPES
 
 __all__ = ["Budget", "Progress", "Result", "Trial", "knob", "method", "methods_by_name", "run"]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a search may spend. Subclasses declare fields with `knob` and presets in
-    `PRESETS`."""
-
-    PRESETS: ClassVar[dict[str, dict]] = {"smoke": {}, "reduced": {}, "full": {}}
-
-    def __post_init__(self):
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, check_field(f, getattr(self, f.name)))
-
-    @classmethod
-    def preset(cls, name: str, **fields) -> "Budget":
-        """The preset `name` with some fields replaced. Raises `UserError`, one line, for
-        anything unknown."""
-        preset = look_up(cls.PRESETS, name, "budget")
-        known = [f.name for f in dataclasses.fields(cls)]
-        for unknown in set(fields) - set(known):
-            raise UserError(
-                f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}"
-            )
-        return cls(**{**preset, **fields})
-
-
-@dataclass(frozen=True)
-class Trial:
-    """An architecture on its way through a search: proposed as `decisions`, answered by the
-    estimator, learned from. `reward` is an accuracy in [0, 1] and `objective` what the search makes
-    of it, both NaN until the answer is there; `seconds` is what that took and `error` what went
-    wrong."""
-
-    genotype: Genotype
-    reward: float = math.nan
-    details: dict = field(default_factory=dict)
-    decisions: tuple[int, ...] = ()
-    objective: float = math.nan
-    seconds: float = 0.0
-    error: str | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the estimator has said what it is worth."""
-        return not math.isnan(self.reward)
-
-    def answered(self, answer: Estimate) -> "Trial":
-        """The trial with its answer."""
-        return replace(
-            self,
-            reward=answer.reward,
-            objective=answer.reward,
-            details=answer.details,
-            seconds=answer.seconds,
-            error=answer.error,
-        )
-
-    @property
-    def answer(self) -> dict | None:
-        """The answer as a checkpoint keeps it; None before it is there."""
-        if not self.is_answered:
-            return None
-        answer = Estimate(self.reward, self.seconds, self.details, self.error)
-        return dataclasses.asdict(answer)
 
 
 @dataclass(frozen=True)
@@ -115,48 +42,6 @@ class Result:
     seconds: float
     directory: Path | None
     finished: bool
-
-
-@dataclass(frozen=True)
-class Method:
-    """A registered method: how to build it, and what it needs. `space` names its own space; a
-    class whose budget says how large that is has `own_space(budget)`."""
-
-    name: str
-    build: type
-    budget: type[Budget]
-    space: str
-    one_shot: bool
-
-
-_METHODS: dict[str, Method] = {}
-
-
-def method(
-    name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False
-) -> Callable[[type], type]:
-    """Class decorator: register a search method under `name`."""
-    for f in dataclasses.fields(budget):
-        if not f.metadata:
-            raise UserError(f"{budget.__name__}.{f.name}: declare it by knob(default, label, help)")
-
-    def register(cls: type) -> type:
-        _METHODS[name] = Method(name, cls, budget, space, one_shot)
-        return cls
-
-    return register
-
-
-def methods_by_name() -> dict[str, Method]:
-    """All registered methods; imports every module of `nascore.methods` on first use."""
-    for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"nascore.methods.{module.name}")
-    return dict(sorted(_METHODS.items()))
-
-
-def get(name: str) -> Method:
-    """The method of that name. Raises `UserError` for an unknown one."""
-    return look_up(methods_by_name(), name, "method")
 
 
 def run(
@@ -174,6 +59,7 @@ def run(
     stop: Callable[[], bool] | None = None,
     checkpoint_seconds: float = 10.0,
     threads: int | None = None,
+    workers: int | None = None,
     image_size: int | None = None,
     flip: bool | None = None,
     **fields,
@@ -185,7 +71,8 @@ def run(
     genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`;
     `fields` replace single fields of the preset; `progress` may be a callable that gets every
     `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
-    ask for.
+    ask for; `workers` how many processes train children at the same time (default: one a core, at
+    most 8), which changes nothing but how long it takes.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space,
@@ -206,7 +93,7 @@ def run(
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
         config["budget"] = dataclasses.asdict(budget)
-        search = _build(entry, setting, budget, seed, chosen, threads)
+        search = _build(entry, setting, budget, seed, chosen, threads, workers)
         began = time.monotonic()
         finished = drive(
             search,
@@ -313,17 +200,26 @@ def _build(
     seed: int,
     device: torch.device,
     threads: int | None = None,
+    workers: int | None = None,
 ) -> Any:
     """The search. Children are trained where there is no other estimator."""
     space = setting.space
+    trains = not entry.one_shot and setting.estimate is None
+    none = "none, since no children are trained"
+    require(trains or workers is None, "--workers", workers, none)
     if entry.one_shot:
         return entry.build(space, setting.data.to(device), budget, seed, device)
-    estimate = setting.estimate or _children(setting, budget, seed, device, threads)
+    estimate = setting.estimate or _children(setting, budget, seed, device, threads, workers)
     return entry.build(space, estimate, budget, seed)
 
 
 def _children(
-    setting: _Setting, budget: Any, seed: int, device: torch.device, threads: int | None
+    setting: _Setting,
+    budget: Any,
+    seed: int,
+    device: torch.device,
+    threads: int | None,
+    workers: int | None,
 ) -> TrainChildren:
     """The estimator that trains each architecture as the budget says."""
     recipe = replace(
@@ -334,23 +230,14 @@ def _children(
         recipe,
         budget.channels,
         budget.cells,
-        skeleton_of(setting.space),
+        skeleton_of_space(setting.space),
         seed,
         device,
         validation=budget.validation,
         seconds=budget.child_seconds or None,
         last_epochs=min(budget.last_epochs, recipe.epochs),
         threads=threads or 1,
+        workers=workers,
     )
-    estimate.check(example(setting.space))
+    estimate.check(examine.example(setting.space))
     return estimate
-
-
-def skeleton_of(space) -> str:
-    """How the architectures of a space are stacked: as it says, or as one of them is at home."""
-    return spaces.of(space).skeleton or home(example(space)).skeleton
-
-
-def example(space) -> Genotype:
-    """An architecture of the space."""
-    return examine.decode(space, examine.walk(space, Random(0))[0])

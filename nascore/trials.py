@@ -14,8 +14,11 @@ from nascore.answers import Estimate, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.errors import UserError, reason, require, say, shorten
 from nascore.genotypes import as_dict
-from nascore.loop import Loop, StepFailed
-from nascore.search import Budget, Progress, Trial, example, knob, skeleton_of
+from nascore.knobs import knob
+from nascore.loop import Loop, Progress, StepFailed
+from nascore.nets.sizes import skeleton_of_space
+from nascore.registry import Budget, Trial
+from nascore.spaces import examine
 from nascore.spaces.examine import decode
 from nascore.threads import with_its_threads
 from nascore.training import RECIPES
@@ -305,6 +308,6 @@ def _constraint(space, budget: TrialBudget) -> Constraint | None:
     bounds = (budget.max_parameters, budget.max_multiply_adds, budget.objective)
     if bounds == (0, 0, "accuracy"):
         return None
-    constraint = Constraint(skeleton_of(space), *bounds)
-    constraint.costs(example(space))  # its architectures must be networks
+    constraint = Constraint(skeleton_of_space(space), *bounds)
+    constraint.costs(examine.example(space))  # its architectures must be networks
     return constraint

@@ -7,7 +7,7 @@ import pytest
 from mute import Mute
 
 import nascore
-from nascore import spaces
+from nascore import registry, spaces
 from nascore.errors import UserError
 from nascore.files import read_rows
 from nascore.search import methods_by_name
@@ -244,7 +244,7 @@ def test_what_a_method_of_ones_own_proposes_is_checked(tmp_path):
             with pytest.raises(UserError, match="Proposes.propose\\(1\\)"):
                 nascore.run("proposes", data="nasbench201", budget=TrialBudget(trials=3, children=1), progress=False)
     finally:
-        search._METHODS.pop("proposes", None)
+        registry._METHODS.pop("proposes", None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import nascore
-from nascore import search
+from nascore import registry, search
 from nascore.methods.baselines import RandomBudget
 from nascore.task import Task
 from nascore.trials import MultiTrial
@@ -74,7 +74,7 @@ def test_a_method_is_one_class():
         found = nascore.run("first-of-all", data="nasbench201", trials=5, progress=False)
         assert len(found.history) == 5 and found.details["index"] > 0
     finally:
-        del search._METHODS["first-of-all"]
+        del registry._METHODS["first-of-all"]
 
 
 def test_answers_come_in_any_order_and_rows_and_lessons_in_the_order_of_proposals():

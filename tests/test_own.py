@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nascore
-from nascore import cli, genotypes, search, spaces
+from nascore import cli, genotypes, registry, search, spaces
 from nascore.nets import operations
 
 ROOT = Path(__file__).parents[1]
@@ -32,9 +32,9 @@ def my_nas(tmp_path, monkeypatch):
     sys.path[:] = path
     for module in ("imported_my_nas", "my_nas", "mine", "mine.nas"):
         sys.modules.pop(module, None)
-    for registry, contents in zip((search._METHODS, spaces.SPACES, genotypes.OPERATIONS), before):
-        registry.clear()
-        registry.update(contents)
+    for known, contents in zip((registry._METHODS, spaces.SPACES, genotypes.OPERATIONS), before):
+        known.clear()
+        known.update(contents)
     operations.REGISTERED.clear()
 
 

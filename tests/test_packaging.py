@@ -23,7 +23,8 @@ genotypes/canonical published spaces/guards spaces/space spaces/chains spaces/ce
 formats/tokens formats/strings formats/python record loop pictures cache folders task images data nets/sizes
 nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure
 nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models
-from_scratch evaluation exports answers estimators constraints controllers predictors search trials policies methods
+from_scratch evaluation exports answers estimators constraints controllers predictors registry search trials
+policies methods
 bench show/canvas show/drawing show/chart show/curves show/looks show/pareto show/widgets commands/options
 commands/running commands/showing commands/answering cli""".split()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nascore
-from nascore import search, spaces
+from nascore import registry, search, spaces
 from nascore.data import Images
 from nascore.errors import UserError
 from nascore.estimators import Estimate
@@ -266,4 +266,21 @@ def test_a_user_s_method_is_found_by_its_name_like_the_others():
         result = nascore.run("mine", data=noise(), budget="full", progress=False)
         assert len(result.history) == 4 and result.reward == 0.5 and result.finished
     finally:
-        del search._METHODS["mine"]
+        del registry._METHODS["mine"]
+
+
+def test_the_number_of_workers_is_no_part_of_a_run(tmp_path):
+    how = dict(budget="smoke", channels=2, child_epochs=1, progress=False, directory=tmp_path / "run")
+    one = nascore.run("random", workers=1, **{**how, "directory": None})
+    steps = iter(range(9))
+    nascore.run("random", workers=2, stop=lambda: next(steps) == 1, **how)
+    assert nascore.run("random", workers=1, resume=True, **how).history == one.history
+    assert "workers" not in (tmp_path / "run" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("method, fields", [("darts", {}), ("random", {"data": "nasbench201"})])
+def test_workers_are_for_children(method, fields):
+    with pytest.raises(UserError, match="^--workers: found 2, allowed: none, since no children are trained$"):
+        nascore.run(method, workers=2, budget="smoke", progress=False, **fields)
+    with pytest.raises(UserError, match="^--workers: found 0, allowed: a whole number from 1 to 1024$"):
+        nascore.run("random", workers=0, budget="smoke", progress=False)

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.loop import Loop
+from nascore.knobs import knob
+from nascore.loop import Loop, Progress
 from nascore.nets.supernet import Supernet, initial_alphas
-from nascore.search import Budget, Progress, Trial, knob, method
+from nascore.registry import Budget, Trial, method
 from nascore.seeding import generator, seeded
 from nascore.spaces import Space, of
 from nascore.task import Task

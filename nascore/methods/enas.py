@@ -29,12 +29,12 @@ from nascore.controllers import Controller, Squashed, Written, adam_epsilon, ski
 from nascore.errors import UserError
 from nascore.estimators import SharedWeights, Table
 from nascore.genotypes import Genotype
-from nascore.loop import Loop
+from nascore.knobs import knob
+from nascore.loop import Loop, Progress
 from nascore.nets.shared import shared_network
 from nascore.policies import moving_average
-from nascore.search import Budget, Progress, Trial, knob, method
+from nascore.registry import Budget, Trial, method
 from nascore.seeding import generator, seeded
-from nascore.spaces import of
 from nascore.task import Task
 from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
@@ -177,7 +177,7 @@ class ENAS(Loop):
 
     def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
         super().__init__()
-        self.space = of(space)
+        self.space = spaces.of(space)
         self.budget = budget
         self.seed = seed
         self.task = data.to(device).validation_split(budget.validation)
@@ -244,8 +244,8 @@ class ENAS(Loop):
             step = epoch * self.budget.controller_steps + k - self.train_batches.per_epoch
             genotype, reward, metrics = self.train_controller(step)
         self.steps += 1
-        metrics = {"phase": "shared" if shared else "controller", "epoch": epoch + 1} | metrics
-        progress = Progress(self.steps, self.total, genotype, reward, metrics)
+        about = {"phase": "shared" if shared else "controller", "epoch": epoch + 1}
+        progress = Progress(self.steps, self.total, genotype, reward, about | metrics)
         self.history.append(progress.row())
         return progress
 
@@ -312,8 +312,8 @@ class ENAS(Loop):
             self.controller_optimizer.zero_grad()
             loss.backward()
             self.controller_optimizer.step()
-        best = max(range(count), key=rewards.__getitem__)
-        return genotypes[best], sum(rewards) / count, metrics
+        best = genotypes[rewards.index(max(rewards))]
+        return best, sum(rewards) / count, metrics
 
     def average(self, reward: float) -> float:
         """The baseline, once it has taken the reward in."""

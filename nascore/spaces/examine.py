@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from nascore.errors import UserError, require, shorten
-from nascore.genotypes import to_json
+from nascore.genotypes import Genotype, to_json
 from nascore.spaces.guards import ask, decode, drawn, name_of, walk
 from nascore.spaces.space import METHODS, WALKS, Space, Token, of
 
@@ -71,3 +71,8 @@ def _indices(found: Any) -> list[int]:
         return list(map(operator.index, found))
     except TypeError:
         return [-1]
+
+
+def example(space: Any) -> Genotype:
+    """An architecture of the space."""
+    return decode(space, walk(space, Random(0))[0])
