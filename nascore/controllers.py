@@ -276,18 +276,8 @@ class Squashed:
     the first layer's empty skips have a state too); a cell's inputs are learned vectors (the code:
     two states to attend to, zeros to read)."""
 
-    def __init__(
-        self,
-        space: spaces.Space,
-        constant: float,
-        op_divisor: float,
-        temperature: float,
-        normal_bonus: float,
-    ):
-        self.constant = constant
-        self.op_divisor = op_divisor
-        self.temperature = temperature
-        self.normal_bonus = normal_bonus
+    def __init__(self, space: spaces.Space, budget: Any):
+        self.budget = budget  # its fields say how much of each
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
         families = [OPERATIONS[op].family for op in space.primitives]
@@ -295,15 +285,16 @@ class Squashed:
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]
-        constant = self.constant
+        budget = self.budget
+        constant = budget.tanh_constant
         if kind == "skip":  # out, in: (-q, q) for (0, q)
             q = logits[..., 1:]
             logits = torch.cat([-q, q], -1)
         if kind == "op":
-            constant /= self.op_divisor
-        logits = squash(logits, constant, self.temperature)
+            constant /= budget.op_tanh_reduce
+        logits = squash(logits, constant, budget.temperature)
         if kind == "op" and position < self.normal:  # a bonus b that stays: +b if liked, else -b
-            logits = logits + self.normal_bonus * (2 * self.likes - 1)
+            logits = logits + budget.normal_bonus * (2 * self.likes - 1)
         return logits
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from typing import Self
 
@@ -128,9 +129,16 @@ class Images(Task):
 
 def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """uint8 (B, C, H, W) -> float, (x / 255 - mean) / std per channel, channels_last."""
-    center = torch.tensor(mean, device=batch.device).view(1, -1, 1, 1)
-    scale = torch.tensor(std, device=batch.device).view(1, -1, 1, 1)
+    center = _channels(tuple(mean), batch.device)
+    scale = _channels(tuple(std), batch.device)
     return ((batch.float() / 255 - center) / scale).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=64)  # a copy to the device makes it wait
+@torch.inference_mode(False)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(1, C, 1, 1) on the device."""
+    return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 class Batches:
@@ -173,7 +181,7 @@ class Batches:
             order = torch.randperm(len(self.labels), generator=random)
             self._order = (epoch, order.to(device))
         index = self._order[1][position * self.size : (position + 1) * self.size]
-        random = generator(*self.place, "augment", step, device=device)
+        random = generator(*self.place, "augment", step)  # on the CPU: the same on every device
         batch = self.images.normalise(self.crop(index, random))
         if self.cutout:
             cut_out(batch, self.cutout, random)
@@ -186,11 +194,11 @@ class Batches:
         device = index.device
         height, width = self.images.shape[2:]
         most = 2 * self.padding + 1
-        top, left = torch.randint(0, most, (2, n, 1), generator=random, device=device)
+        top, left = torch.randint(0, most, (2, n, 1), generator=random).to(device)
         rows = top + torch.arange(height, device=device)  # (n, height)
         columns = torch.arange(width, device=device).expand(n, width)
         if self.flip:
-            mirrored = torch.rand(n, 1, generator=random, device=device) < 0.5
+            mirrored = torch.rand(n, 1, generator=random).to(device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         columns = left + columns
         found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
@@ -202,8 +210,8 @@ def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     device = batch.device
-    y = torch.randint(0, height, (n, 1), generator=random, device=device)
-    x = torch.randint(0, width, (n, 1), generator=random, device=device)
+    y = torch.randint(0, height, (n, 1), generator=random).to(device)
+    x = torch.randint(0, width, (n, 1), generator=random).to(device)
     rows = torch.arange(height, device=device)
     columns = torch.arange(width, device=device)
     inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)

@@ -219,7 +219,9 @@ class Training(Loop):
         if not self.network.training:  # as after an evaluation
             self.network.train()
         self.network.drop_path = recipe.drop_path * epoch / recipe.epochs
-        self.network.generator = generator(self.seed, "drop path", self.steps, device=self.device)
+        if recipe.drop_path:
+            place = (self.seed, "drop path", self.steps)
+            self.network.generator = generator(*place, device=self.device)
         self.optimizer.zero_grad()
         logits, loss = self._loss(inputs, targets)
         loss.backward()
@@ -270,12 +272,12 @@ def evaluate(
 ) -> tuple[float, float]:
     """Mean loss (nats) and reward in [0, 1] on a part of the task, not augmented."""
     network.eval()
-    loss = 0.0
-    score = 0.0
+    sums = torch.zeros(2, device=task.device, dtype=torch.float64)  # read once, at the end
     with using_threads(threads or fitting(network, batch_size, task.positions)):
         for inputs, targets in task.in_order(part, batch_size):
             logits = network(inputs)
-            loss += task.loss(logits, targets, reduction="sum").item()
-            score += task.score(logits, targets).item()
+            sums[0] += task.loss(logits, targets, reduction="sum")
+            sums[1] += task.score(logits, targets)
+    loss, score = sums.tolist()
     count = task.count(part)
     return loss / count, task.reward(score, count)

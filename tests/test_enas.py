@@ -192,7 +192,7 @@ def test_the_controller_s_loss_is_reinforce_and_the_prior(digits, entropy, proba
         for p in search.controller.parameters():
             p.mul_(10)  # far from even odds
     accuracies, losses, backward = iter([0.1, 0.7, 0.3, 0.9]), [], torch.Tensor.backward
-    monkeypatch.setattr(search, "reward", lambda genotype, minibatch: next(accuracies))
+    monkeypatch.setattr(search, "rewards", lambda genotypes, minibatches: [next(accuracies) for _ in genotypes])
     decisions = search.sample(4, "controller", 0).decisions
     with torch.no_grad():
         written = search.controller(decisions)
@@ -216,7 +216,7 @@ def test_the_controller_s_loss_is_reinforce_and_the_prior(digits, entropy, proba
 
 def test_a_controller_that_runs_away_ends_in_one_line(digits, monkeypatch):
     search = enas(digits)
-    monkeypatch.setattr(search, "reward", lambda genotype, minibatch: math.inf)
+    monkeypatch.setattr(search, "rewards", lambda genotypes, minibatches: [math.inf] * len(genotypes))
     with pytest.raises(UserError, match="controller's loss became .*: lower --controller-learning-rate"):
         search.train_controller(0)
 
@@ -268,7 +268,7 @@ def test_the_best_of_the_samples_on_one_minibatch_is_derived(digits, monkeypatch
         asked.append((genotype, minibatch))
         return 1 / (1 + abs(len(asked) - 4))  # the fourth is the best
 
-    monkeypatch.setattr(search, "reward", accuracy)
+    monkeypatch.setattr(search, "rewards", lambda genotypes, minibatches: list(map(accuracy, genotypes, minibatches)))
     assert search.derive() == asked[3][0] and len({genotype for genotype, _ in asked}) == 6
     assert {minibatch for _, minibatch in asked} == {0}
 
@@ -302,7 +302,7 @@ def test_the_controller_learns_what_earns_more_as_far_as_its_logits_reach(digits
     def learned(**fields):
         adam = dict(samples=20, controller_learning_rate=0.02, beta1=0.9, epsilon=1e-8)
         search = enas(digits, space=spaces.get("nasbench201"), **adam, **fields)
-        monkeypatch.setattr(search, "reward", lambda genotype, _: share_of_convolutions(genotype))
+        monkeypatch.setattr(search, "rewards", lambda genotypes, _: list(map(share_of_convolutions, genotypes)))
         rewards = [search.train_controller(step)[1] for step in range(80)]
         assert rewards[0] < 0.35
         return sum(rewards[-20:]) / 20

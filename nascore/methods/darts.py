@@ -266,15 +266,16 @@ class DARTS(Loop):
         seen = self.descend_architecture(train, valid, xi=rate if budget.order == 2 else 0.0)
         loss = self.descend_weights(train)
         self.steps += 1
-        losses = {"valid_loss": seen.loss.item(), "loss": loss.item()}
+        alphas, (valid_loss, train_loss, score) = self.read(seen.loss, loss, seen.score)
+        losses = {"valid_loss": valid_loss, "loss": train_loss}
         for name in ("loss", "valid_loss"):
             if not math.isfinite(losses[name]):
                 where = f"at step {self.steps} of {self.total} (epoch {epoch + 1})"
                 lower = "lower --learning-rate or --alpha-learning-rate"
                 raise UserError(f"{name} became {losses[name]} {where}; {lower}")
-        genotype = derive(self.alphas, self.space)
-        reward = self.task.reward(seen.score.item(), len(valid[1]))
-        metrics = {"epoch": epoch + 1, **losses, **self.strengths()}
+        genotype = derive(alphas, self.space)
+        reward = self.task.reward(score, len(valid[1]))
+        metrics = {"epoch": epoch + 1, **losses, **self.strengths(alphas)}
         progress = Progress(self.steps, self.total, genotype, reward, metrics)
         self.history.append(progress.row())
         return progress
@@ -318,13 +319,20 @@ class DARTS(Loop):
         self.weight_optimizer.step()
         return loss.detach()
 
-    def strengths(self) -> dict:
+    def read(self, *scalars: Tensor) -> tuple[list[Tensor], list[float]]:
+        """The alphas, in float64, and some scalars, all in one copy from the device."""
+        tensors = [tensor.detach().double().flatten() for tensor in (*self.alphas, *scalars)]
+        parts = torch.cat(tensors).cpu().split([len(tensor) for tensor in tensors])
+        alphas = [part.view(alpha.shape) for part, alpha in zip(parts, self.alphas)]
+        return alphas, [part.item() for part in parts[len(alphas) :]]
+
+    def strengths(self, alphas: Tensors) -> dict:
         """For each cell type: the mean entropy over edges (nats), and the mean strength of each
         operation."""
         entropies = {}
         means = {}
-        for cell, alpha in zip(self.space.cell_types, self.alphas):
-            p = F.softmax(alpha.detach().double(), -1)
+        for cell, alpha in zip(self.space.cell_types, alphas):
+            p = F.softmax(alpha, -1)
             entropies[f"entropy_{cell}"] = -(p * p.log()).sum(-1).mean().item()
             means[cell] = dict(zip(self.space.primitives, p.mean(0).tolist()))
         return entropies | {"strengths": means}

@@ -1,6 +1,6 @@
 """ENAS: Efficient Neural Architecture Search via Parameter Sharing. Pham, Guan, Zoph, Le, Dean;
 ICML 2018; arXiv 1802.03268v2. The supernet that all children share is `nets.shared`, the controller
-`controllers`; here are its logits, the reward, and the two phases that alternate (section 2.2).
+and its logits `controllers`; here are the two phases that alternate (section 2.2).
 
 Where the authors' code leaves their text, `full` follows the code that made the numbers, and a
 field of the budget says so: the controller's steps, no clipping, weight decay of 2 l2, Adam without
@@ -18,7 +18,10 @@ stay, where the code decays all and lets their momentum move them, at the cost o
 step. Those of the controller, `controllers.Squashed` says.
 """
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, ClassVar
 
 import torch
@@ -40,9 +43,6 @@ from nascore.threads import fitting, one_thread, with_its_threads
 from nascore.training import warm_restarts
 
 __all__ = ["ENAS", "MacroBudget", "MicroBudget", "adam_epsilon", "skip_prior", "squash"]
-
-
-# --- the budgets ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -181,18 +181,18 @@ class ENAS(Loop):
         self.budget = budget
         self.seed = seed
         self.task = data.to(device).validation_split(budget.validation)
-        size = budget.batch_size
-        self.train_batches = self.task.batches("train", size, seed, "enas")
-        self.valid_batches = self.task.batches("valid", size, seed, "enas", augment=False)
-        learns = budget.sampler == "controller"
-        self.per_epoch = self.train_batches.per_epoch + learns * budget.controller_steps
+        how = (budget.batch_size, seed, "enas")
+        self.train_batches = self.task.batches("train", *how)
+        self.valid_batches = self.task.batches("valid", *how, augment=False)
+        steps = budget.controller_steps if budget.sampler == "controller" else 0
+        self.per_epoch = self.train_batches.per_epoch + steps
         self.total = budget.epochs * self.per_epoch
         sizes = (budget.channels, budget.cells, data.outputs, data.channels)
         with seeded(seed, "supernet"):
             self.supernet = shared_network(space, *sizes)
         self.supernet.check(data.shape)
         self.supernet.to(device).to(memory_format=torch.channels_last)
-        self.threads = fitting(self.supernet, size, data.positions)
+        self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.weight_optimizer = torch.optim.SGD(
             self.weights,
@@ -221,13 +221,7 @@ class ENAS(Loop):
         """The policy before it has learned anything; in the micro space it prefers separable
         convolutions already."""
         budget = self.budget
-        logits = Squashed(
-            self.space,
-            budget.tanh_constant,
-            budget.op_tanh_reduce,
-            budget.temperature,
-            budget.normal_bonus,
-        )
+        logits = Squashed(self.space, budget)
         biases = {"op": budget.operation_bias * logits.likes} if budget.operation_bias else {}
         with seeded(self.seed, "controller"):
             return Controller(
@@ -273,15 +267,15 @@ class ENAS(Loop):
         self.weight_optimizer.zero_grad()
         logits = self.supernet(inputs, genotype)
         loss = self.task.loss(logits, targets)
-        if not loss.isfinite():
-            where = f"in epoch {epoch + 1}"
-            raise UserError(f"loss became {loss.item()} {where}: lower --learning-rate")
         loss.backward()
         if budget.clip:
             nn.utils.clip_grad_norm_(self.weights, budget.clip)
         self.weight_optimizer.step()
-        reward = self.task.reward(self.task.score(logits, targets).item(), len(targets))
-        return genotype, reward, {"loss": loss.item()}
+        score = self.task.score(logits.detach(), targets)
+        found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read
+        if not math.isfinite(found):
+            raise UserError(f"loss became {found} in epoch {epoch + 1}: lower --learning-rate")
+        return genotype, self.task.reward(right, len(targets)), {"loss": found}
 
     def train_controller(self, step: int) -> tuple[Genotype, float, dict]:
         """One step of theta, omega fixed: REINFORCE on M architectures, each with its own
@@ -291,7 +285,7 @@ class ENAS(Loop):
         count = budget.samples
         decisions = self.sample(count, "controller", step).decisions
         genotypes = [self.space.decode(row) for row in decisions.tolist()]
-        rewards = [self.reward(m, step * count + k) for k, m in enumerate(genotypes)]
+        rewards = self.rewards(genotypes, range(step * count, (step + 1) * count))
         with one_thread():
             written = self.controller(decisions)
             p = written.log_probs.exp()
@@ -331,18 +325,22 @@ class ENAS(Loop):
 
     @with_its_threads
     @torch.no_grad()
-    def reward(self, genotype: Genotype, minibatch: int) -> float:
-        """With the shared weights, on one minibatch of validation images."""
-        inputs, targets = self.valid_batches[minibatch]
-        score = self.task.score(self.supernet(inputs, genotype), targets)
-        return self.task.reward(score.item(), len(targets))
+    def rewards(self, genotypes: Sequence[Genotype], minibatches: Iterable[int]) -> list[float]:
+        """With the shared weights, each on one minibatch of validation images."""
+        scores, counts = [], []
+        for genotype, minibatch in zip(genotypes, minibatches):
+            inputs, targets = self.valid_batches[minibatch]
+            scores.append(self.task.score(self.supernet(inputs, genotype), targets))
+            counts.append(len(targets))
+        return list(map(self.task.reward, torch.stack(scores).tolist(), counts))
 
     def derive(self) -> Genotype:
         """Sample some architectures, score each on the same validation minibatch, keep the best, to
         be trained from scratch (section 2.2): shared weights are no result."""
         written = self.sample(self.budget.derived, "derive", self.steps)
         genotypes = [self.space.decode(row) for row in written.lists()]
-        return max(genotypes, key=lambda genotype: self.reward(genotype, 0))
+        rewards = self.rewards(genotypes, repeat(0))
+        return genotypes[rewards.index(max(rewards))]
 
     @property
     def best(self) -> Trial:

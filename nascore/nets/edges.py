@@ -187,7 +187,9 @@ class MixedEdges(nn.Module):
         if self.shared:
             maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
             identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
-            mixing = torch.kron(probabilities[:, self.shared], identity)
+            # Columns: indexing by a list would copy it to the device, and wait.
+            shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
+            mixing = torch.kron(shared, identity)
             terms.append(F.conv2d(maps, mixing[:, :, None, None]))  # sum of p_o o(x)
         for name, operation in self.plain.items():
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))

@@ -121,6 +121,7 @@ class Supernet(nn.Module):
         # The rows of alpha are the edges (node, source); those that leave one state run together.
         rows = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]
         self.by_source = sorted(range(len(rows)), key=lambda row: rows[row][::-1])
+        self.rows: dict[torch.device, Tensor] = {}
         self.edges_of = [nodes] * n_inputs + list(range(nodes - 1, 0, -1))
         width = channels * 3 if darts else channels
         self.stem = conv(in_channels, width, 3)
@@ -162,8 +163,11 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor, alphas: Sequence[Tensor]) -> Tensor:
         self.check(images.shape)
-        by_type = [F.softmax(alpha, -1)[self.by_source] for alpha in alphas]
-        probabilities = [rows.split(self.edges_of) for rows in by_type]
+        rows = self.rows.get(images.device)  # on the device: a list would be copied at each step
+        if rows is None:
+            rows = self.rows[images.device] = torch.tensor(self.by_source, device=images.device)
+        by_type = [F.softmax(alpha, -1).index_select(0, rows) for alpha in alphas]
+        probabilities = [p.split(self.edges_of) for p in by_type]
         stem = self.stem_norm(self.stem(channels_last(images)))
         stem = channels_last(stem)  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs

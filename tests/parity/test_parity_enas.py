@@ -171,7 +171,7 @@ def test_steps_of_the_controller(monkeypatch, make, size, terms):
         accuracies.append(torch.rand(()).item())
         return accuracies[-1]
 
-    monkeypatch.setattr(ours, "reward", accuracy)
+    monkeypatch.setattr(ours, "rewards", lambda genotypes, minibatches: list(map(accuracy, genotypes, minibatches)))
     baseline = 0.0
     for step in range(3):
         weights = leaves(ours.controller)
