@@ -194,11 +194,13 @@ class Batches:
         device = index.device
         height, width = self.images.shape[2:]
         most = 2 * self.padding + 1
-        top, left = torch.randint(0, most, (2, n, 1), generator=random).to(device)
+        top, left = torch.randint(0, most, (2, n, 1), generator=random).to(
+            device, non_blocking=True
+        )
         rows = top + torch.arange(height, device=device)  # (n, height)
         columns = torch.arange(width, device=device).expand(n, width)
         if self.flip:
-            mirrored = torch.rand(n, 1, generator=random).to(device) < 0.5
+            mirrored = torch.rand(n, 1, generator=random).to(device, non_blocking=True) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         columns = left + columns
         found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
@@ -210,8 +212,8 @@ def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     device = batch.device
-    y = torch.randint(0, height, (n, 1), generator=random).to(device)
-    x = torch.randint(0, width, (n, 1), generator=random).to(device)
+    y = torch.randint(0, height, (n, 1), generator=random).to(device, non_blocking=True)
+    x = torch.randint(0, width, (n, 1), generator=random).to(device, non_blocking=True)
     rows = torch.arange(height, device=device)
     columns = torch.arange(width, device=device)
     inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
