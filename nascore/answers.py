@@ -78,10 +78,10 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
     if len(answers) != len(genotypes):
         raise StepFailed(f"{who} gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
-    return [_checked(answer, who) for answer in answers]
+    return [checked(answer, who) for answer in answers]
 
 
-def _checked(answer: Any, who: str) -> Estimate:
+def checked(answer: Any, who: str) -> Estimate:
     if not isinstance(answer, Estimate):
         answer = Estimate(answer)
     error = answer.error

@@ -3,7 +3,7 @@ to wait for."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
@@ -64,10 +64,6 @@ class Images(Task):
 
     def count(self, part: str) -> int:
         return len(self.part(part)[0])
-
-    def mapped(self, function: Callable) -> Self:
-        held = {name: getattr(self, name) for part in PARTS for name in (part, f"{part}_labels")}
-        return replace(self, **{k: function(x) for k, x in held.items() if x is not None})
 
     def validation_split(self, portion: float) -> Self:
         """The last images of `train` are cut off, which is a fair split: those of a folder, and
@@ -193,10 +189,8 @@ class Batches:
         n = len(index)
         device = index.device
         height, width = self.images.shape[2:]
-        most = 2 * self.padding + 1
-        top, left = torch.randint(0, most, (2, n, 1), generator=random).to(
-            device, non_blocking=True
-        )
+        shifts = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=random)
+        top, left = shifts.to(device, non_blocking=True)
         rows = top + torch.arange(height, device=device)  # (n, height)
         columns = torch.arange(width, device=device).expand(n, width)
         if self.flip:

@@ -12,7 +12,7 @@ import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nascore import methods
 from nascore.answers import Estimate
@@ -87,14 +87,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: how to build it, and what it needs. `space` names its own space; a
-    class whose budget says how large that is has `own_space(budget)`."""
+    """A registered method: how to build it, and what it needs. `space` names its own space, which
+    `own_space(budget)` makes where the budget says how large it is."""
 
     name: str
     build: type
     budget: type[Budget]
     space: str
     one_shot: bool
+    own_space: Callable[[Any], Any] | None
 
 
 _METHODS: dict[str, Method] = {}
@@ -109,7 +110,8 @@ def method(
             raise UserError(f"{budget.__name__}.{f.name}: declare it by knob(default, label, help)")
 
     def register(cls: type) -> type:
-        _METHODS[name] = Method(name, cls, budget, space, one_shot)
+        own_space = getattr(cls, "own_space", None)
+        _METHODS[name] = Method(name, cls, budget, space, one_shot, own_space)
         return cls
 
     return register

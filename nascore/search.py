@@ -188,9 +188,9 @@ def _is_other(data: Any) -> bool:
 
 
 def _space(space: Any, entry: Method, budget: Budget) -> Any:
-    if space in (None, entry.space) and hasattr(entry.build, "own_space"):
-        return entry.build.own_space(budget)
-    return spaces.get(space or entry.space) if space is None or isinstance(space, str) else space
+    if space is None or (isinstance(space, str) and space == entry.space):
+        return entry.own_space(budget) if entry.own_space else spaces.get(entry.space)
+    return spaces.get(space) if isinstance(space, str) else space
 
 
 def _build(

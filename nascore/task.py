@@ -4,8 +4,10 @@ know of data. `images.Images` is one."""
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +23,7 @@ class Minibatches(Protocol):
         one that would be alone in its minibatch."""
 
 
+@dataclass(frozen=True)
 class Task(ABC):
     """Examples, inputs with their targets, in up to three parts. In a search weights learn from
     `train`, and what decides on architectures (alphas, controllers, rewards) from `valid`; `test`
@@ -54,9 +57,11 @@ class Task(ABC):
     def fingerprint(self) -> dict:
         """What tells this task from others, for config.json: its content, whatever its name."""
 
-    @abstractmethod
     def mapped(self, function: Callable) -> Self:
-        """The same task, with `function` of each of its tensors."""
+        """The same task, with `function` of each of its fields that is a tensor or an array."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | np.ndarray)}
+        return replace(self, **found)
 
     @abstractmethod
     def validation_split(self, portion: float) -> Self:

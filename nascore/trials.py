@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from nascore import spaces
-from nascore.answers import Estimate, evaluate
+from nascore.answers import Estimate, checked, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.errors import UserError, reason, require, say, shorten
 from nascore.genotypes import as_dict
@@ -149,7 +149,7 @@ class MultiTrial(Loop):
     @with_its_threads
     def step(self) -> Progress:
         if self.recorded == len(self.trials):
-            self._propose()
+            self.propose_batch()
         if self.constraint and self.allowed < len(self.trials):
             self._look()
             return Progress(self.recorded, self.total)
@@ -159,9 +159,12 @@ class MultiTrial(Loop):
         self._learn()
         return progress
 
-    def answer(self, at: int, answer: Estimate) -> None:
-        """What became of trial `at`: it is recorded once all before it are."""
-        self.trials[at] = self.trials[at].answered(answer)
+    def answer(self, at: int, answer: Estimate | float) -> None:
+        """What became of trial `at`: it is recorded once all before it are. Raises `StepFailed` for
+        an answer that cannot be, and for a second one."""
+        trial = self.trials[at]
+        require(not trial.is_answered, f"trial {at}", "a second answer", "one", StepFailed)
+        self.trials[at] = trial.answered(checked(answer, f"trial {at}"))
 
     def _ask(self) -> None:
         """The estimator, for as many trials that have no answer as it takes in a call."""
@@ -170,7 +173,7 @@ class MultiTrial(Loop):
         together = waiting[: getattr(self.estimate, "at_once", None) or len(waiting)]
         answers = evaluate(self.estimate, [self.trials[at].genotype for at in together])
         for at, answer in zip(together, answers):
-            self.answer(at, answer)
+            self.trials[at] = self.trials[at].answered(answer)
 
     def _record(self) -> Progress:
         """The next trial as a row of the history."""
@@ -195,7 +198,7 @@ class MultiTrial(Loop):
                 self.learn([t.decisions for t in batch], [t.objective for t in batch])
             self.rejected = []
 
-    def _propose(self) -> None:
+    def propose_batch(self) -> None:
         """Ask the method for the next batch. Raises `StepFailed`, one line, where it fails: rows
         before are kept."""
         self.batch_start = len(self.trials)
@@ -272,6 +275,7 @@ class MultiTrial(Loop):
             waiting.pop()
         return super().state_dict() | {
             "decisions": self.decisions,
+            "seconds": [trial.seconds for trial in self.trials],
             "answers": [trial.answer for trial in waiting],
             "best": self.best and self.best_at,
         }
@@ -280,8 +284,9 @@ class MultiTrial(Loop):
         super().load_state_dict(state)
         self.trials = [self._trial(decisions) for decisions in state["decisions"]]
         self.allowed = state.get("allowed", len(self.trials))
+        seconds = state.get("seconds", [0.0] * len(self.trials))
         for at, row in enumerate(self.history):
-            self.trials[at] = _recorded(self.trials[at], row)
+            self.trials[at] = _recorded(self.trials[at], row, seconds[at])
         for at, answer in enumerate(state["answers"], self.recorded):
             if answer:
                 self.answer(at, Estimate(**answer))
@@ -295,11 +300,11 @@ def merit(trial: Trial) -> tuple[bool, float]:
     return not trial.error, trial.objective
 
 
-def _recorded(trial: Trial, row: dict) -> Trial:
+def _recorded(trial: Trial, row: dict, seconds: float) -> Trial:
     """A trial with what its row of the history says."""
     if as_dict(trial.genotype) != row["genotype"]:  # another space of the same name
         raise UserError(f"step {row['step']}: its decisions mean another architecture now")
-    answer = Estimate(row["reward"], details=row["details"], error=row.get("error"))
+    answer = Estimate(row["reward"], seconds, row["details"], row.get("error"))
     return replace(trial.answered(answer), objective=row.get("objective", row["reward"]))
 
 
