@@ -129,7 +129,7 @@ def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> T
 def _model(loop: Training, images: Images, sizes: Sizes) -> Model:
     """The network of a training, as it is now, without the auxiliary head, which only learns."""
     network = network_to_fill(loop.network.genotype, replace(sizes, auxiliary=False))
-    network.load_state_dict(loop.network.state_dict(), strict=False)
+    network.load_state_dict(loop.network.state_dict(), strict=False)  # less the auxiliary head's
     network.to(loop.device).to(memory_format=torch.channels_last)
     about = {
         "network": {name: getattr(sizes, name) for name in SIZES},
