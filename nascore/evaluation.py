@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ class Evaluation:
             for taken_for, times in zip(self.classes, row)
             if times and name != taken_for
         ]
-        return sorted(found, key=lambda row: -row[2])[:most]
+        return sorted(found, key=itemgetter(2), reverse=True)[:most]
 
 
 def evaluate(
@@ -69,8 +70,9 @@ def evaluate(
 
 def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
     """The test images, in files or a tensor, and their labels as the model counts its classes."""
+    known = model.classes
     if isinstance(data, str | Path) and data not in sets.NAMES and os.path.isdir(data):
-        files, whole_folder = folders.to_test(Path(data), model.classes)
+        files, whole_folder = folders.to_test(Path(data), known)
         images = _trained_on(model, data, len(files)) if whole_folder else None
         if images is None:
             return [file.path for file in files], torch.tensor([file.label for file in files])
@@ -78,11 +80,10 @@ def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | T
         view = model.preprocessing
         square = view.height == view.width and not isinstance(data, Images)
         images = sets.load(data, image_size=view.height if square else None)
-    known = model.classes
     for name in images.classes:
         require(name in known, "class", name, f"those of the model: {', '.join(known)}")
     place = torch.tensor([known.index(name) for name in images.classes])
-    return images.test.cpu(), place[images.test_labels.cpu()]
+    return images.test, place[images.test_labels]
 
 
 def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
@@ -90,17 +91,18 @@ def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
     before = model.about.get("data")
     if not isinstance(before, dict):
         return None
-    trained, tested = before.get("train"), before.get("test")
-    if isinstance(trained, int) and isinstance(tested, int) and count == trained + tested:
-        images = sets.load(folder, image_size=model.preprocessing.height, quiet=True)
-        if images.fingerprint()["content"] == before.get("content"):
-            held_out = f"only the {tested} that were held out are tested"
-            say(f"{folder} holds the images that the model was trained on: {held_out}")
-            return images
+    match before:
+        case {"train": int(trained), "test": int(tested)} if trained + tested == count:
+            images = sets.load(folder, image_size=model.preprocessing.height, quiet=True)
+            if images.fingerprint()["content"] == before.get("content"):
+                held_out = f"only the {tested} that were held out are tested"
+                say(f"{folder} holds the images that the model was trained on: {held_out}")
+                return images
+    name = before.get("name")
     place = os.path.realpath(folder)
     whole, part = os.path.split(place)
-    its_part = before.get("name") == whole and part.lower() in folders.PARTS["train"]
-    if its_part or before.get("name") == place:
+    its_part = name == whole and part.lower() in folders.PARTS["train"]
+    if its_part or name == place:
         doubt = f"all {count} are tested, some of which it may have been trained on"
         say(f"{folder} is where the model's training images were: {doubt}")
     return None

@@ -7,7 +7,6 @@ import copy
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -17,58 +16,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nascore import formats, models, published
+from nascore import formats, models
 from nascore.errors import UserError, one_of, require
 from nascore.files import named, write_bytes
-from nascore.genotypes import Genotype
-from nascore.models import Model
+from nascore.formats import Source
+from nascore.models import Model, Place
 from nascore.nets import source
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import Sizes, home
+from nascore.published import PUBLISHED
 from nascore.seeding import generator
 
-FORMATS = ("onnx", "torch", "python")
-EXAMPLES = (2, 5)  # images in the minibatch that is traced, and in that which is compared
+TRACED = 2  # images in the minibatch that is traced
+COMPARED = 5  # in that which is compared
 
 
-def export(
-    model: Model | Genotype | str | os.PathLike, to: str, file: str | os.PathLike, **sizes: Any
-) -> float | None:
+def export(model: Model | Source, to: str, file: Place, **sizes: Any) -> float | None:
     """Write `model`, or the one in a folder, to `file` as `python`, `torch` or `onnx`; the largest
     difference of its logits from the model's, where a program was there to compute them. As
     `python` a genotype too (whatever `formats.read` takes), untrained, at the `sizes` that
     `nets.measure.describe` gives it. Raises `UserError`."""
-    one_of("format", to, FORMATS)
+    one_of("format", to, WRITERS)
     path = named(file, "file")
-    given = {name: value for name, value in sizes.items() if value is not None}
     if to == "python" and not isinstance(model, Model) and not models.is_model(model):
-        write_bytes(path, _untrained(model, home(model, **given)).encode())
+        write_bytes(path, _untrained(model, home(model, **sizes)).encode())
         return None
+    given = {name: value for name, value in sizes.items() if value is not None}
     allowed = "none: a model has its own"
     require(not given, f"sizes ({', '.join(given)})", list(given.values()), allowed)
     found: Any = model  # a genotype, too, which `load` refuses
     trained = found if isinstance(found, Model) else models.load(found, "cpu")
-    if to == "python":
-        write_bytes(path, _trained(trained).encode())
-        return None
-    return _torch(trained, path) if to == "torch" else _onnx(trained, path)
+    return WRITERS[to](trained, path)
 
 
-def _trained(model: Model) -> str:
+def _python(model: Model, file: Path) -> None:
     view = model.preprocessing
+    network = model.network
     constants = {"CLASSES": list(model.classes), "MEAN": list(view.mean), "STD": list(view.std)}
-    title = f"A network of nascore, in its skeleton {model.network.skeleton}, trained"
-    return source.python(model.network, title, (view.height, view.width), constants)
+    title = f"A network of nascore, in its skeleton {network.skeleton}, trained"
+    write_bytes(file, source.python(network, title, view.shape[1:], constants).encode())
 
 
-def _untrained(genotype: Genotype | str | os.PathLike, sizes: Sizes) -> str:
+def _untrained(genotype: Source, sizes: Sizes) -> str:
     side = sizes.input
     with torch.device("meta"):
         network = Network.of(formats.read(genotype), sizes)
     network.check((1, sizes.in_channels, side, side))
     title = "A network of nascore"
-    if isinstance(genotype, str) and genotype in published.PUBLISHED:
-        title = published.PUBLISHED[genotype].source
+    if isinstance(genotype, str) and genotype in PUBLISHED:
+        title = PUBLISHED[genotype].source
     return source.python(network, title, (side, side))
 
 
@@ -77,8 +73,7 @@ def _untrained(genotype: Genotype | str | os.PathLike, sizes: Sizes) -> str:
 
 def _example(model: Model, count: int) -> Tensor:
     """Normalised images (count, channels, height, width), drawn at random."""
-    view = model.preprocessing
-    shape = (count, view.channels, view.height, view.width)
+    shape = (count, *model.preprocessing.shape)
     return torch.randn(shape, generator=generator("export", count))
 
 
@@ -86,7 +81,7 @@ def _traced(model: Model) -> torch.export.ExportedProgram:
     """What the network computes, of a minibatch of any size."""
     network = copy.deepcopy(model.network).cpu()
     free = {"images": {0: torch.export.Dim("batch", min=1)}}
-    return torch.export.export(network, (_example(model, EXAMPLES[0]),), dynamic_shapes=free)
+    return torch.export.export(network, (_example(model, TRACED),), dynamic_shapes=free)
 
 
 def _torch(model: Model, file: Path) -> float:
@@ -139,7 +134,7 @@ def _onnx(model: Model, file: Path) -> float | None:
 @torch.no_grad()
 def _difference(model: Model, other: Callable[[Tensor], Tensor]) -> float:
     """The largest between two programs' logits for the same images."""
-    images = _example(model, EXAMPLES[1])
+    images = _example(model, COMPARED)
     ours = model.network(images.to(model.device)).cpu()
     return (ours - other(images)).abs().max().item()
 
@@ -151,8 +146,15 @@ def _quietly() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), redirect_stdout(silent), redirect_stderr(silent):
-            warnings.simplefilter("ignore")
+        ignored = warnings.catch_warnings(action="ignore")
+        with ignored, redirect_stdout(silent), redirect_stderr(silent):
             yield
     finally:
         logging.disable(before)
+
+
+WRITERS: dict[str, Callable[[Model, Path], float | None]] = {
+    "onnx": _onnx,
+    "torch": _torch,
+    "python": _python,
+}

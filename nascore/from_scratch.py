@@ -1,10 +1,9 @@
 """Train the network of a genotype from scratch: what `nascore train` does."""
 
-import dataclasses
 import datetime
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from nascore.errors import whole
 from nascore.files import write_json
 from nascore.genotypes import Genotype, as_dict
 from nascore.loop import Progress, drive, memory_errors
-from nascore.models import SIZES, Model, Preprocessing
+from nascore.models import SIZES, Model, Preprocessing, network_to_fill
 from nascore.nets.convolutional import Network
 from nascore.nets.measure import parameters
 from nascore.nets.sizes import Sizes, home
@@ -71,13 +70,13 @@ def train(
     at_home = home(genotype, skeleton, **{name: fields.get(name) for name in ("channels", "cells")})
     recipe = recipe_named(recipe, **fields)
     if not auxiliary:
-        recipe = dataclasses.replace(recipe, auxiliary_weight=0.0)
+        recipe = replace(recipe, auxiliary_weight=0.0)
     out = directory_named(directory)
     if out and not resume:
         require_free(out)
     images = sets.load(data, choose_device(device), image_size=image_size, flip=flip)
-    sizes = Sizes(
-        skeleton=at_home.skeleton,
+    sizes = replace(
+        at_home,
         channels=recipe.channels,
         cells=recipe.cells,
         classes=images.outputs,
@@ -89,7 +88,7 @@ def train(
         "genotype": as_dict(value),
         "data": images.fingerprint(),
         "seed": seed,
-        "recipe": dataclasses.asdict(recipe),
+        "recipe": asdict(recipe),
         "skeleton": sizes.skeleton,
     }
     with memory_errors(), one_thread():
@@ -114,8 +113,9 @@ def train(
 
 def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> Trained:
     """The end of a training: test the model and save it, if all its epochs are over."""
-    if not loop.done:
-        return Trained(model, None, None, loop.history, loop.steps, seconds, out, False)
+    trained = Trained(model, None, None, loop.history, loop.steps, seconds, out, loop.done)
+    if not trained.finished:
+        return trained
     loss, accuracy = training.evaluate(loop.network, loop.task, threads=loop.threads)
     model.about["accuracy"] = accuracy
     if out:
@@ -123,20 +123,17 @@ def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> T
         counted = parameters(loop.network)
         found = {"test_accuracy": accuracy, "test_loss": loss, "parameters": counted}
         write_json(out / "result.json", found)
-    return Trained(model, accuracy, loss, loop.history, loop.steps, seconds, out, True)
+    return replace(trained, accuracy=accuracy, loss=loss)
 
 
 def _model(loop: Training, images: Images, sizes: Sizes) -> Model:
     """The network of a training, as it is now, without the auxiliary head, which only learns."""
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network.of(loop.network.genotype, dataclasses.replace(sizes, auxiliary=False))
-    state = loop.network.state_dict().items()
-    kept = {name: x for name, x in state if not name.startswith("auxiliary.")}
-    network.load_state_dict(kept)
+    network = network_to_fill(loop.network.genotype, replace(sizes, auxiliary=False))
+    network.load_state_dict(loop.network.state_dict(), strict=False)  # less the auxiliary head's
     network.to(loop.device).to(memory_format=torch.channels_last)
     about = {
         "network": {name: getattr(sizes, name) for name in SIZES},
-        "recipe": dataclasses.asdict(loop.recipe),
+        "recipe": asdict(loop.recipe),
         "seed": loop.seed,
         "data": images.fingerprint(),
         "date": datetime.date.today().isoformat(),

@@ -1,7 +1,6 @@
 """A trained network as a folder that stands alone: `model.safetensors` holds its weights and
 running statistics, `model.json` all else that an answer needs. Nothing in them can run code."""
 
-import dataclasses
 import json
 import math
 import os
@@ -32,6 +31,8 @@ WEIGHTS, ABOUT = "model.safetensors", "model.json"
 RESIZE = "the shorter side, then the centre, bicubic"
 RESIZES = (RESIZE, "the shorter side, then the centre")  # which did not name its filter at first
 PICTURE_MODES = {1: "L", 3: "RGB"}
+Place = str | os.PathLike  # of a file or a folder
+Picture = Place | Image.Image
 SIZES = ("skeleton", "stem", "channels", "cells", "classes", "in_channels")  # of a Network
 MAX_BATCH = 1_000_000
 MAX_ABOUT = 4_000_000  # characters of model.json
@@ -54,35 +55,34 @@ class Preprocessing:
         channels, height, width = images.train.shape[1:]
         return cls(channels, height, width, images.mean, images.std)
 
-    def pixels(self, picture: Image.Image) -> Tensor:
-        """uint8 (channels, height, width). Raises `UserError` where no picture has so many
-        channels."""
-        mode = PICTURE_MODES.get(self.channels)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        return (self.channels, self.height, self.width)
+
+    def pixels(self, image: Any) -> Tensor:
+        """uint8 (channels, height, width) of a picture or a file. Raises `UserError` for what is
+        neither, and where no picture has so many channels."""
+        good = isinstance(image, Picture)
+        require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
+        channels, height, width = self.shape
+        picture = pictures.fit(pictures.read(image), width, height)
+        mode = PICTURE_MODES.get(channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
-        require(mode is not None, "images", f"{self.channels} channels", allowed)
-        picture = pictures.fit(picture, self.width, self.height)
-        array = np.array(picture.convert(mode), dtype=np.uint8)
-        return torch.from_numpy(array).reshape(self.height, self.width, -1).permute(2, 0, 1)
+        require(mode, "images", f"{channels} channels", allowed)
+        array = np.array(picture.convert(mode))
+        return torch.from_numpy(array).reshape(height, width, channels).permute(2, 0, 1)
 
     def batch(self, images: Sequence | Tensor) -> Tensor:
         """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape.
         Raises `UserError`, one line, for what is none of these."""
         if isinstance(images, Tensor):
-            return self._checked(images)
+            good = images.dtype == torch.uint8 and images.shape[1:] == self.shape
+            allowed = f"torch.uint8 (N, {', '.join(map(str, self.shape))})"
+            require(good, "images", f"{images.dtype} {tuple(images.shape)}", allowed)
+            return images
         with pictures.quietly(), ThreadPoolExecutor() as pool:
-            return torch.stack(list(pool.map(self._one, images)))
-
-    def _one(self, image) -> Tensor:
-        good = isinstance(image, str | os.PathLike | Image.Image)
-        require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
-        return self.pixels(pictures.read(image))
-
-    def _checked(self, images: Tensor) -> Tensor:
-        shape = (self.channels, self.height, self.width)
-        good = images.dtype == torch.uint8 and images.dim() == 4 and images.shape[1:] == shape
-        found = f"{images.dtype} {tuple(images.shape)}"
-        require(good, "images", found, f"torch.uint8 (N, {', '.join(map(str, shape))})")
-        return images
+            return torch.stack(list(pool.map(self.pixels, images)))
 
 
 class Model:
@@ -113,10 +113,10 @@ class Model:
         (N, C, H, W), each treated as the test images were. Raises `UserError`, one line, for an
         image that cannot be read."""
         whole("batch_size", batch_size, 1, MAX_BATCH)
-        if isinstance(images, str | os.PathLike | Image.Image):
+        if isinstance(images, Picture):
             images = [images]
-        several = isinstance(images, Sequence) or isinstance(images, Tensor) and images.dim() > 0
-        some = several and len(images) > 0
+        several = isinstance(images, Sequence) or isinstance(images, Tensor) and images.shape
+        some = several and len(images)
         require(some, "images", images, "a file, a PIL image, or a list or tensor of some")
         view = self.preprocessing
         found = []
@@ -128,10 +128,10 @@ class Model:
                 found.append(logits.float().softmax(1).cpu())
         probabilities = torch.cat(found)
         allowed = "numbers; the network's weights are too large, or none: train it again"
-        require(bool(probabilities.isfinite().all()), "probabilities", math.nan, allowed)
+        require(probabilities.isfinite().all(), "probabilities", math.nan, allowed)
         return probabilities.clone()
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: Place) -> None:
         """Write `model.safetensors` and `model.json`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,28 +154,26 @@ class Model:
 # --- the folder -----------------------------------------------------------------------------------
 
 
-def load(folder: str | os.PathLike, device: str | torch.device = "auto") -> Model:
+def load(folder: Place, device: str | torch.device = "auto") -> Model:
     """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
     damaged one."""
-    good = isinstance(folder, str | os.PathLike) and str(folder) != ""
+    good = isinstance(folder, Place) and str(folder)
     require(good, "model", folder, "the folder that `nascore train --out` has made")
     chosen = choose_device(device)
     file = Path(folder, ABOUT)
     about = _read_about(file)
     try:
-        network, classes, preprocessing = _rebuilt(about)
+        model = _rebuilt(about)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
-    _load_weights(network, Path(folder, WEIGHTS))
-    network.to(chosen).to(memory_format=torch.channels_last)
-    known = ("format", "task", "genotype", "classes", "image")
-    kept = {name: value for name, value in about.items() if name not in known}
-    return Model(network, classes, preprocessing, kept)
+    _load_weights(model.network, Path(folder, WEIGHTS))
+    model.network.to(chosen).to(memory_format=torch.channels_last)
+    return model
 
 
 def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    return isinstance(folder, str | os.PathLike) and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, Place) and os.path.exists(os.path.join(folder, ABOUT))
 
 
 def answers(
@@ -228,31 +226,37 @@ def _read_about(file: Path) -> dict[str, Any]:
     return dict(check_format(about, file))
 
 
-def _rebuilt(about: dict[str, Any]) -> tuple[Network, tuple[str, ...], Preprocessing]:
-    """The network, without its weights, the classes and the preprocessing. Raises `UserError`,
-    which names the field."""
-    task = about.get("task")
+def _rebuilt(about: dict[str, Any]) -> Model:
+    """The model, whose weights are still any; what makes it is taken out of `about`. Raises
+    `UserError`, which names the field."""
+    about.pop("format", None)
+    task = about.pop("task", None)
     require(task == "images", "task", task, "images")
     found: Any = about.get("network")
     good = isinstance(found, dict) and set(found) == set(SIZES)
     require(good, "network", found, f"an object with {', '.join(SIZES)}")
     sizes = Sizes(**found)
-    classes: Any = about.get("classes")
+    classes = about.pop("classes", None)
     of_texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     good = of_texts and len(classes) == sizes.classes
     require(good, "classes", classes, f"a list of {shorten(sizes.classes)} names")
-    view = _preprocessing(about.get("image"))
+    view = _preprocessing(about.pop("image", None))
     same = f"{shorten(sizes.in_channels)}, as in network.in_channels"
     require(view.channels == sizes.in_channels, "image.channels", view.channels, same)
-    genotype = from_dict(about.get("genotype"))
-    with torch.random.fork_rng(devices=[]):  # what is drawn here is no one's business
-        network = Network.of(genotype, sizes)
-    network.check((1, view.channels, view.height, view.width))
-    return network, tuple(classes), view
+    network = network_to_fill(from_dict(about.pop("genotype", None)), sizes)
+    network.check((1, *view.shape))
+    return Model(network, classes, view, about)
+
+
+def network_to_fill(genotype: Genotype, sizes: Sizes) -> Network:
+    """The network, whose weights are to be replaced: what is drawn for them is no one's
+    business."""
+    with torch.random.fork_rng(devices=[]):
+        return Network.of(genotype, sizes)
 
 
 def _preprocessing(image: Any) -> Preprocessing:
-    names = [field.name for field in dataclasses.fields(Preprocessing)]
+    names = Preprocessing.__match_args__
     good = isinstance(image, dict) and set(names) <= set(image)
     require(good, "image", image, f"an object with {', '.join(names)}")
     resize = image.get("resize")

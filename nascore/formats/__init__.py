@@ -18,13 +18,14 @@ import re
 import textwrap
 from contextlib import suppress
 
-from nascore import genotypes, published, spaces
+from nascore import spaces
 from nascore.errors import UserError, one_of, require, shorten
 from nascore.files import check_format
 from nascore.formats.python import python, to_quark0
 from nascore.formats.strings import nasbench201, to_nasbench201
 from nascore.formats.tokens import enas
-from nascore.genotypes import CellGenotype, Genotype
+from nascore.genotypes import MAX_TEXT, CellGenotype, Genotype, distinct, from_json, to_json
+from nascore.published import GENOTYPES, PUBLISHED
 
 TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
 Source = str | os.PathLike | Genotype
@@ -38,15 +39,15 @@ def read(name: Source) -> Genotype:
         return name
     require(isinstance(name, str | os.PathLike), "genotype", name, "a name, a file or a genotype")
     name = os.fsdecode(name)
-    if name in published.GENOTYPES:
-        return published.GENOTYPES[name]
+    if name in GENOTYPES:
+        return GENOTYPES[name]
     if looks_written(name) and not os.path.exists(name):
         return parse(name)
     file = _file_in(name)
     try:
         return parse(_text_in(file))
     except FileNotFoundError:
-        known = ", ".join(published.GENOTYPES)
+        known = ", ".join(GENOTYPES)
         others = "a text in another's format, a model's folder, or the folder of a search"
         allowed = f"a JSON file, or one of {known}, {others}"
         raise UserError(f"no genotype {shorten(name)}; allowed: {allowed}") from None
@@ -62,18 +63,18 @@ def skeleton_of(name: Source) -> str | None:
     if isinstance(name, Genotype):
         return None
     name = os.fsdecode(name)
-    if name in published.GENOTYPES:
-        return published.get(name).skeleton
+    if name in PUBLISHED:
+        return PUBLISHED[name].skeleton
     if os.path.isdir(name):
         return _skeleton_in(name)
     text = _text_in(name) if os.path.exists(name) else name
-    is_list = TOKENS.fullmatch(textwrap.dedent(text).strip())
+    is_list = TOKENS.fullmatch(text.strip())
     return "enas" if is_list and isinstance(parse(text), CellGenotype) else None
 
 
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
-    with suppress(OSError, ValueError, KeyError, TypeError, UserError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         config = json.loads(_text_in(os.path.join(folder, "config.json")))
         return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
     return None
@@ -81,7 +82,7 @@ def _skeleton_in(folder: str) -> str | None:
 
 def _text_in(file: str) -> str:
     with open(file, encoding="utf-8") as text:
-        return text.read(genotypes.MAX_TEXT + 1)
+        return text.read(MAX_TEXT + 1)
 
 
 def _file_in(name: str) -> str:
@@ -101,11 +102,11 @@ def looks_written(text: str) -> bool:
 
 def parse(text: str) -> Genotype:
     """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
-    if len(text) > genotypes.MAX_TEXT or re.fullmatch(r"[\s,\[\]]*", text):
-        return genotypes.from_json(text)  # which says what is wrong with it
+    if len(text) > MAX_TEXT or re.fullmatch(r"[\s,\[\]]*", text):
+        return from_json(text)  # which says what is wrong with it
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
     if text.startswith("{"):
-        return genotypes.from_json(_inner(text))
+        return from_json(_inner(text))
     if text.startswith("|"):
         return nasbench201(text)
     if tokens := TOKENS.fullmatch(text):
@@ -116,7 +117,7 @@ def parse(text: str) -> Genotype:
 def _inner(text: str) -> str:
     """The genotype of what has one, as a model and a row of a history do."""
     try:
-        data = json.loads(text, object_pairs_hook=genotypes.distinct)
+        data = json.loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError):  # said by whoever reads the genotype
         return text
     inner = data.get("genotype")
@@ -129,7 +130,7 @@ def _inner(text: str) -> str:
 WRITERS = {
     "quark0": to_quark0,
     "nasbench201": to_nasbench201,
-    "json": lambda genotype: genotypes.to_json(genotype, indent=2),
+    "json": lambda genotype: to_json(genotype, indent=2),
 }
 
 

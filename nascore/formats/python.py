@@ -4,12 +4,28 @@ slim."""
 import ast
 import re
 import warnings
+from ast import (
+    AST,
+    Assign,
+    Attribute,
+    Call,
+    Constant,
+    Expr,
+    Import,
+    ImportFrom,
+    List,
+    Name,
+    Tuple,
+    expr,
+    stmt,
+)
+from collections.abc import Iterable
 from typing import Any
 
-from nascore import genotypes, spaces
-from nascore.errors import one_of, refuse, require, shorten, whole
-from nascore.formats.words import Fields, cell_of, operation
+from nascore.errors import one_of, refuse, require, whole
+from nascore.formats.words import Fields, cell_of, operation, with_cells
 from nascore.genotypes import MAX_INPUTS, Cell, CellGenotype, Genotype, GenotypeError
+from nascore.spaces import DARTS_PRIMITIVES
 
 ALLOWED = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
@@ -21,11 +37,12 @@ BESIDE = (
     "one Genotype(...) or list of tuples, each name once; "
     "beside it imports, texts, second names, quark0's namedtuple"
 )
+Values = list[Any]  # of a text: words, whole numbers, and lists of them
 SLIM_LISTS = ("operations", "hiddenstate_indices", "used_hiddenstates")
 # NASNet's and PNASNet's authors' words for our operations.
 SLIM = {f"separable_{k}x{k}_2": f"sep_conv_{k}x{k}" for k in (3, 5, 7)} | {"none": "skip_connect"}
 SLIM |= {"1x7_7x1": "conv_7x1_1x7", "1x3_3x1": "conv_3x1_1x3"}
-QUARK0 = {*spaces.DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
+QUARK0 = {*DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
 
 
 def python(text: str) -> Genotype:
@@ -43,77 +60,84 @@ def python(text: str) -> Genotype:
         values[name] = value
     if lists:
         found["operations"] = lists
-    require(found != {}, "genotype", text[:40], ALLOWED, GenotypeError)
+    require(found, "genotype", text[:40], ALLOWED, GenotypeError)
     allowed = f"one of {', '.join(found)}"[:300]
     require(len(found) == 1, "genotype", f"{len(found)} genotypes", allowed, GenotypeError)
     (value,) = found.values()
-    if value is lists:
-        return _slim(value)
-    return _genotype_call(value) if isinstance(value, ast.Call) else _tuples(value)
+    match value:
+        case dict():
+            return _slim(value)
+        case Call():
+            return _genotype_call(value)
+    return _tuples(value)
 
 
-def _statements(text: str) -> list[ast.stmt]:
+def _statements(text: str) -> list[stmt]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return ast.parse(text).body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        place = f"line {error.lineno}, " if isinstance(error, SyntaxError) and error.lineno else ""
-        deep = isinstance(error, MemoryError | RecursionError)
-        reason = "nested too deep" if deep else getattr(error, "msg", error)
-        begins = shorten(text[:40])
-        raise GenotypeError(f"{place}{reason}: found {begins}, allowed: {ALLOWED}") from None
+    except SyntaxError as error:
+        place = f"line {error.lineno}, " if error.lineno else ""
+        wrong = f"{place}{error.msg}"
+    except (MemoryError, RecursionError):
+        wrong = "nested too deep"
+    except ValueError as error:
+        wrong = str(error)
+    refuse(wrong, text[:40], ALLOWED, GenotypeError)
 
 
-def _named(part: ast.stmt) -> tuple[str, ast.AST]:
+def _named(part: stmt) -> tuple[str, AST]:
     """The name that a value is given, or its line, and the value; of another statement itself."""
     match part:
-        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+        case Assign(targets=[Name(id=name)], value=value):
             return name, value
-        case ast.Expr(value=value):
+        case Expr(value=value):
             return f"line {part.lineno}", value
     return "", part
 
 
-def _may_be_genotype(value: ast.AST) -> bool:
+def _may_be_genotype(value: AST) -> bool:
     match value:
-        case ast.Call(func=ast.Name(id="Genotype") | ast.Attribute(attr="Genotype")):
+        case Call(func=Name(id="Genotype") | Attribute(attr="Genotype")) | List() | Tuple():
             return True
-    return isinstance(value, ast.List | ast.Tuple)
+    return False
 
 
-def _says_nothing(value: ast.AST) -> bool:
+def _says_nothing(value: AST) -> bool:
     """Whether no genotype is another one for what stands here."""
     match value:
-        case ast.Import() | ast.ImportFrom() | ast.Name() | ast.Constant(value=str() | None):
+        case Import() | ImportFrom() | Name() | Constant(value=str() | None):
             return True
-        case ast.List(elts=items) | ast.Tuple(elts=items):
+        case List(elts=items) | Tuple(elts=items):
             return all(map(_says_nothing, items))
-        case ast.Call():
+        case Call():
             return re.match(NAMEDTUPLE, _source(value)) is not None
     return False
 
 
-def _genotype_call(call: ast.Call) -> CellGenotype:
+def _genotype_call(call: Call) -> CellGenotype:
     """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs
     of (operation, state); its followers' with a list of pairs for every node too."""
     fields = dict(zip(FIELDS, call.args))
     for value in call.args[len(FIELDS) :]:
         refuse(_place(value), _source(value), "4 values at most", GenotypeError)
     for keyword in call.keywords:
-        if keyword.arg in IGNORED and _says_nothing(keyword.value):
+        name: Any = keyword.arg  # None: **
+        value = keyword.value
+        if name in IGNORED and _says_nothing(value):
             continue
-        place = _place(keyword.value)
-        one_of(f"{place}: field", keyword.arg, FIELDS, GenotypeError)
-        name = str(keyword.arg)
+        place = _place(value)
+        one_of(f"{place}: field", name, FIELDS, GenotypeError)
         require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
-        fields[name] = keyword.value
-    cells = []
-    for name in ("normal", "reduce"):
-        nodes = _nodes(_listed(fields, name), name)
-        cells.append(cell_of(nodes, _listed(fields, f"{name}_concat"), field=name))
-        _require_last_put_out(cells[-1], name)
-    return CellGenotype(*cells)
+        fields[name] = value
+    return CellGenotype(_cell(fields, "normal"), _cell(fields, "reduce"))
+
+
+def _cell(fields: dict[str, expr], name: str) -> Cell:
+    nodes = _nodes(_listed(fields, name), name)
+    cell = cell_of(nodes, _listed(fields, f"{name}_concat"), field=name)
+    _require_last_put_out(cell, name)
+    return cell
 
 
 def _require_last_put_out(cell: Cell, field: str) -> None:
@@ -123,15 +147,14 @@ def _require_last_put_out(cell: Cell, field: str) -> None:
     require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
 
 
-def _nodes(pairs: list[Any], field: str) -> list[Fields]:
+def _nodes(pairs: Values, field: str) -> list[Fields]:
     """The nodes of a list of pairs, two for each node, or of a list of pairs for each node."""
     nested = all(isinstance(item, list) and not _is_pair(item) for item in pairs)
     if not nested:
-        found = f"{len(pairs)} pairs"
-        require(len(pairs) % 2 == 0, field, found, "two for each node", GenotypeError)
-        pairs = _twos(pairs)
+        count = len(pairs)
+        require(count % 2 == 0, field, f"{count} pairs", "two for each node", GenotypeError)
     nodes: list[Fields] = []
-    for i, of_node in enumerate(pairs):
+    for i, of_node in enumerate(pairs if nested else _twos(pairs)):
         inputs = []
         ops = []
         for k, pair in enumerate(of_node):
@@ -145,14 +168,17 @@ def _nodes(pairs: list[Any], field: str) -> list[Fields]:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+    match value:
+        case [str(), _]:
+            return True
+    return False
 
 
-def _twos(items: list[Any]) -> list[Any]:
-    return [items[k : k + 2] for k in range(0, len(items), 2)]
+def _twos(items: Values) -> Iterable[tuple[Any, Any]]:
+    return zip(items[::2], items[1::2])
 
 
-def _tuples(value: ast.expr) -> CellGenotype:
+def _tuples(value: expr) -> CellGenotype:
     """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put
     out."""
     nodes = []
@@ -171,26 +197,27 @@ def _slim(lists: dict[str, Any]) -> CellGenotype:
     used is put out."""
     ops = _listed(lists, "operations")
     inputs = _listed(lists, "hiddenstate_indices")
-    good = len(ops) == len(inputs) and len(ops) % 2 == 0
+    count = len(ops)
+    read = len(inputs)
     field = "operations and hiddenstate_indices"
-    found = f"{len(ops)} and {len(inputs)}"
-    require(good, field, found, "two of both for each block", GenotypeError)
+    good = count == read and count % 2 == 0
+    require(good, field, f"{count} and {read}", "two of both for each block", GenotypeError)
     nodes: list[Fields] = []
-    for i, (block, states) in enumerate(zip(_twos(ops), _twos(inputs))):
+    for i, (block, pair) in enumerate(zip(_twos(ops), _twos(inputs))):
         at = 2 * i
         place = f"hiddenstate_indices[{at}:{at + 2}]"
-        read = [_state(whole(place, j, 0, i + 1, GenotypeError)) for j in states]
+        states = [_state(whole(place, j, 0, i + 1, GenotypeError)) for j in pair]
         named = enumerate(block, at)
         names = [operation(SLIM.get(str(op), op), f"operations[{k}]") for k, op in named]
-        nodes.append({"inputs": read, "ops": names})
-    used = {j for node in nodes for j in node["inputs"]}
+        nodes.append({"inputs": states, "ops": names})
+    count = 2 + len(nodes)
+    flags = [j in inputs for j in range(count)]
     if "used_hiddenstates" in lists:
         flags = _listed(lists, "used_hiddenstates")
-        good = len(flags) == 2 + len(nodes) and all(flag in (0, 1) for flag in flags)
-        allowed = f"{2 + len(nodes)} of 0 or 1, one for each state"
+        good = len(flags) == count and all(flag in (0, 1) for flag in flags)
+        allowed = f"{count} of 0 or 1, one for each state"
         require(good, "used_hiddenstates", flags, allowed, GenotypeError)
-        used = {_state(j) for j, flag in enumerate(flags) if flag}
-    left = [j for j in range(2 + len(nodes)) if j not in used]
+    left = sorted(_state(j) for j, used in enumerate(flags) if not used)
     return CellGenotype(cell_of(nodes, left))
 
 
@@ -199,23 +226,23 @@ def _state(j: int) -> int:
     return 1 - j if j < 2 else j
 
 
-def _listed(values: dict[str, ast.expr], field: str) -> list[Any]:
+def _listed(values: dict[str, expr], field: str) -> Values:
     require(field in values, field, "nothing", "this field is required", GenotypeError)
     value = _literal(values[field], field)
     require(isinstance(value, list), field, value, "a list", GenotypeError)
     return value
 
 
-def _literal(node: ast.expr, field: str) -> Any:
+def _literal(node: expr, field: str) -> Any:
     """The value of lists, tuples (as lists), texts, whole numbers and ranges of them."""
     match node:
-        case ast.Constant(value=str() | int() as value) if not isinstance(value, bool):
+        case Constant(value=str() | int() as value) if not isinstance(value, bool):
             return value
-        case ast.List(elts=items) | ast.Tuple(elts=items):
+        case List(elts=items) | Tuple(elts=items):
             return [_literal(item, f"{field}[{k}]") for k, item in enumerate(items)]
-        case ast.Call(func=ast.Name(id="list" | "tuple"), args=[inner], keywords=[]):
+        case Call(func=Name(id="list" | "tuple"), args=[inner], keywords=[]):
             return _literal(inner, field)
-        case ast.Call(func=ast.Name(id="range"), args=parts, keywords=[]) if 0 < len(parts) < 4:
+        case Call(func=Name(id="range"), args=parts, keywords=[]) if 0 < len(parts) < 4:
             limits = [whole(field, _literal(p, field), 0, MAX_INPUTS, GenotypeError) for p in parts]
             require(limits[2:] != [0], field, "a range by steps of 0", "1 or more", GenotypeError)
             return list(range(*limits))
@@ -224,11 +251,11 @@ def _literal(node: ast.expr, field: str) -> Any:
     raise GenotypeError(f"{_place(node)}: {field}: found {found}, allowed: {allowed}")
 
 
-def _place(node: ast.expr | ast.stmt) -> str:
+def _place(node: expr | stmt) -> str:
     return f"line {node.lineno}, column {node.col_offset + 1}"
 
 
-def _source(node: ast.AST) -> str:
+def _source(node: AST) -> str:
     try:
         return ast.unparse(node)
     except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
@@ -237,21 +264,19 @@ def _source(node: ast.AST) -> str:
 
 def to_quark0(genotype: Genotype) -> str:
     """Raises `GenotypeError` where that format has no word for it."""
-    is_cell = isinstance(genotype, CellGenotype)
-    found = genotypes.kind(genotype)
-    require(is_cell, "kind", found, "a cell, which quark0's format is made for", GenotypeError)
+    both = with_cells(genotype, "a cell, which quark0's format is made for")
     fields = []
-    for name in ("normal", "reduce"):
-        cell = getattr(genotype, name)
+    for name, cell in vars(both).items():
         require(cell is not None, name, cell, "a cell: quark0's format has two", GenotypeError)
-        require(cell.n_inputs == 2, name, f"{cell.n_inputs} input", "2 inputs", GenotypeError)
+        require(cell.n_inputs == 2, name, "1 input", "2 inputs", GenotypeError)
         pairs: list[tuple[str, int]] = []
         for i, node in enumerate(cell.nodes):
-            fits = len(node.ops) == 2 and node.combine == "add"
+            field = f"{name}.nodes[{i}]"
             found = f"{len(node.ops)} operations, {node.combine}"
-            require(fits, f"{name}.nodes[{i}]", found, "2 operations, add", GenotypeError)
+            allowed = "2 operations, add"
+            require(found == allowed, field, found, allowed, GenotypeError)
             for op in node.ops:
-                one_of(f"{name}.nodes[{i}].ops", op, QUARK0, GenotypeError)
+                one_of(f"{field}.ops", op, QUARK0, GenotypeError)
             pairs += zip(node.ops, node.inputs)
         _require_last_put_out(cell, name)
         fields.append(f"{name}={pairs}, {name}_concat={list(cell.concat)}")

@@ -2,26 +2,26 @@
 
 import re
 
-from nascore import genotypes, spaces
-from nascore.errors import one_of, refuse, require
-from nascore.formats.words import cell_of, operation
+from nascore.errors import one_of, require
+from nascore.formats.words import cell_of, operation, with_cells
 from nascore.genotypes import CellGenotype, Genotype, GenotypeError
+from nascore.spaces import NASBENCH201_PRIMITIVES
 
 
 def nasbench201(text: str) -> CellGenotype:
     """The cell of a string as `|op~0|+|op~0|op~1|+|...|`: a node between two `+`, an operation and
     the state that it reads between two `|`."""
     nodes = []
-    for i, part in enumerate("".join(text.split()).split("+")):
+    for i, part in enumerate("".join(text.split()).split("+"), 1):
         closed = re.fullmatch(r"\|.*\|", part)
-        require(closed is not None, f"node {i + 1}", part, "|operation~state|...|", GenotypeError)
+        require(closed, f"node {i}", part, "|operation~state|...|", GenotypeError)
         inputs = []
         ops = []
         for k, edge in enumerate(part[1:-1].split("|")):
             op, _, source = edge.rpartition("~")
-            field = f"node {i + 1}, edge {k}"
-            good = re.fullmatch(r"\d{1,3}", source) is not None
-            require(good, field, edge, "operation~state", GenotypeError)
+            field = f"node {i}, edge {k}"
+            known = re.fullmatch(r"\d{1,3}", source)
+            require(known, field, edge, "operation~state", GenotypeError)
             inputs.append(int(source))
             ops.append(operation(op, field))
         nodes.append({"inputs": inputs, "ops": ops})
@@ -30,11 +30,10 @@ def nasbench201(text: str) -> CellGenotype:
 
 def to_nasbench201(genotype: Genotype) -> str:
     """Raises `GenotypeError` where that format has no word for it."""
-    if not isinstance(genotype, CellGenotype):
-        refuse("kind", genotypes.kind(genotype), "a cell", GenotypeError)
-    cell = genotype.normal
+    both = with_cells(genotype, "a cell")
+    cell = both.normal
     only = "one cell: NAS-Bench-201's format has no other"
-    require(genotype.reduce is None, "reduce", "a cell", only, GenotypeError)
+    require(both.reduce is None, "reduce", "a cell", only, GenotypeError)
     require(cell.n_inputs == 1, "n_inputs", cell.n_inputs, "1", GenotypeError)
     last = len(cell.nodes)
     allowed = f"[{last}], the last node"
@@ -43,7 +42,7 @@ def to_nasbench201(genotype: Genotype) -> str:
     for i, node in enumerate(cell.nodes):
         require(node.combine == "add", f"nodes[{i}].combine", node.combine, "add", GenotypeError)
         for op in node.ops:
-            one_of(f"nodes[{i}].ops", op, spaces.NASBENCH201_PRIMITIVES, GenotypeError)
+            one_of(f"nodes[{i}].ops", op, NASBENCH201_PRIMITIVES, GenotypeError)
         edges = "|".join(f"{op}~{j}" for op, j in zip(node.ops, node.inputs))
         nodes.append(f"|{edges}|")
     return "+".join(nodes)

@@ -12,7 +12,11 @@ ENAS_ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid")
 MICRO = "enas-micro"
 MACRO = "enas-macro"
 RECURRENT = "enas-rnn"
-KINDS = (MICRO, MACRO, RECURRENT)
+TOKENS = {  # of each kind, in their order
+    MICRO: "8 for each node, the normal cell's first",
+    MACRO: "an operation for each layer, and a bit for each layer before it",
+    RECURRENT: "an activation, then two for each further node",
+}
 PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 
 
@@ -24,21 +28,16 @@ def enas(kind: str | None, text: str) -> Genotype:
     closed = text.count("[") == text.count("]")  # else a part of it is missing
     require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
     if kind is None:
-        fits = [name for name in KINDS if _count(name, len(tokens))]
+        fits = [name for name in TOKENS if _count(name, len(tokens))]
         which = f"{found}, which {' and '.join(fits) or 'no kind'} may have"
         require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
-        kind = fits[0]
-    one_of("kind of a list of numbers", kind, KINDS, GenotypeError)
+        (kind,) = fits
+    one_of("kind of a list of numbers", kind, TOKENS, GenotypeError)
     count = _count(kind, len(tokens))
-    lengths = {
-        MICRO: "8 for each node, the normal cell's first",
-        MACRO: "an operation for each layer, and a bit for each layer before it",
-        RECURRENT: "an activation, then two for each further node",
-    }
-    require(count > 0, kind, found, lengths[kind], GenotypeError)
+    require(count, kind, found, TOKENS[kind], GenotypeError)
     require(count <= MAX_NODES, kind, found, f"at most {MAX_NODES} nodes or layers", GenotypeError)
     if kind == RECURRENT:
-        return _recurrent(count, tokens)
+        return _recurrent(tokens)
     space = spaces.enas_micro(count) if kind == MICRO else spaces.enas_macro(count)
     try:
         return space.decode(tokens)
@@ -56,14 +55,14 @@ def _count(kind: str, length: int) -> int:
     return layers if math.comb(layers + 1, 2) == length else 0
 
 
-def _recurrent(count: int, tokens: Sequence[int]) -> Genotype:
+def _recurrent(tokens: Sequence[int]) -> Genotype:
     sources = [-1, *tokens[1::2]]
-    activations = [tokens[0], *tokens[2::2]]
     nodes = []
-    for i, (source, activation) in enumerate(zip(sources, activations)):
+    for i, (source, activation) in enumerate(zip(sources, tokens[::2])):
         field = f"{RECURRENT}: node {i}"
-        whole(f"{field}, earlier node", source, min(0, i - 1), max(-1, i - 1), GenotypeError)
+        if i:
+            whole(f"{field}, earlier node", source, 0, i - 1, GenotypeError)
         whole(f"{field}, activation", activation, 0, 3, GenotypeError)
         nodes.append((source, ENAS_ACTIVATIONS[activation]))
-    ends = [i for i in range(count) if i not in sources]
+    ends = [i for i in range(len(nodes)) if i not in sources]
     return RecurrentGenotype(tuple(nodes), tuple(ends))

@@ -3,16 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from nascore import genotypes
-from nascore.errors import one_of
-from nascore.genotypes import Cell, GenotypeError
+from nascore.errors import one_of, refuse
+from nascore.genotypes import OPERATIONS, Cell, CellGenotype, Genotype, GenotypeError, kind
 
 Fields = dict[str, list[Any]]  # of a node: what it reads and the operations on it, as in JSON
 
 
 def operation(name: Any, field: str) -> str:
     """Our word for an operation. Raises `GenotypeError`, which names the field."""
-    return one_of(field, name, sorted(genotypes.OPERATIONS), GenotypeError)
+    return one_of(field, name, sorted(OPERATIONS), GenotypeError)
 
 
 def cell_of(nodes: Any, concat: Iterable[int], n_inputs: int = 2, field: str = "cell") -> Cell:
@@ -22,3 +21,10 @@ def cell_of(nodes: Any, concat: Iterable[int], n_inputs: int = 2, field: str = "
         return Cell(nodes, states, n_inputs)
     except GenotypeError as error:
         raise GenotypeError(f"{field}: {error}") from None
+
+
+def with_cells(genotype: Genotype, allowed: str) -> CellGenotype:
+    """The genotype to be written, which must be of cells. Raises `GenotypeError`."""
+    if not isinstance(genotype, CellGenotype):
+        refuse("kind", kind(genotype), allowed, GenotypeError)
+    return genotype

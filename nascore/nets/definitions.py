@@ -3,7 +3,7 @@ each operation of the table.
 """
 
 import ast
-import inspect
+from inspect import getsource
 
 from nascore.genotypes import OPERATIONS
 from nascore.nets import plain
@@ -34,19 +34,18 @@ def used(body: str, skeleton: str) -> list[str]:
     used: list[str] = []
     for name, text in reversed(_definitions(skeleton).items()):
         if name in needed:
-            used.insert(0, text + "\n")
+            used.insert(0, text)
             needed |= _names(text)
     return used
 
 
 def _definitions(skeleton: str) -> dict[str, str]:
     """Those of `nets.plain`, with the skeleton's identity, and in their middle the operations."""
-    source = inspect.getsource(plain)
-    found = {}
-    for part in ast.parse(source).body:
-        if isinstance(part, ast.FunctionDef | ast.ClassDef):
-            found[part.name] = ast.get_source_segment(source, part) or ""
-        if isinstance(part, ast.FunctionDef) and part.name == "enas_skip_connect":
+    found: dict[str, str] = {}
+    for name, item in vars(plain).items():
+        if getattr(item, "__module__", None) == plain.__name__:
+            found[name] = getsource(item)
+        if name == "enas_skip_connect":
             found |= _operation_functions(skeleton)
     identity = f"{IDENTITIES.get(skeleton, '')}skip_connect"
     found["skip_connect"] = found[identity].replace(identity, "skip_connect")
@@ -60,7 +59,7 @@ def _operation_functions(skeleton: str) -> dict[str, str]:
         if operation.family in says:
             k = operation.kernel
             made = says[operation.family].format(k=k, half=k // 2)
-            found[name] = f"def {name}(c_in, c_out, stride=1):\n    return {made}"
+            found[name] = f"def {name}(c_in, c_out, stride=1):\n    return {made}\n"
     return found
 
 

@@ -3,9 +3,9 @@
 The file defines this very network, cell by cell, from the functions of `nets.plain` that it needs.
 Its parameters have the names of ours, so that it reads `model.safetensors`."""
 
-import pprint
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pprint import pformat
 from typing import Any
 
 from torch import nn
@@ -18,6 +18,7 @@ from nascore.genotypes import (
     ChainGenotype,
     Genotype,
     MacroGenotype,
+    MacroLayer,
     Node,
 )
 from nascore.nets.blocks import ChainBody, MacroBody, PlacedCell
@@ -27,6 +28,7 @@ from nascore.nets.expressions import expression, widths
 from nascore.nets.measure import parameters
 
 WIDTH = 100  # columns of the file
+Lines = Iterator[str]  # of a class, without their ends
 PLAIN_EPSILON = 1e-5  # PyTorch's, of batch norm
 HEAD = '''"""{title}
 
@@ -55,8 +57,8 @@ def python(
     `constants`: CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is
     not known."""
     for name in _operations(network.genotype):
-        own = OPERATIONS[name].family == "own"
-        require(not own, "operation", name, "one of nascore's: the text of yours is not known")
+        known = OPERATIONS[name].family != "own"
+        require(known, "operation", name, "one of nascore's: the text of yours is not known")
     height, width = image
     shape = f"(N, {network.in_channels}, {height}, {width})"
     *_, linear = network.head
@@ -66,11 +68,13 @@ def python(
     values = ""
     if constants:
         about += "\nAn image in [0, 1] is brought to (image - MEAN) / STD, a number a channel."
-        values = "\n" + "".join(f"{name} = {_value(x)}\n" for name, x in constants.items())
+        for name, value in constants.items():
+            values += f"\n{name} = {pformat(value, width=80, compact=True)}"
+        values += "\n"
     start = HEAD.format(title=title, about=about) + values
-    body = [*_bodies(network), _network(network)]
-    functions = used("\n\n".join(body), network.skeleton)
-    return "\n\n".join([start, *functions, *body, LOAD.lstrip()])
+    classes = [_text(lines) for lines in (*_bodies(network), _network(network))]
+    functions = used("\n\n".join(classes), network.skeleton)
+    return "\n\n".join([start, *functions, *classes, LOAD.lstrip()])
 
 
 def _operations(genotype: Genotype) -> set[str]:
@@ -83,25 +87,31 @@ def _operations(genotype: Genotype) -> set[str]:
     return set()
 
 
-def _value(value: Any) -> str:
-    return pprint.pformat(value, width=80, compact=True)
+def _text(lines: Lines) -> str:
+    """The lines of a class, each over several inside its brackets where it is too long."""
+    return "".join(_wrapped(line) + "\n" for line in lines)
 
 
-def _lines(line: str, indent: int = 8) -> str:
-    """One statement, over several lines inside its brackets where it is too long."""
+def _wrapped(line: str) -> str:
+    indent = len(line) - len(line.lstrip()) + 4
     return textwrap.fill(
-        " ".join(line.split()),
+        line,
         WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * (indent + 4),
+        subsequent_indent=" " * indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
 
 
-def _listed(items: Iterable[str], indent: int = 12) -> str:
-    """A line for each item of a list."""
-    return "".join(f"{_lines(f'{item},', indent)}\n" for item in items)
+def _start(name: str) -> Lines:
+    yield f"class {name}(nn.Module):"
+    yield "    def __init__(self):"
+    yield "        super().__init__()"
+
+
+def _items(modules: Iterable[nn.Module]) -> Lines:
+    """A line for each module of a list."""
+    return (f"            {expression(module)}," for module in modules)
 
 
 # --- cells ----------------------------------------------------------------------------------------
@@ -114,75 +124,70 @@ def _cell_names(genotype: CellGenotype) -> dict[Cell, str]:
     return {genotype.normal: "NormalCell", genotype.reduce: "ReductionCell"}
 
 
-def _cell(name: str, cell: Cell, raw: bool) -> str:
+def _cell(name: str, cell: Cell, raw: bool) -> Lines:
     """The class of a cell; `raw`: some of its places leave the width of an input as it is."""
     inputs = range(cell.n_inputs)
-    widths = [f"w{j}" if raw else "c" for j in inputs]
     reads = "the two cells before" if cell.n_inputs == 2 else "the cell before"
-    lines = [f"class {name}(nn.Module):"]
-    about = f'"""States {_list(inputs)}: {reads}; {_list(cell.concat)} are put out."""'
-    lines += [_lines(about, 4), ""]
-    lines += [f"    def __init__(self, fits, c, stride=1{', widths=None' * raw}):"]
-    lines += ["        super().__init__()"]
+    widths = [f"w{j}" if raw else "c" for j in inputs]
+    yield f"class {name}(nn.Module):"
+    yield f'    """States {_list(inputs)}: {reads}; {_list(cell.concat)} are put out."""'
+    yield ""
+    yield f"    def __init__(self, fits, c, stride=1{', widths=None' * raw}):"
+    yield "        super().__init__()"
     if raw:
-        lines += [f"        {', '.join(widths)}, = widths or [c] * {len(widths)}"]
-    lines += ["        self.preprocess = nn.ModuleList(fits)"]
-    lines += ["        self.nodes = nn.ModuleList()"]
+        yield f"        {_list(widths)}, = widths or [c] * {cell.n_inputs}"
+    yield "        self.preprocess = nn.ModuleList(fits)"
+    yield "        self.nodes = nn.ModuleList()"
+    sizes = [f"{width}, c, stride" for width in widths] + ["c, c"] * len(cell.nodes)
     for node in cell.nodes:
-        ops = ", ".join(_edge(op, j, widths) for op, j in zip(node.ops, node.inputs))
-        lines += [_lines(f"self.nodes.append(nn.ModuleList([{ops}]))")]
-    lines += _projections(cell) + _skips(cell, widths, raw) + ["", *_cell_forward(cell)]
-    return "\n".join(lines) + "\n"
+        ops = _list(f"{op}({sizes[j]})" for op, j in zip(node.ops, node.inputs))
+        yield f"        self.nodes.append(nn.ModuleList([{ops}]))"
+    yield from _back_to_width(cell, widths, raw)
+    yield ""
+    yield from _cell_forward(cell)
 
 
-def _list(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _list(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))
 
 
-def _edge(op: str, state: int, widths: Sequence[str]) -> str:
-    return f"{op}({widths[state]}, c, stride)" if state < len(widths) else f"{op}(c, c)"
+def _back_to_width(cell: Cell, widths: Sequence[str], raw: bool) -> Lines:
+    """What brings nodes that concatenate, and inputs that are put out, to the cell's width (and
+    size)."""
+    joined = [(i, node) for i, node in enumerate(cell.nodes) if node.combine == "concat"]
+    if joined:
+        made = _list(f'"{i}": relu_conv_bn({len(node.ops)} * c, c)' for i, node in joined)
+        yield f"        self.projections = nn.ModuleDict({{{made}}})"
+    skips = _list(f'"{j}": {_skip(w, raw)}' for j, w in enumerate(widths) if j in cell.concat)
+    if skips:
+        yield f"        self.skips = nn.ModuleDict({{{skips}}})"
 
 
-def _projections(cell: Cell) -> list[str]:
-    """What brings the nodes that concatenate back to the cell's width."""
-    joined = {i: len(node.ops) for i, node in enumerate(cell.nodes) if node.combine == "concat"}
-    if not joined:
-        return []
-    parts = ", ".join(f'"{i}": relu_conv_bn({n} * c, c)' for i, n in joined.items())
-    return [_lines(f"self.projections = nn.ModuleDict({{{parts}}})")]
+def _skip(width: str, raw: bool) -> str:
+    fitted = f" if {width} == c else conv_bn({width}, c, 1, stride, 0)"
+    return f"skip_connect(c, c, stride){fitted * raw}"
 
 
-def _skips(cell: Cell, widths: Sequence[str], raw: bool) -> list[str]:
-    """What brings the inputs that are put out to the cell's width and size."""
-    parts = []
-    for j in sorted(set(cell.concat) & set(range(cell.n_inputs))):
-        width = widths[j]
-        skip = "skip_connect(c, c, stride)"
-        fitted = f" if {width} == c else conv_bn({width}, c, 1, stride, 0)" if raw else ""
-        parts.append(f'"{j}": {skip}{fitted}')
-    return [_lines(f"self.skips = nn.ModuleDict({{{', '.join(parts)}}})")] if parts else []
-
-
-def _cell_forward(cell: Cell) -> Iterator[str]:
+def _cell_forward(cell: Cell) -> Lines:
+    inputs = range(cell.n_inputs)
     yield "    def forward(self, before, previous):"
-    for j, read in enumerate(("before", "previous")[-cell.n_inputs :]):
+    for j, read in zip(inputs, ("before", "previous")[-cell.n_inputs :]):
         yield f"        s{j} = self.preprocess[{j}]({read})"
     for i, node in enumerate(cell.nodes):
-        yield _lines(f"s{cell.n_inputs + i} = {_combined(i, node)}")
-    inside = range(cell.n_inputs)
-    out = [f'self.skips["{j}"](s{j})' if j in inside else f"s{j}" for j in cell.concat]
-    yield _lines(f"return torch.cat([{', '.join(out)}], 1)" if out[1:] else f"return {out[0]}")
+        yield f"        s{cell.n_inputs + i} = {_combined(i, node)}"
+    out = [f'self.skips["{j}"](s{j})' if j in inputs else f"s{j}" for j in cell.concat]
+    yield f"        return torch.cat([{_list(out)}], 1)" if out[1:] else f"        return {out[0]}"
 
 
 def _combined(i: int, node: Node) -> str:
     terms = [f"self.nodes[{i}][{k}](s{j})" for k, j in enumerate(node.inputs)]
     if node.combine == "concat":
-        return f'self.projections["{i}"](torch.cat([{", ".join(terms)}], 1))'
+        return f'self.projections["{i}"](torch.cat([{_list(terms)}], 1))'
     total = " + ".join(terms)
     return f"({total})" if len(total) > WIDTH - 16 else total
 
 
-def _bodies(network: Network) -> Iterator[str]:
+def _bodies(network: Network) -> Iterator[Lines]:
     """The classes of the cells, or of the chain or the macro network, that `Network` is stacked
     from."""
     body: Any = network.stems[0]
@@ -190,7 +195,7 @@ def _bodies(network: Network) -> Iterator[str]:
         case ChainGenotype():
             yield _chain(body)
         case MacroGenotype(layers):
-            yield _macro([layer.op for layer in layers], body)
+            yield _macro(layers, body)
         case CellGenotype() as genotype:
             cells = [cell for cell in network.cells if isinstance(cell, PlacedCell)]
             for cell, name in _cell_names(genotype).items():
@@ -207,76 +212,85 @@ def _is_raw(cell: PlacedCell) -> bool:
 # --- whole networks -------------------------------------------------------------------------------
 
 
-def _chain(chain: ChainBody) -> str:
+def _chain(chain: ChainBody) -> Lines:
     """A chain's class: its layers, and which states each one reads."""
-    lines = ["class Chain(nn.Module):", "    def __init__(self):", "        super().__init__()"]
-    layers = _listed(expression(layer) for layer in chain.layers)
-    lines += [f"        self.layers = nn.ModuleList([\n{layers}        ])", ""]
-    lines += ["    def forward(self, s0):"]
+    yield from _start("Chain")
+    yield "        self.layers = nn.ModuleList(["
+    yield from _items(chain.layers)
+    yield "        ])"
+    yield ""
+    yield "    def forward(self, s0):"
     for k, inputs in enumerate(chain.inputs):
-        lines += [_lines(f"s{k + 1} = self.layers[{k}]({_joined(inputs)})")]
-    lines += [_lines(f"return {_joined(chain.outputs)}")]
-    return "\n".join(lines) + "\n"
+        yield f"        s{k + 1} = self.layers[{k}]({_joined(inputs)})"
+    yield f"        return {_joined(chain.outputs)}"
 
 
 def _joined(states: Sequence[int]) -> str:
-    names = ", ".join(f"s{j}" for j in states)
+    names = _list(f"s{j}" for j in states)
     return names if len(states) == 1 else f"concatenate({names})"
 
 
-def _macro(ops: Sequence[str], macro: MacroBody) -> str:
+def _macro(layers: Sequence[MacroLayer], macro: MacroBody) -> Lines:
     """A macro network's class: operation, skips and join of every layer, and where maps are
     halved."""
-    lines = ["class Macro(nn.Module):", "    def __init__(self):", "        super().__init__()"]
-    lines += [f"        self.stem = {expression(macro.stem)}"]
     parts: Any = macro
-    operations = []
-    for op, (squeeze, _) in zip(ops, parts.operations):
-        width = squeeze[1].out_channels
-        operations.append(f"nn.Sequential({expression(squeeze)}, {op}({width}, {width}))")
-    lines += [f"        self.operations = nn.ModuleList([\n{_listed(operations)}        ])"]
-    joins = _listed(map(expression, parts.joins))
-    lines += [f"        self.joins = nn.ModuleList([\n{joins}        ])"]
-    lines += ["        self.halvings = nn.ModuleDict()"]
+    yield from _start("Macro")
+    yield f"        self.stem = {expression(macro.stem)}"
+    yield "        self.operations = nn.ModuleList(["
+    for layer, (squeeze, _) in zip(layers, parts.operations):
+        made = f"{layer.op}({widths(squeeze[1])})"
+        yield f"            nn.Sequential({expression(squeeze)}, {made}),"
+    yield "        ])"
+    yield "        self.joins = nn.ModuleList(["
+    yield from _items(macro.joins)
+    yield "        ])"
+    yield "        self.halvings = nn.ModuleDict()"
     for at, halves in parts.halvings.items():
-        lines += [f"        halves = [{expression(halves[0])} for _ in range({len(halves)})]"]
-        lines += [f'        self.halvings["{at}"] = nn.ModuleList(halves)']
-    lines += ["", "    def forward(self, image):", "        s0 = self.stem(image)"]
+        yield f"        halves = [{expression(halves[0])} for _ in range({len(halves)})]"
+        yield f'        self.halvings["{at}"] = nn.ModuleList(halves)'
+    yield ""
+    yield from _macro_forward(macro)
+
+
+def _macro_forward(macro: MacroBody) -> Lines:
+    yield "    def forward(self, image):"
+    yield "        s0 = self.stem(image)"
     for k, skips in enumerate(macro.skips):
-        lines += _macro_layer(k, skips, macro)
-    return "\n".join([*lines, f"        return s{len(macro.skips)}"]) + "\n"
+        read = _list([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
+        joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
+        yield f"        s{k + 1} = {joined}"
+        if str(k) in macro.halvings:
+            later = {k + 1}.union(*macro.skips[k + 1 :])
+            for j in sorted(later.intersection(range(k + 2))):
+                yield f'        s{j} = self.halvings["{k}"][{j}](s{j})'
+    yield f"        return s{len(macro.skips)}"
 
 
-def _macro_layer(k: int, skips: Sequence[int], macro: MacroBody) -> Iterator[str]:
-    read = ", ".join([*(f"s{j}" for j in skips), f"self.operations[{k}](s{k})"])
-    joined = f"self.joins[{k}](torch.cat([{read}], 1))" if k else read
-    yield _lines(f"s{k + 1} = {joined}")
-    if str(k) in macro.halvings:
-        later = {k + 1}.union(*macro.skips[k + 1 :])
-        for j in sorted(later & set(range(k + 2))):
-            yield f'        s{j} = self.halvings["{k}"][{j}](s{j})'
-
-
-def _network(network: Network) -> str:
+def _network(network: Network) -> Lines:
     """The class `Network`: stems, cells, head, as they are stacked."""
-    lines = ["class Network(nn.Module):", "    def __init__(self):", "        super().__init__()"]
-    stems = _listed(map(expression, network.stems))
-    lines += [f"        self.stems = nn.ModuleList([\n{stems}        ])"]
+    yield from _start("Network")
+    yield "        self.stems = nn.ModuleList(["
+    yield from _items(network.stems)
+    yield "        ])"
     if isinstance(network.genotype, CellGenotype):
         names = _cell_names(network.genotype)
-        cells = _listed(_placed(cell, names) for cell in network.cells)
-        lines += [f"        self.cells = nn.ModuleList([\n{cells}        ])"]
-    head = _listed(map(expression, network.head))
-    lines += [f"        self.head = nn.Sequential(\n{head}        )"]
+        yield "        self.cells = nn.ModuleList(["
+        for cell in network.cells:
+            yield f"            {_placed(cell, names)},"
+        yield "        ])"
+    yield "        self.head = nn.Sequential("
+    yield from _items(network.head)
+    yield "        )"
     if network.auxiliary is not None:
-        lines += [_lines(f"self.auxiliary = {expression(network.auxiliary)}")]
+        yield f"        self.auxiliary = {expression(network.auxiliary)}"
     norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
     epsilon = next(norms).eps
     if epsilon != PLAIN_EPSILON:
-        lines += ["        for module in self.modules():"]
-        lines += ["            if isinstance(module, nn.BatchNorm2d):"]
-        lines += [f"                module.eps = {epsilon}"]
-    return "\n".join([*lines, "", *_forward(network)]) + "\n"
+        yield "        for module in self.modules():"
+        yield "            if isinstance(module, nn.BatchNorm2d):"
+        yield f"                module.eps = {epsilon}"
+    yield ""
+    yield from _forward(network)
 
 
 def _placed(cell: nn.Module, names: Mapping[Cell, str]) -> str:
@@ -284,16 +298,13 @@ def _placed(cell: nn.Module, names: Mapping[Cell, str]) -> str:
     if not isinstance(cell, PlacedCell):
         first: Any = cell.get_submodule("block.first")
         return f"ResidualBlock({widths(first[1])})"
-    fits = ", ".join(map(expression, cell.preprocess))
-    said = [f"[{fits}]", str(cell.channels)]
-    if cell.stride > 1:
-        said.append(f"stride={cell.stride}")
-    if _is_raw(cell):
-        said.append(f"widths={cell.widths}")
-    return f"{names[cell.cell]}({', '.join(said)})"
+    fits = _list(map(expression, cell.preprocess))
+    stride = f", stride={cell.stride}" if cell.stride > 1 else ""
+    raw = f", widths={cell.widths}" if _is_raw(cell) else ""
+    return f"{names[cell.cell]}([{fits}], {cell.channels}{stride}{raw})"
 
 
-def _forward(network: Network) -> Iterator[str]:
+def _forward(network: Network) -> Lines:
     yield "    def forward(self, images):"
     if not len(network.cells):
         yield "        return self.head(self.stems[0](images))"
