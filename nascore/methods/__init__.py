@@ -1,2 +1,2 @@
 """One file a paper, read top to bottom like the paper; each registers itself with
-`search.method`."""
+`registry.method`."""

@@ -106,8 +106,7 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.second(self.first(x))
 
 
-# --- families: each makes the module of a kernel, which halves the map at stride 2
-# -----------------
+# --- families: each makes the module of a kernel, which halves the map at stride 2 ----------------
 
 
 def _none(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> Zero:
