@@ -95,40 +95,32 @@ class _Walk(TorchFunctionMode):
         self.held -= size
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        before = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        depth = max((getattr(x, "depth", 0) for x in before), default=0)
-        if function is F.batch_norm:
-            found = torch.empty_like(args[0])
-        elif function is F.conv2d:
-            found, depth = self._convolution(*args, **kwargs or {}), depth + 1
-        elif function is F.linear:
-            found, depth = self._product(*args, **kwargs or {}), depth + 1
-        else:
-            found = function(*args, **kwargs or {})
-        for x in tree_leaves(found):
-            if isinstance(x, Tensor):
+        run = _convolution if function is F.conv2d else function
+        found = run(*args, **kwargs or {})
+        if made := _tensors(found):
+            read = _tensors((args, kwargs))
+            depth = max((getattr(x, "depth", 0) for x in read), default=0)
+            if function in (F.conv2d, F.linear):  # a number put out is a sum over a row of weights
+                depth += 1
+                self.multiply_adds += math.prod(found.shape[1:]) * read[1][0].numel()
+            self.depth = max(self.depth, depth)
+            for x in made:
                 x.depth = depth
-                if not x._is_view() and not any(x is y for y in before):
+                if not x._is_view() and not any(x is y for y in read):
                     self.hold(x)
-        self.depth = max(self.depth, depth)
         return found
 
-    def _convolution(self, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        stride, padding, dilation = map(_pair, (stride, padding, dilation))
-        sides = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-        sides = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides]
-        return self._count(x, weight, sides)
 
-    def _product(self, x, weight, bias=None):
-        return self._count(x, weight, [])
-
-    def _count(self, x: Tensor, weight: Tensor, sides: list[int]) -> Tensor:
-        self.multiply_adds += weight.numel() * math.prod(sides)
-        return x.new_empty(len(x), len(weight), *sides)
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _pair(value) -> Sequence[int]:
-    return value if isinstance(value, list | tuple) else (value, value)
+def _convolution(
+    x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1
+) -> Tensor:
+    """Of one channel, repeated: PyTorch would copy a weight that is a stand-in."""
+    one = F.conv2d(x[:, :1], weight[:1, :1], None, stride, padding, dilation)
+    return one.repeat(1, len(weight), 1, 1)
 
 
 @torch.no_grad()

@@ -1,12 +1,12 @@
 """Spaces of cells: DARTS's pairs of edges, the blocks of NASNet and its kin, NAS-Bench-201's
 complete graph."""
 
-import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
+from math import comb
 
 from nascore.errors import UserError
-from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Genotype, Node
+from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
 from nascore.spaces.guards import Decisions
 from nascore.spaces.space import Indices, Layout, Names, PaperSpace, Token, Words, depth, operations
 
@@ -14,10 +14,12 @@ Nodes = Sequence[Node]
 
 
 class CellSpace(PaperSpace):
-    """A space of cells. Decisions list the cells in the order of `cell_types`. Subclasses say
-    what one cell's decisions are (`_add_cell`), which `Cell` they mean (`_cell`), which of them
-    mean its node i (`_decisions`), and which states a cell puts out (`_concat`, by the `_rule`)."""
+    """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
+    nodes. Subclasses say what the decisions of node i are about, the first of which stands at
+    `position` (`_about`), which `Node` the next of those that are `left` mean (`_node`) and the
+    inverse (`_decisions`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
+    genotype = CellGenotype
     primitives: Words
     _rule = "all nodes"
 
@@ -35,14 +37,19 @@ class CellSpace(PaperSpace):
         self.primitives = operations(name, primitives)
         layout: Layout = []
         for _ in cell_types:
-            self._add_cell(layout)
-        self._length = len(layout) // len(cell_types)
+            for i in range(nodes):
+                layout += self._about(i, len(layout))
         super().__init__(name, skeleton, layout)
 
-    def _add_cell(self, layout: Layout) -> None:
+    @property
+    def _ops(self) -> Words:
+        """The operations that an edge may have."""
+        return self.primitives
+
+    def _about(self, i: int, position: int) -> Layout:
         raise NotImplementedError
 
-    def _cell(self, decisions: Decisions) -> Cell:
+    def _node(self, i: int, left: Iterator[int]) -> Node:
         raise NotImplementedError
 
     def _decisions(self, node: Node, i: int, field: str) -> list[int]:
@@ -52,14 +59,15 @@ class CellSpace(PaperSpace):
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
 
     def _genotype(self, decisions: Indices) -> CellGenotype:
-        starts = range(0, len(decisions), self._length)
-        return CellGenotype(*(self._cell(decisions[at : at + self._length]) for at in starts))
+        left = iter(decisions)
+        count = self.levels.index(len(decisions)) + 1 if self.levels else self.nodes
+        return CellGenotype(*(self._cell(count, left) for _ in self.cell_types))
 
-    def encode(self, genotype: Genotype) -> list[int]:
-        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
-        it."""
-        if not isinstance(genotype, CellGenotype):
-            self._refuse("kind", type(genotype).__name__, "CellGenotype")
+    def _cell(self, count: int, left: Iterator[int]) -> Cell:
+        nodes = tuple(self._node(i, left) for i in range(count))
+        return Cell(nodes, self._concat(nodes), self.n_inputs)
+
+    def _encode(self, genotype: CellGenotype) -> list[int]:
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
             allowed = "null: this space has one cell" if genotype.reduce else "a cell"
             self._refuse("reduce", genotype.reduce, allowed)
@@ -69,9 +77,10 @@ class CellSpace(PaperSpace):
         return decisions
 
     def _encoded(self, cell: Cell, name: str) -> list[int]:
-        if cell.n_inputs != self.n_inputs or len(cell.nodes) != self.nodes:
-            found = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
-            self._refuse(name, found, f"{self.nodes} nodes, {self.n_inputs} inputs")
+        size = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
+        allowed = f"{self.nodes} nodes, {self.n_inputs} inputs"
+        if size != allowed:
+            self._refuse(name, size, allowed)
         decisions = []
         for i, node in enumerate(cell.nodes):
             decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
@@ -80,39 +89,41 @@ class CellSpace(PaperSpace):
             self._refuse(f"{name}.concat", list(cell.concat), f"{concat}, {self._rule}")
         return decisions
 
+    def _options(self, ops: Words, field: str) -> list[int]:
+        return [self._option(op, f"{field}.ops", self._ops) for op in ops]
+
 
 class Pairs(CellSpace):
     """DARTS's derived cells: a node takes two different states, an operation on each, and all
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    def _add_cell(self, layout: Layout) -> None:
-        self._pairs = [(i, j) for j in range(1, self.nodes + 1) for i in range(j)]
+    @cached_property
+    def _ops(self) -> Words:
         # `none` is for the supernet only.
-        self._ops = [op for op in self.primitives if op != "none"]
-        if len(self._ops) < 2:
+        ops = tuple(op for op in self.primitives if op != "none")
+        if len(ops) < 2:
             found = f"primitives {self.primitives}"
             raise UserError(f"space {self.name}: {found}, allowed: two or more besides 'none'")
-        op = (Token("op"), len(self._ops))
-        for i in range(self.nodes):
-            layout += [(Token("pair"), math.comb(i + 2, 2)), op, op]
+        return ops
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        nodes = []
-        for at in range(0, len(decisions), 3):
-            pair, *ops = decisions[at : at + 3]
-            nodes.append(Node(self._pairs[pair], tuple(self._ops[op] for op in ops)))
-        return Cell(tuple(nodes), self._concat(nodes))
+    @cached_property
+    def _pairs(self) -> list[Indices]:
+        return [(i, j) for j in range(1, self.nodes + 1) for i in range(j)]
+
+    def _about(self, i: int, position: int) -> Layout:
+        op = (Token("op"), len(self._ops))
+        return [(Token("pair"), comb(i + 2, 2)), op, op]
+
+    def _node(self, i: int, left: Iterator[int]) -> Node:
+        pair = self._pairs[next(left)]
+        return Node(pair, (self._ops[next(left)], self._ops[next(left)]))
 
     def _decisions(self, node: Node, i: int, field: str) -> list[int]:
-        pair = tuple(sorted(node.inputs))
+        pair, ops = in_order(node)
         if node.combine != "add" or pair not in self._pairs:
             self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
-        ops = [op for _, op in sorted(zip(node.inputs, node.ops))]
-        return [
-            self._pairs.index(pair),
-            *(self._option(op, f"{field}.ops", self._ops) for op in ops),
-        ]
+        return [self._pairs.index(pair), *self._options(ops, field)]
 
 
 class Blocks(CellSpace):
@@ -143,24 +154,23 @@ class Blocks(CellSpace):
         if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
             self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
-    def _add_cell(self, layout: Layout) -> None:
-        ends: Indices = ()  # of the blocks before: a block is its last decision
-        options = {"op": len(self.primitives), "combine": len(COMBINATIONS)}
-        for b in range(self.nodes):
-            options["input"] = b + 2
-            for kind in self.order:
-                layout.append((Token(kind, ends if kind == "input" else ()), options[kind]))
-            ends += (len(layout) - 1,)
+    def _about(self, i: int, position: int) -> Layout:
+        each = len(self.order)
+        start = position - each * i  # of the cell; a block is its last decision
+        ends = tuple(range(start + each - 1, position, each))
+        about = {
+            "input": (Token("input", ends), i + 2),
+            "op": (Token("op"), len(self.primitives)),
+            "combine": (Token("combine"), len(COMBINATIONS)),
+        }
+        return [about[kind] for kind in self.order]
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        nodes: list[Node] = []
-        for at in range(0, len(decisions), len(self.order)):
-            block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
-            for kind, decision in zip(self.order, decisions[at:]):
-                block[kind].append(decision)
-            ops = tuple(self.primitives[op] for op in block["op"])
-            nodes.append(Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])]))
-        return Cell(tuple(nodes), self._concat(nodes))
+    def _node(self, i: int, left: Iterator[int]) -> Node:
+        block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
+        for kind in self.order:
+            block[kind].append(next(left))
+        ops = tuple(self.primitives[op] for op in block["op"])
+        return Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])])
 
     def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
@@ -174,7 +184,7 @@ class Blocks(CellSpace):
             self._refuse(f"{field}.combine", node.combine, "add")
         block = {
             "input": list(node.inputs),
-            "op": [self._option(op, f"{field}.ops", self.primitives) for op in node.ops],
+            "op": self._options(node.ops, field),
             "combine": [COMBINATIONS.index(node.combine)],
         }
         return [block[kind].pop(0) for kind in self.order]
@@ -195,24 +205,30 @@ class Edges(CellSpace):
     }
     _rule = "the last node"
 
-    def _add_cell(self, layout: Layout) -> None:
-        layout += [(Token("op"), len(self.primitives))] * math.comb(self.nodes + 1, 2)
+    def _about(self, i: int, position: int) -> Layout:
+        return [(Token("op"), len(self.primitives))] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
     def _genotype(self, decisions: Indices) -> CellGenotype:
-        return super()._genotype(decisions)
+        rest = map(self.primitives.index, self.REST[len(decisions)])
+        return super()._genotype((*decisions, *rest))
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        ops = tuple(self.primitives[d] for d in decisions) + self.REST[len(decisions)]
-        nodes = (Node((0,), ops[:1]), Node((0, 1), ops[1:3]), Node((0, 1, 2), ops[3:]))
-        return Cell(nodes, self._concat(nodes), n_inputs=1)
+    def _node(self, i: int, left: Iterator[int]) -> Node:
+        inputs = tuple(range(i + 1))
+        return Node(inputs, tuple(self.primitives[next(left)] for _ in inputs))
 
     def _concat(self, nodes: Nodes) -> Indices:
         return (len(nodes),)
 
     def _decisions(self, node: Node, i: int, field: str) -> list[int]:
-        ops = dict(zip(node.inputs, node.ops))
-        if node.combine != "add" or len(node.inputs) != i + 1 or len(ops) != i + 1:
+        inputs, ops = in_order(node)
+        if node.combine != "add" or inputs != tuple(range(i + 1)):
             allowed = f"the sum of inputs 0 to {i}, each once"
             self._refuse(field, (node.combine, node.inputs), allowed)
-        return [self._option(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]
+        return self._options(ops, field)
+
+
+def in_order(node: Node) -> tuple[Indices, Words]:
+    """A node's inputs and the operations on them, in the order of the inputs."""
+    inputs, ops = zip(*sorted(zip(node.inputs, node.ops)))
+    return inputs, ops

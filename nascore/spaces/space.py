@@ -135,9 +135,10 @@ Layout = list[tuple[Token, int]]  # of each position: what it is about, and how 
 
 
 class PaperSpace(Space):
-    """A space of the papers, made from its `layout`. Subclasses say which genotype the decisions
-    mean (`_genotype`, and the inverse `encode`)."""
+    """A space of the papers, made from its `layout`. Subclasses say what type of genotype the
+    decisions mean, and which (`_genotype`, and the inverse `_encode`)."""
 
+    genotype: type[Any]
     choices: Sequence[int] = ()
 
     def __init__(self, name: str, skeleton: str, layout: Layout):
@@ -165,7 +166,17 @@ class PaperSpace(Space):
                 raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
         return self._genotype(decisions)
 
+    def encode(self, genotype: Genotype) -> list[int]:
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
+        it."""
+        if not isinstance(genotype, self.genotype):
+            self._refuse("kind", type(genotype).__name__, self.genotype.__name__)
+        return self._encode(genotype)
+
     def _genotype(self, decisions: Indices) -> Genotype:
+        raise NotImplementedError
+
+    def _encode(self, genotype: Any) -> list[int]:
         raise NotImplementedError
 
     def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
