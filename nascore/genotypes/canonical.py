@@ -37,8 +37,8 @@ def canonical(genotype: Genotype) -> Genotype:
 
 
 def _canonical_cell(cell: Cell) -> Cell:
-    canonical, _ = _canonical(cell, [node.combine for node in cell.nodes])
-    return canonical
+    found, _ = _canonical(cell, [node.combine for node in cell.nodes])
+    return found
 
 
 def _canonical(cell: Cell, labels: Sequence[str]) -> tuple[Cell, list[str]]:

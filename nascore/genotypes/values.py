@@ -1,8 +1,10 @@
 """The five kinds of genotype, each checked as it is made, and JSON."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
+from itertools import repeat
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -48,10 +50,14 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
             return whole(field, value, allowed[0], allowed[-1], GenotypeError)
         names = sorted(allowed) if allowed is OPERATIONS else allowed
         return one_of(field, value, names, GenotypeError)
-    low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
+    if ... in parts:
+        low, high = least, MAX_NODES
+        kinds: Iterable[Any] = repeat(parts[0])
+    else:
+        low = high = len(parts)
+        kinds = parts
     good = isinstance(value, list | tuple) and low <= len(value) <= high
     _require(good, field, value, f"a list of {low} to {high}")
-    kinds = parts[:1] * len(value) if ... in parts else parts
     items = enumerate(zip(kinds, value))
     return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in items)
 

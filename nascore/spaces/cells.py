@@ -2,13 +2,22 @@
 complete graph."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
-from math import comb
+from functools import cache, lru_cache
+from typing import Any
 
 from nascore.errors import UserError
 from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
-from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Indices, Layout, Names, PaperSpace, Token, Words, depth, operations
+from nascore.spaces.space import (
+    Indices,
+    Layout,
+    Names,
+    PaperSpace,
+    Token,
+    Values,
+    Words,
+    depth,
+    operations,
+)
 
 Nodes = Sequence[Node]
 
@@ -16,8 +25,8 @@ Nodes = Sequence[Node]
 class CellSpace(PaperSpace):
     """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
     nodes. Subclasses say what the decisions of node i are about, the first of which stands at
-    `position` (`_about`), which `Node` the next of those that are `left` mean (`_node`) and the
-    inverse (`_decisions`), and which states a cell puts out (`_concat`, by the `_rule`)."""
+    `position` (`_about`), which `Node` the next of the values that are `left` mean (`_node`) and
+    the inverse (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
     genotype = CellGenotype
     primitives: Words
@@ -41,56 +50,45 @@ class CellSpace(PaperSpace):
                 layout += self._about(i, len(layout))
         super().__init__(name, skeleton, layout)
 
-    @property
-    def _ops(self) -> Words:
-        """The operations that an edge may have."""
-        return self.primitives
-
     def _about(self, i: int, position: int) -> Layout:
         raise NotImplementedError
 
-    def _node(self, i: int, left: Iterator[int]) -> Node:
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
         raise NotImplementedError
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         raise NotImplementedError
 
     def _concat(self, nodes: Nodes) -> Indices:
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
 
-    def _genotype(self, decisions: Indices) -> CellGenotype:
-        left = iter(decisions)
-        count = self.levels.index(len(decisions)) + 1 if self.levels else self.nodes
+    def _genotype(self, values: Values) -> CellGenotype:
+        left = iter(values)
+        count = self.levels.index(len(values)) + 1 if self.levels else self.nodes
         return CellGenotype(*(self._cell(count, left) for _ in self.cell_types))
 
-    def _cell(self, count: int, left: Iterator[int]) -> Cell:
+    def _cell(self, count: int, left: Iterator[Any]) -> Cell:
         nodes = tuple(self._node(i, left) for i in range(count))
         return Cell(nodes, self._concat(nodes), self.n_inputs)
 
-    def _encode(self, genotype: CellGenotype) -> list[int]:
+    def _values(self, genotype: CellGenotype) -> Iterator[tuple[Any, str]]:
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
             allowed = "null: this space has one cell" if genotype.reduce else "a cell"
             self._refuse("reduce", genotype.reduce, allowed)
-        decisions = []
         for name in self.cell_types:
-            decisions += self._encoded(getattr(genotype, name), name)
-        return decisions
-
-    def _encoded(self, cell: Cell, name: str) -> list[int]:
-        size = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
-        allowed = f"{self.nodes} nodes, {self.n_inputs} inputs"
-        if size != allowed:
-            self._refuse(name, size, allowed)
-        decisions = []
-        for i, node in enumerate(cell.nodes):
-            decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
-        concat = list(self._concat(cell.nodes))
-        if set(cell.concat) != set(concat):
-            self._refuse(f"{name}.concat", list(cell.concat), f"{concat}, {self._rule}")
-        return decisions
-
-    def _options(self, ops: Words, field: str) -> list[int]:
-        return [self._option(op, f"{field}.ops", self._ops) for op in ops]
+            cell: Cell = getattr(genotype, name)
+            size = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
+            allowed = f"{self.nodes} nodes, {self.n_inputs} inputs"
+            if size != allowed:
+                self._refuse(name, size, allowed)
+            for i, node in enumerate(cell.nodes):
+                field = f"{name}.nodes[{i}]"
+                for value in self._values_of(node, i, field):
+                    yield value, f"{field}.ops"  # the others fit
+            concat = self._concat(cell.nodes)
+            if set(cell.concat) != set(concat):
+                allowed = f"{list(concat)}, {self._rule}"
+                self._refuse(f"{name}.concat", list(cell.concat), allowed)
 
 
 class Pairs(CellSpace):
@@ -98,32 +96,22 @@ class Pairs(CellSpace):
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    @cached_property
-    def _ops(self) -> Words:
+    def _about(self, i: int, position: int) -> Layout:
         # `none` is for the supernet only.
-        ops = tuple(op for op in self.primitives if op != "none")
+        ops = [op for op in self.primitives if op != "none"]
         if len(ops) < 2:
             found = f"primitives {self.primitives}"
             raise UserError(f"space {self.name}: {found}, allowed: two or more besides 'none'")
-        return ops
+        return [(Token("pair"), pairs(i)), (Token("op"), ops), (Token("op"), ops)]
 
-    @cached_property
-    def _pairs(self) -> list[Indices]:
-        return [(i, j) for j in range(1, self.nodes + 1) for i in range(j)]
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
+        return Node(next(left), (next(left), next(left)))
 
-    def _about(self, i: int, position: int) -> Layout:
-        op = (Token("op"), len(self._ops))
-        return [(Token("pair"), comb(i + 2, 2)), op, op]
-
-    def _node(self, i: int, left: Iterator[int]) -> Node:
-        pair = self._pairs[next(left)]
-        return Node(pair, (self._ops[next(left)], self._ops[next(left)]))
-
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         pair, ops = in_order(node)
-        if node.combine != "add" or pair not in self._pairs:
+        if node.combine != "add" or pair not in pairs(i):
             self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
-        return [self._pairs.index(pair), *self._options(ops, field)]
+        return [pair, *ops]
 
 
 class Blocks(CellSpace):
@@ -158,36 +146,35 @@ class Blocks(CellSpace):
         each = len(self.order)
         start = position - each * i  # of the cell; a block is its last decision
         ends = tuple(range(start + each - 1, position, each))
-        about = {
-            "input": (Token("input", ends), i + 2),
-            "op": (Token("op"), len(self.primitives)),
-            "combine": (Token("combine"), len(COMBINATIONS)),
+        about: dict[str, tuple[Token, Sequence[Any]]] = {
+            "input": (Token("input", ends), range(i + 2)),
+            "op": (Token("op"), self.primitives),
+            "combine": (Token("combine"), COMBINATIONS),
         }
         return [about[kind] for kind in self.order]
 
-    def _node(self, i: int, left: Iterator[int]) -> Node:
-        block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
+        block: dict[str, list[Any]] = {"input": [], "op": [], "combine": []}
         for kind in self.order:
             block[kind].append(next(left))
-        ops = tuple(self.primitives[op] for op in block["op"])
-        return Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])])
+        return Node(tuple(block["input"]), tuple(block["op"]), *block["combine"])
 
     def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
         first = 0 if self._puts_out == "loose ends" else 2
         return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         if len(node.inputs) != 2:
             self._refuse(field, node.inputs, "two inputs")
         if node.combine != "add" and "combine" not in self.order:
             self._refuse(f"{field}.combine", node.combine, "add")
         block = {
-            "input": list(node.inputs),
-            "op": self._options(node.ops, field),
-            "combine": [COMBINATIONS.index(node.combine)],
+            "input": iter(node.inputs),
+            "op": iter(node.ops),
+            "combine": iter([node.combine]),
         }
-        return [block[kind].pop(0) for kind in self.order]
+        return [next(block[kind]) for kind in self.order]
 
 
 class Edges(CellSpace):
@@ -206,26 +193,31 @@ class Edges(CellSpace):
     _rule = "the last node"
 
     def _about(self, i: int, position: int) -> Layout:
-        return [(Token("op"), len(self.primitives))] * (i + 1)
+        return [(Token("op"), self.primitives)] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
-    def _genotype(self, decisions: Indices) -> CellGenotype:
-        rest = map(self.primitives.index, self.REST[len(decisions)])
-        return super()._genotype((*decisions, *rest))
+    def _genotype(self, values: Values) -> CellGenotype:
+        return super()._genotype((*values, *self.REST[len(values)]))
 
-    def _node(self, i: int, left: Iterator[int]) -> Node:
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
         inputs = tuple(range(i + 1))
-        return Node(inputs, tuple(self.primitives[next(left)] for _ in inputs))
+        return Node(inputs, tuple(next(left) for _ in inputs))
 
     def _concat(self, nodes: Nodes) -> Indices:
         return (len(nodes),)
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         inputs, ops = in_order(node)
         if node.combine != "add" or inputs != tuple(range(i + 1)):
             allowed = f"the sum of inputs 0 to {i}, each once"
             self._refuse(field, (node.combine, node.inputs), allowed)
-        return self._options(ops, field)
+        return ops
+
+
+@cache
+def pairs(i: int) -> list[Indices]:
+    """Of two different states that node i may read."""
+    return [(first, second) for second in range(1, i + 2) for first in range(second)]
 
 
 def in_order(node: Node) -> tuple[Indices, Words]:

@@ -1,12 +1,12 @@
 """Spaces of whole networks, layer by layer: NAS-RL's chains of convolutions and ENAS's macro
 space."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Indices, Layout, Names, PaperSpace, Token, depth, operations
+from nascore.spaces.space import Layout, Names, PaperSpace, Token, Values, depth, operations
 
 Options = dict[str, Sequence[Any]]  # of a layer: what there is to choose from, by kind
 
@@ -15,49 +15,49 @@ class Layers(PaperSpace):
     """Whole networks: each layer's `options`, kind by kind, then a bit for every layer before
     it, which is the anchor that the bit is scored against. The first layers of a network are
     themselves one, so the depth can grow (`levels`). Subclasses say which layer what was chosen
-    and the bits that are set mean (`_layer`), and the inverse (`_choices`)."""
+    and the bits that are set mean (`_layer`), and the inverse (`_chosen`)."""
 
     genotype: type[ChainGenotype] | type[MacroGenotype]
 
     def __init__(self, name: str, layers: int, options: Options):
         self.layers = depth(name, "layers", layers)
-        self._options = options
+        self._kinds = tuple(options)
         layout: Layout = []
         anchors: list[int] = []  # of the layers before: the last of what is no bit
         levels = []
         for _ in range(layers):
-            layout += [(Token(kind), len(values)) for kind, values in options.items()]
+            layout += [(Token(kind), values) for kind, values in options.items()]
             anchor = len(layout) - 1
-            layout += [(Token("skip", (earlier,)), 2) for earlier in anchors]
+            layout += [(Token("skip", (earlier,)), (False, True)) for earlier in anchors]
             anchors.append(anchor)
             levels.append(len(layout))
         self.levels = tuple(levels)
         super().__init__(name, name, layout)
 
-    def _layer(self, chosen: list[Any], bits: list[int]) -> Any:
+    def _layer(self, chosen: Values, bits: list[int]) -> Any:
         raise NotImplementedError
 
-    def _choices(self, layer: Any, field: str) -> tuple[list[Any], Decisions]:
+    def _chosen(self, layer: Any, field: str) -> tuple[Values, Decisions]:
         raise NotImplementedError
 
-    def _genotype(self, decisions: Indices) -> Genotype:
+    def _genotype(self, values: Values) -> Genotype:
         layers: list[Any] = []
-        left = iter(decisions)
-        for i in range(self.levels.index(len(decisions)) + 1):
-            chosen = [values[next(left)] for values in self._options.values()]
+        left = iter(values)
+        for i in range(self.levels.index(len(values)) + 1):
+            chosen = [next(left) for _ in self._kinds]
             layers.append(self._layer(chosen, [j for j in range(i) if next(left)]))
         return self.genotype(tuple(layers))
 
-    def _encode(self, genotype: Any) -> list[int]:
+    def _values(self, genotype: Any) -> Iterator[tuple[Any, str]]:
         if len(genotype.layers) != self.layers:
             self._refuse("layers", len(genotype.layers), f"{self.layers} layers")
-        decisions = []
         for i, layer in enumerate(genotype.layers):
-            chosen, bits = self._choices(layer, f"layers[{i}]")
-            for (kind, values), option in zip(self._options.items(), chosen):
-                decisions.append(self._option(option, f"layers[{i}], {kind}", values))
-            decisions += [int(j in bits) for j in range(i)]
-        return decisions
+            field = f"layers[{i}]"
+            chosen, bits = self._chosen(layer, field)
+            for kind, value in zip(self._kinds, chosen):
+                yield value, f"{field}, {kind}"
+            for j in range(i):
+                yield j in bits, field
 
 
 class Chains(Layers):
@@ -76,12 +76,12 @@ class Chains(Layers):
         self._strides = strides
         super().__init__("nas-rl", layers, options | {"filters": tuple(filters)})
 
-    def _layer(self, chosen: list[Any], bits: list[int]) -> ChainLayer:
+    def _layer(self, chosen: Values, bits: list[int]) -> ChainLayer:
         height, width, *stride, filters = chosen
         inputs = tuple(i + 1 for i in bits)
         return ChainLayer((height, width), tuple(stride) or (1, 1), filters, inputs)
 
-    def _choices(self, layer: ChainLayer, field: str) -> tuple[list[Any], Decisions]:
+    def _chosen(self, layer: ChainLayer, field: str) -> tuple[Values, Decisions]:
         stride = layer.stride if self._strides else ()
         if layer.stride != (1, 1) and not stride:
             self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
@@ -99,9 +99,9 @@ class Macro(Layers):
         self.primitives = operations("enas-macro", primitives)
         super().__init__("enas-macro", layers, {"op": self.primitives})
 
-    def _layer(self, chosen: list[Any], bits: list[int]) -> MacroLayer:
+    def _layer(self, chosen: Values, bits: list[int]) -> MacroLayer:
         (op,) = chosen
         return MacroLayer(op, tuple(bits))
 
-    def _choices(self, layer: MacroLayer, field: str) -> tuple[list[Any], Decisions]:
+    def _chosen(self, layer: MacroLayer, field: str) -> tuple[Values, Decisions]:
         return [layer.op], layer.skips

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -131,12 +131,14 @@ def of(found: Any) -> Space:
 
 # --- the papers' ----------------------------------------------------------------------------------
 
-Layout = list[tuple[Token, int]]  # of each position: what it is about, and how many options it has
+Layout = list[tuple[Token, Sequence[Any]]]  # of each position: what it is about, what there is
+Values = Sequence[Any]  # what was decided, position by position
 
 
 class PaperSpace(Space):
-    """A space of the papers, made from its `layout`. Subclasses say what type of genotype the
-    decisions mean, and which (`_genotype`, and the inverse `_encode`)."""
+    """A space of the papers, made from its `layout`. Subclasses say what type of genotype it is of,
+    which one is meant by the values that were decided (`_genotype`), and the inverse: these values,
+    each with the field of the genotype that it stands in (`_values`)."""
 
     genotype: type[Any]
     choices: Sequence[int] = ()
@@ -144,7 +146,8 @@ class PaperSpace(Space):
     def __init__(self, name: str, skeleton: str, layout: Layout):
         self.name = name
         self.skeleton = skeleton
-        self.tokens, self.choices = zip(*layout)
+        self.tokens, self._options = zip(*layout)
+        self.choices = tuple(map(len, self._options))
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about."""
@@ -164,30 +167,30 @@ class PaperSpace(Space):
             if not 0 <= decision < count:
                 found = f"decision {position} is {decision}"
                 raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
-        return self._genotype(decisions)
+        return self._genotype(tuple(map(operator.getitem, self._options, decisions)))
 
     def encode(self, genotype: Genotype) -> list[int]:
         """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
         it."""
         if not isinstance(genotype, self.genotype):
             self._refuse("kind", type(genotype).__name__, self.genotype.__name__)
-        return self._encode(genotype)
+        decisions = []
+        for (value, field), options in zip(self._values(genotype), self._options):
+            if value not in options:
+                self._refuse(field, value, ", ".join(map(str, options)))
+            decisions.append(options.index(value))
+        return decisions
 
-    def _genotype(self, decisions: Indices) -> Genotype:
+    def _genotype(self, values: Values) -> Genotype:
         raise NotImplementedError
 
-    def _encode(self, genotype: Any) -> list[int]:
+    def _values(self, genotype: Any) -> Iterator[tuple[Any, str]]:
         raise NotImplementedError
 
     def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
         raise GenotypeError(
             f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
         )
-
-    def _option(self, option: Any, field: str, options: Sequence[Any]) -> int:
-        if option not in options:
-            self._refuse(field, option, ", ".join(map(str, options)))
-        return options.index(option)
 
 
 def operations(space: str, primitives: Names) -> Words:
