@@ -321,6 +321,6 @@ def rank_correlation(predicted: Sequence[float], measured: Sequence[float]) -> f
     """Spearman's; 0 where one of them is constant."""
     from scipy.stats import spearmanr  # it takes a second to import
 
-    if 1 in (len(set(predicted)), len(set(measured))):
+    if min(len(set(predicted)), len(set(measured))) < 2:
         return 0.0
     return float(spearmanr(predicted, measured).statistic)

@@ -9,7 +9,7 @@ import statistics
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -181,18 +181,24 @@ def _timed(call: Callable[[], object]) -> list[float]:
 
 
 Costs = dict[str, int]
-COUNTED = ("parameters", "multiply_adds")
 
 
 def costs(genotype: Genotype, skeleton: str) -> Costs:
     """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`,
     its home."""
     ops = _edges_of(genotype) if skeleton == "nasbench201" else []
-    if ops:
-        bare, added = _edges()
-        return {name: count + sum(added[op][name] for op in ops) for name, count in bare.items()}
+    if not ops:
+        return _counted(genotype, skeleton)
+    bare = _one_edge("none")
+    found = {}
+    for name, count in bare.items():
+        found[name] = count + sum(_one_edge(op)[name] - count for op in ops)
+    return found
+
+
+def _counted(genotype: Genotype, skeleton: str) -> Costs:
     found = describe(genotype, skeleton=skeleton)
-    return {name: found[name] for name in COUNTED}
+    return {name: found[name] for name in ("parameters", "multiply_adds")}
 
 
 def _edges_of(genotype: Genotype) -> list[str]:
@@ -206,20 +212,13 @@ def _edges_of(genotype: Genotype) -> list[str]:
     return ops if plain and set(ops) <= set(NASBENCH201_PRIMITIVES) else []
 
 
-@lru_cache(maxsize=1)
-def _edges() -> tuple[Costs, dict[str, Costs]]:
-    """The costs of the network whose edges are all `none`, and what an operation on one edge
-    adds."""
-    space = spaces.get("nasbench201")
-    found = {}
-    for op, name in enumerate(NASBENCH201_PRIMITIVES):
-        about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
-        found[name] = {count: about[count] for count in COUNTED}
-    bare = found["none"]
-    added = {}
-    for name, counts in found.items():
-        added[name] = {count: counts[count] - bare[count] for count in COUNTED}
-    return bare, added
+@cache
+def _one_edge(op: str) -> Costs:
+    """The costs of NAS-Bench-201's network with `op` on an edge of each cell and `none` on all
+    others."""
+    first = NASBENCH201_PRIMITIVES.index(op)
+    genotype = spaces.get("nasbench201").decode([first, 0, 0, 0, 0, 0])
+    return _counted(genotype, "nasbench201")
 
 
 def _of_model(name: str | os.PathLike) -> Sizes | None:
