@@ -206,7 +206,8 @@ class Controller(nn.Module):
     def forward(self, decisions: Tensor | Sequence[Decisions]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
         given = torch.as_tensor(decisions, device=self.start.device)
-        return self._write(len(given), given.size(1), lambda step, p: given[:, step.positions])
+        n, length = given.shape
+        return self._write(n, length, lambda step, p: given[:, step.positions])
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
@@ -256,6 +257,7 @@ def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
     return constant * torch.tanh(logits) if constant else logits
 
 
+@dataclass
 class Squashed:
     """The logits (N, K, options) that the authors' controller decides by, instead of the heads'.
 
@@ -264,22 +266,18 @@ class Squashed:
     the first layer's empty skips have a state too); a cell's inputs are learned vectors (the code:
     two states to attend to, zeros to read)."""
 
-    def __init__(
-        self,
-        space: spaces.Space,
-        constant: float,
-        op_divisor: float,
-        temperature: float,
-        normal_bonus: float,
-    ):
-        self.constant = constant
-        self.op_divisor = op_divisor
-        self.temperature = temperature
-        self.normal_bonus = normal_bonus
+    space: spaces.Space
+    constant: float
+    op_divisor: float
+    temperature: float
+    normal_bonus: float
+
+    def __post_init__(self) -> None:
+        space = self.space
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
-        families = [OPERATIONS[op].family for op in space.primitives]
-        self.likes = torch.tensor([float(family == "separable") for family in families])
+        liked = [OPERATIONS[op].family == "separable" for op in space.primitives]
+        self.likes = torch.tensor(liked, dtype=torch.float32)
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]

@@ -11,7 +11,7 @@ are thousands.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
@@ -88,12 +88,12 @@ class Predictor(nn.Module):
         for token, options in zip(space.tokens, self.choices):
             largest[token.kind] = max(options, largest.get(token.kind, 0))
         begins: dict[str, int] = {}  # of each kind: the first row of its options
-        count = 0
+        rows = 0
         for kind, options in largest.items():
-            begins[kind] = count
-            count += options
+            begins[kind] = rows
+            rows += options
         self.rows = [begins[token.kind] for token, _ in zip(space.tokens, self.choices)]
-        self.embedding = self._weight(scale, count, size)
+        self.embedding = self._weight(scale, rows, size)
         self.head = self._weight(hidden**-0.5, hidden, 1)
         self.head_bias = self._weight(0, 1, 1)
         nn.init.constant_(self.head_bias, bias)
@@ -115,10 +115,16 @@ class Predictor(nn.Module):
         """Architectures as tensors, for `forward`."""
         raise NotImplementedError
 
+    def _scores(self, parents: Architectures) -> Tensor:
+        """As `score_children` says."""
+        raise NotImplementedError
+
+    @one_thread()
+    @torch.no_grad()
     def score_children(self, parents: Architectures) -> Tensor:
         """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
         the order of itertools.product over their new decisions; the mean over the members."""
-        raise NotImplementedError
+        return self._scores(parents)
 
     def answer(self, hidden: Tensor) -> Tensor:
         """Accuracies in (0, 1), (M, ...), from the last hidden layer, (M, ..., H)."""
@@ -145,17 +151,18 @@ class LSTMPredictor(Predictor):
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
         token that it adds), and which prefix, counted from the empty one on, each architecture
         is."""
+        lists = [tuple(a) for a in architectures]
         steps = []
         places: dict[Decisions, int] = {(): 0}
         start = 0  # of the depth before
-        for depth in range(max(map(len, architectures))):
-            prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
+        for depth, row in enumerate(self.rows[: max(map(len, lists))], 1):
+            prefixes = dict.fromkeys(a[:depth] for a in lists if len(a) >= depth)
             parents = [places[prefix[:-1]] - start for prefix in prefixes]
-            tokens = [self.rows[depth] + prefix[-1] for prefix in prefixes]
+            tokens = [row + prefix[-1] for prefix in prefixes]
             steps.append((torch.tensor(parents), torch.tensor(tokens)))
             start = len(places)
-            places |= {prefix: k for k, prefix in enumerate(prefixes, start)}
-        return steps, torch.tensor([places[tuple(a)] for a in architectures])
+            places |= zip(prefixes, count(start))
+        return steps, torch.tensor([places[a] for a in lists])
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """(M, N) accuracies of what `read` returned."""
@@ -180,10 +187,8 @@ class LSTMPredictor(Predictor):
             cs.append(c)
         return torch.cat(hs, 1)[:, wanted], torch.cat(cs, 1)[:, wanted]
 
-    @one_thread()
-    @torch.no_grad()
-    def score_children(self, parents: Architectures) -> Tensor:
-        """As said by `Predictor`. Children share the states of their beginnings."""
+    def _scores(self, parents: Architectures) -> Tensor:
+        """Children share the states of their beginnings."""
         options = self.next_options(len(parents[0]))
         inputs = self.inputs()
         h, c = self.states(self.read(parents))
@@ -232,11 +237,11 @@ class MLPPredictor(Predictor):
         """(N, width V): how often each token stands at each place in a block, divided by the
         number of blocks."""
         shape = (len(architectures), self.weight_1.size(1), self.embedding.size(1))
-        counts = torch.zeros(shape, dtype=self.head.dtype)
-        for row, a in zip(counts, architectures):
+        counts = self.head.new_zeros(shape)
+        for of_one, a in zip(counts, architectures):
             blocks = self.levels.index(len(a)) + 1
-            for position, decision in enumerate(a):
-                row[self.slots[position], self.rows[position] + decision] += 1 / blocks
+            for slot, row, decision in zip(self.slots, self.rows, a):
+                of_one[slot, row + decision] += 1 / blocks
         return counts.flatten(1)
 
     def forward(self, counts: Tensor) -> Tensor:
@@ -252,11 +257,9 @@ class MLPPredictor(Predictor):
         """From the first layer before its ReLU, (M, N, H), to the accuracies (M, N)."""
         return self.answer(torch.relu(torch.baddbmm(self.bias_2, torch.relu(first), self.weight_2)))
 
-    @one_thread()
-    @torch.no_grad()
-    def score_children(self, parents: Architectures) -> Tensor:
-        """As said by `Predictor`. The first layer of a child is a sum over its decisions: what the
-        parent's add, and what the new ones add, which is the same for all parents."""
+    def _scores(self, parents: Architectures) -> Tensor:
+        """The first layer of a child is a sum over its decisions: what the parent's add, and what
+        the new ones add, which is the same for all parents."""
         length = len(parents[0])
         inputs = self.inputs()
         blocks = self.levels.index(length) + 2
@@ -297,17 +300,19 @@ def fit(
     """`steps` steps of Adam on the mean absolute error over all data; few, as more of them rank
     the larger, unseen architectures worse. Of several members, each leaves out its own part:
     with five, a fifth."""
-    found = f"{len(architectures)} architectures and {len(rewards)} rewards"
-    good = len(architectures) == len(rewards) > 0
+    size = len(rewards)
+    found = f"{len(architectures)} architectures and {size} rewards"
+    good = len(architectures) == size > 0
     require(good, "data of a fit", found, "as many of both, and at least one")
     for reward in rewards:  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data = predictor.read(architectures)
     target = torch.tensor(rewards, dtype=predictor.head.dtype)
-    kept = torch.ones(predictor.members, len(target))
-    if len(target) > 1 and predictor.members > 1:
-        order = torch.randperm(len(target), generator=generator(seed, "left out"))
-        kept.scatter_(0, order[None] % predictor.members, 0.0)
+    members = predictor.members
+    kept = torch.ones(members, size)
+    if size > 1 and members > 1:
+        order = torch.randperm(size, generator=generator(seed, "left out"))
+        kept.scatter_(0, order[None] % members, 0.0)
     kept /= kept.sum(1, keepdim=True)
     optimizer = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
     for _ in range(steps):

@@ -24,6 +24,7 @@ TREE_COMBINATIONS = ("add", "elem_mult")
 OperationName = Annotated[str, OPERATIONS]
 Activation = Annotated[str, ACTIVATIONS]
 Index = Annotated[int, range(2 * MAX_NODES)]
+Indices = tuple[Index, ...]
 Side = Annotated[int, range(1, 100)]
 Step = Annotated[int, range(1, 10)]
 
@@ -80,11 +81,12 @@ def _build(cls: Any, data: Any, field: str) -> Any:
         raise GenotypeError(f"{prefix}{error}") from None
 
 
-def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
-    """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
-    allowed = f"{low} to {high}" if low <= high else "none"
+def _within(field: str, found: Indices, low: int, end: int, distinct: str = "") -> None:
+    """All of `found` from `low` on and below `end`; each `distinct` (a layer, a node) at most
+    once."""
+    allowed = f"{low} to {end - 1}" if low < end else "none"
     for k, index in enumerate(found):
-        _require(low <= index <= high, f"{field}[{k}]", index, allowed)
+        _require(low <= index < end, f"{field}[{k}]", index, allowed)
     once = not distinct or len(set(found)) == len(found)
     _require(once, field, list(found), f"each {distinct} at most once")
 
@@ -108,7 +110,7 @@ class _Value:
 class Node(_Value):
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
-    inputs: tuple[Index, ...]
+    inputs: Indices
     ops: tuple[OperationName, ...]
     combine: Annotated[str, COMBINATIONS] = "add"
 
@@ -124,7 +126,7 @@ class Cell(_Value):
     input n_inputs + i, and the states named by `concat` are concatenated into the cell's output."""
 
     nodes: tuple[Node, ...]
-    concat: tuple[Index, ...]
+    concat: Indices
     n_inputs: Annotated[int, range(1, 3)] = 2
 
     def _check(self) -> None:
@@ -132,8 +134,8 @@ class Cell(_Value):
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
         _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
         for i, node in enumerate(self.nodes):  # a node reads only states that exist already
-            _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i - 1)
-        _within("concat", self.concat, 0, self.n_inputs + len(self.nodes) - 1, "state")
+            _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i)
+        _within("concat", self.concat, 0, self.n_inputs + len(self.nodes), "state")
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class ChainLayer(_Value):
     filter: tuple[Side, Side]
     stride: tuple[Step, Step]
     filters: Annotated[int, range(1, 4097)]
-    inputs: tuple[Index, ...] = ()
+    inputs: Indices = ()
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class ChainGenotype(_Value):
 
     def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # earlier layers only
-            _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
+            _within(f"layers[{i}].inputs", layer.inputs, 1, i + 1, "layer")
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class MacroLayer(_Value):
     never listed."""
 
     op: OperationName
-    skips: tuple[Index, ...] = ()
+    skips: Indices = ()
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class MacroGenotype(_Value):
 
     def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
-            _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
+            _within(f"layers[{i}].skips", layer.skips, 0, i, "layer")
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,12 @@ class RecurrentGenotype(_Value):
     mean of `concat`."""
 
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
-    concat: tuple[Index, ...]
+    concat: Indices
 
     def _check(self) -> None:
         for i, (source, _) in enumerate(self.nodes):
-            _within(f"nodes[{i}]", (source,), -1, i - 1)
-        _within("concat", self.concat, 0, len(self.nodes) - 1, "node")
+            _within(f"nodes[{i}]", (source,), -1, i)
+        _within("concat", self.concat, 0, len(self.nodes), "node")
 
 
 Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
@@ -224,8 +226,8 @@ class RecurrentTree(_Value):
         count = 2 * self.base - 1
         allowed = f"a list of {count} for a base of {self.base}"
         _require(len(self.tree) == count, "tree", self.tree, allowed)
-        whole("c_out", self.c_out, 0, count - 1, GenotypeError)
-        whole("c_in", self.c_in, 0, count - 1, GenotypeError)
+        for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
+            whole(name, node, 0, count - 1, GenotypeError)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree

@@ -119,12 +119,13 @@ class NASRL(PolicySearch):
 
     def propose(self, count: int) -> list[Decisions]:
         """Children of one depth: those of the next stage are deeper."""
-        if not isinstance(self.space, spaces.Chains):
+        space = self.space
+        if not isinstance(space, spaces.Chains):
             return self.write(count)
         born = len(self.trials)
         budget = self.budget
         layers = depth(born, budget.first_layers, budget.added_layers, budget.stage)
-        length = self.space.levels[min(layers, self.space.layers) - 1]
+        length = space.levels[min(layers, space.layers) - 1]
         return self.write(min(count, budget.stage - born % budget.stage), length)
 
     def signal(self, rewards: Tensor) -> Tensor:

@@ -49,7 +49,8 @@ def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
     """`architectures` without those that mean a network that came before."""
     seen = set()
     for a in architectures:
-        if (form := canonical(space.decode(a))) not in seen:
+        form = canonical(space.decode(a))
+        if form not in seen:
             seen.add(form)
             yield a
 
@@ -189,8 +190,9 @@ class PNAS(MultiTrial):
 
     def share(self, spent: int, level: int) -> int:
         """K: how many of the next level are kept, when `level` levels have taken `spent` trials."""
-        left = self.budget.trials - spent
-        return min(left, self.budget.beam or -(-left // (len(self.levels) - level)))
+        budget = self.budget
+        left = budget.trials - spent
+        return min(left, budget.beam or -(-left // (len(self.levels) - level)))
 
     def reachable(self) -> int:
         """How many architectures are evaluated in the end, if all children are distinct."""

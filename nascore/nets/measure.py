@@ -6,10 +6,10 @@ import json
 import math
 import os
 import statistics
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ from nascore.nets.sizes import Sizes, home
 from nascore.spaces import NASBENCH201_PRIMITIVES
 from nascore.threads import fitting, using_threads
 
+Shape = Sequence[int]
+
 
 def parameters(network: nn.Module) -> int:
     """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does
@@ -35,19 +37,19 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def multiply_adds(network: nn.Module, input_shape: Sequence[int]) -> int:
+def multiply_adds(network: nn.Module, input_shape: Shape) -> int:
     """Multiply-adds of convolutions and linear layers in one forward pass of `input_shape`, without
     auxiliary head."""
     return _walk(network, input_shape).multiply_adds
 
 
-def depth(network: nn.Module, input_shape: Sequence[int]) -> int:
+def depth(network: nn.Module, input_shape: Shape) -> int:
     """Convolutions and linear layers on the longest path from image to logits (a separable
     convolution has four)."""
     return _walk(network, input_shape).depth
 
 
-def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
+def activation_bytes(network: nn.Module, input_shape: Shape) -> int:
     """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time,
     the input's too, in evaluation, without gradients, in float32."""
     return _walk(network, input_shape).peak
@@ -59,7 +61,7 @@ def weights_bytes(network: nn.Module) -> int:
     header = {}
     at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
-        end = at + x.numel() * x.element_size()
+        end = at + x.nbytes
         kind = "I64" if x.dtype == torch.int64 else "F32"
         header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
@@ -124,7 +126,7 @@ def _convolution(
 
 
 @torch.no_grad()
-def _walk(network: nn.Module, input_shape: Sequence[int]) -> _Walk:
+def _walk(network: nn.Module, input_shape: Shape) -> _Walk:
     """Through the network in evaluation. Its weights are stand-ins that take no memory."""
     named = [*network.named_parameters(), *network.named_buffers()]
     state = {name: torch.empty((), dtype=x.dtype).expand(x.shape) for name, x in named}
@@ -149,9 +151,7 @@ SECONDS = 3.0  # after which no further pass of a batch begins, once there are t
 
 
 @torch.no_grad()
-def measure_latency(
-    network: nn.Module, image: Sequence[int], threads: int | None = None
-) -> list[dict]:
+def measure_latency(network: nn.Module, image: Shape, threads: int | None = None) -> list[dict]:
     """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
     of (channels, height, width): the median and the middle half of the `passes` that there is time
     for, by `threads` (default: those that a batch of this size is given)."""
@@ -163,8 +163,8 @@ def measure_latency(
         with using_threads(count):
             taken = _timed(partial(network, images))
         low, median, high = statistics.quantiles(taken, n=4)
-        row = {"batch": batch, "threads": count, "passes": len(taken)}
-        rows.append({**row, "median_ms": median, "low_ms": low, "high_ms": high})
+        about = {"batch": batch, "threads": count, "passes": len(taken)}
+        rows.append(about | {"median_ms": median, "low_ms": low, "high_ms": high})
     return rows
 
 
@@ -172,11 +172,13 @@ def _timed(call: Callable[[], object]) -> list[float]:
     """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of
     calls so slow that there is no time for that, one."""
     taken: list[float] = []
-    began = time.perf_counter()
-    while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
-        start = time.perf_counter()
+    began = perf_counter()
+    for count in range(MOST):
+        start = perf_counter()
+        if count >= FEWEST and start - began >= SECONDS:
+            break
         call()
-        taken.append(1000 * (time.perf_counter() - start))
+        taken.append(1000 * (perf_counter() - start))
     return taken[min(WARM_UP, len(taken) - FEWEST + 1) :]
 
 
@@ -208,7 +210,7 @@ def _edges_of(genotype: Genotype) -> list[str]:
         return []
     nodes = genotype.normal.nodes
     ops = [op for node in nodes for op in node.ops]
-    plain = all(node.combine == "add" for node in nodes)
+    plain = {node.combine for node in nodes} == {"add"}
     return ops if plain and set(ops) <= set(NASBENCH201_PRIMITIVES) else []
 
 
@@ -221,9 +223,11 @@ def _one_edge(op: str) -> Costs:
     return _counted(genotype, "nasbench201")
 
 
-def _of_model(name: str | os.PathLike) -> Sizes | None:
+def _of_model(name: formats.Source) -> Sizes | None:
     """The sizes of the model that is meant by its folder, or by its model.json; None where it is no
     model."""
+    if isinstance(name, Genotype) or name in published.GENOTYPES:
+        return None
     file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
     if not os.path.isfile(file):
         return None
@@ -239,7 +243,7 @@ def _of_model(name: str | os.PathLike) -> Sizes | None:
 
 
 def describe(
-    genotype: Genotype | str | os.PathLike,
+    genotype: formats.Source,
     network: str | None = None,
     skeleton: str | None = None,
     *,
@@ -254,10 +258,7 @@ def describe(
     are not None override it. `activation_bytes` is of one image. With `latency` the network is
     built and run here."""
     value = formats.read(genotype)
-    at: str | Sizes | None = network
-    if network is None and isinstance(genotype, str | os.PathLike):
-        at = None if genotype in published.GENOTYPES else _of_model(genotype)
-    of = home(genotype, skeleton, at, **sizes)
+    of = home(genotype, skeleton, _of_model(genotype) if network is None else network, **sizes)
     with torch.device("meta"):
         built = Network.of(value, of)
     shape = (1, of.in_channels, of.input, of.input)

@@ -70,6 +70,7 @@ def stack(
         width = first[index] if at < 0 else channels
         holds = holding and reduction and not halved
         yield Place(index, width, reduction, before, previous, halved, holds)
-        before = before if holds else previous
+        if not holds:
+            before = previous
         previous = outputs[reduction] * width
         halved = reduction

@@ -12,6 +12,8 @@ from nascore.spaces.space import (
     Layout,
     Names,
     PaperSpace,
+    Placed,
+    Position,
     Token,
     Values,
     Words,
@@ -71,7 +73,7 @@ class CellSpace(PaperSpace):
         nodes = tuple(self._node(i, left) for i in range(count))
         return Cell(nodes, self._concat(nodes), self.n_inputs)
 
-    def _values(self, genotype: CellGenotype) -> Iterator[tuple[Any, str]]:
+    def _values(self, genotype: CellGenotype) -> Placed:
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
             allowed = "null: this space has one cell" if genotype.reduce else "a cell"
             self._refuse("reduce", genotype.reduce, allowed)
@@ -89,6 +91,16 @@ class CellSpace(PaperSpace):
             if set(cell.concat) != set(concat):
                 allowed = f"{list(concat)}, {self._rule}"
                 self._refuse(f"{name}.concat", list(cell.concat), allowed)
+
+    def _summed(
+        self, node: Node, field: str, choices: Sequence[Indices], allowed: str
+    ) -> tuple[Indices, Words]:
+        """The inputs of a node and the operations on them, in the order of the inputs. It must be a
+        sum, and the inputs one of `choices`."""
+        inputs, ops = zip(*sorted(zip(node.inputs, node.ops)))
+        if node.combine != "add" or inputs not in choices:
+            self._refuse(field, (node.combine, node.inputs), allowed)
+        return inputs, ops
 
 
 class Pairs(CellSpace):
@@ -108,9 +120,8 @@ class Pairs(CellSpace):
         return Node(next(left), (next(left), next(left)))
 
     def _values_of(self, node: Node, i: int, field: str) -> Values:
-        pair, ops = in_order(node)
-        if node.combine != "add" or pair not in pairs(i):
-            self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
+        allowed = "the sum of two different inputs"
+        pair, ops = self._summed(node, field, pairs(i), allowed)
         return [pair, *ops]
 
 
@@ -146,7 +157,7 @@ class Blocks(CellSpace):
         each = len(self.order)
         start = position - each * i  # of the cell; a block is its last decision
         ends = tuple(range(start + each - 1, position, each))
-        about: dict[str, tuple[Token, Sequence[Any]]] = {
+        about: dict[str, Position] = {
             "input": (Token("input", ends), range(i + 2)),
             "op": (Token("op"), self.primitives),
             "combine": (Token("combine"), COMBINATIONS),
@@ -207,10 +218,8 @@ class Edges(CellSpace):
         return (len(nodes),)
 
     def _values_of(self, node: Node, i: int, field: str) -> Values:
-        inputs, ops = in_order(node)
-        if node.combine != "add" or inputs != tuple(range(i + 1)):
-            allowed = f"the sum of inputs 0 to {i}, each once"
-            self._refuse(field, (node.combine, node.inputs), allowed)
+        allowed = f"the sum of inputs 0 to {i}, each once"
+        _, ops = self._summed(node, field, [tuple(range(i + 1))], allowed)
         return ops
 
 
@@ -218,9 +227,3 @@ class Edges(CellSpace):
 def pairs(i: int) -> list[Indices]:
     """Of two different states that node i may read."""
     return [(first, second) for second in range(1, i + 2) for first in range(second)]
-
-
-def in_order(node: Node) -> tuple[Indices, Words]:
-    """A node's inputs and the operations on them, in the order of the inputs."""
-    inputs, ops = zip(*sorted(zip(node.inputs, node.ops)))
-    return inputs, ops

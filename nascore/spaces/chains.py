@@ -1,14 +1,15 @@
 """Spaces of whole networks, layer by layer: NAS-RL's chains of convolutions and ENAS's macro
 space."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Layout, Names, PaperSpace, Token, Values, depth, operations
+from nascore.spaces.space import Layout, Names, PaperSpace, Placed, Token, Values, depth, operations
 
-Options = dict[str, Sequence[Any]]  # of a layer: what there is to choose from, by kind
+Options = dict[str, Values]  # of a layer: what there is to choose from, by kind
+Chosen = tuple[Values, Decisions]  # of a layer: by kind, and the bits that are set
 
 
 class Layers(PaperSpace):
@@ -16,8 +17,6 @@ class Layers(PaperSpace):
     it, which is the anchor that the bit is scored against. The first layers of a network are
     themselves one, so the depth can grow (`levels`). Subclasses say which layer what was chosen
     and the bits that are set mean (`_layer`), and the inverse (`_chosen`)."""
-
-    genotype: type[ChainGenotype] | type[MacroGenotype]
 
     def __init__(self, name: str, layers: int, options: Options):
         self.layers = depth(name, "layers", layers)
@@ -37,7 +36,7 @@ class Layers(PaperSpace):
     def _layer(self, chosen: Values, bits: list[int]) -> Any:
         raise NotImplementedError
 
-    def _chosen(self, layer: Any, field: str) -> tuple[Values, Decisions]:
+    def _chosen(self, layer: Any, field: str) -> Chosen:
         raise NotImplementedError
 
     def _genotype(self, values: Values) -> Genotype:
@@ -48,7 +47,7 @@ class Layers(PaperSpace):
             layers.append(self._layer(chosen, [j for j in range(i) if next(left)]))
         return self.genotype(tuple(layers))
 
-    def _values(self, genotype: Any) -> Iterator[tuple[Any, str]]:
+    def _values(self, genotype: Any) -> Placed:
         if len(genotype.layers) != self.layers:
             self._refuse("layers", len(genotype.layers), f"{self.layers} layers")
         for i, layer in enumerate(genotype.layers):
@@ -81,7 +80,7 @@ class Chains(Layers):
         inputs = tuple(i + 1 for i in bits)
         return ChainLayer((height, width), tuple(stride) or (1, 1), filters, inputs)
 
-    def _chosen(self, layer: ChainLayer, field: str) -> tuple[Values, Decisions]:
+    def _chosen(self, layer: ChainLayer, field: str) -> Chosen:
         stride = layer.stride if self._strides else ()
         if layer.stride != (1, 1) and not stride:
             self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
@@ -103,5 +102,5 @@ class Macro(Layers):
         (op,) = chosen
         return MacroLayer(op, tuple(bits))
 
-    def _chosen(self, layer: MacroLayer, field: str) -> tuple[Values, Decisions]:
+    def _chosen(self, layer: MacroLayer, field: str) -> Chosen:
         return [layer.op], layer.skips

@@ -64,7 +64,8 @@ class Space:
 
     def choices_at(self, prefix: Decisions) -> int:
         """How many options the decision after `prefix` has; 0 when the architecture is complete."""
-        return self.choices[len(prefix)] if len(prefix) < len(self.choices) else 0
+        left = self.choices[len(prefix) :]
+        return left[0] if left else 0
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about; by default each is a kind of its own."""
@@ -92,7 +93,8 @@ class Space:
         """`decisions` with exactly one of them, drawn uniformly among those that have
         alternatives, changed."""
         mutated = list(decisions)
-        position = generator.choice([p for p in range(len(mutated)) if self.choices[p] > 1])
+        changeable = [p for p, count in enumerate(self.choices) if count > 1]
+        position = generator.choice(changeable)
         other = generator.randrange(self.choices[position] - 1)
         mutated[position] = other + (other >= mutated[position])
         return mutated
@@ -131,8 +133,10 @@ def of(found: Any) -> Space:
 
 # --- the papers' ----------------------------------------------------------------------------------
 
-Layout = list[tuple[Token, Sequence[Any]]]  # of each position: what it is about, what there is
-Values = Sequence[Any]  # what was decided, position by position
+Values = Sequence[Any]  # what was decided, or what there is to decide between
+Position = tuple[Token, Values]  # what a decision is about, and its options
+Layout = list[Position]
+Placed = Iterator[tuple[Any, str]]  # values, each with the field of the genotype where it stands
 
 
 class PaperSpace(Space):
@@ -184,7 +188,7 @@ class PaperSpace(Space):
     def _genotype(self, values: Values) -> Genotype:
         raise NotImplementedError
 
-    def _values(self, genotype: Any) -> Iterator[tuple[Any, str]]:
+    def _values(self, genotype: Any) -> Placed:
         raise NotImplementedError
 
     def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
