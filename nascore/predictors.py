@@ -178,14 +178,13 @@ class LSTMPredictor(Predictor):
         steps, wanted = prefixes
         inputs = self.inputs()
         h = c = inputs.new_zeros(self.members, 1, self.head.size(1))  # of the empty prefix
-        hs = [h]  # of all prefixes of a depth, (M, prefixes, H)
-        cs = [c]
+        found = [(h, c)]  # of all prefixes of a depth, (M, prefixes, H)
         for parents, tokens in steps:
             gates = inputs[:, tokens] + (h @ self.weight_hh)[:, parents]
             h, c = lstm(gates, c[:, parents])
-            hs.append(h)
-            cs.append(c)
-        return torch.cat(hs, 1)[:, wanted], torch.cat(cs, 1)[:, wanted]
+            found.append((h, c))
+        h, c = (torch.cat(part, 1)[:, wanted] for part in zip(*found))
+        return h, c
 
     def _scores(self, parents: Architectures) -> Tensor:
         """Children share the states of their beginnings."""
@@ -228,10 +227,11 @@ class MLPPredictor(Predictor):
         self.slots = [place for start, end in blocks for place in range(end - start)]
         width = max(self.slots) + 1
         first = (width * size) ** -0.5
+        second = hidden**-0.5
         self.weight_1 = self._weight(first, width, size, hidden)
         self.bias_1 = self._weight(first, 1, hidden)
-        self.weight_2 = self._weight(hidden**-0.5, hidden, hidden)
-        self.bias_2 = self._weight(hidden**-0.5, 1, hidden)
+        self.weight_2 = self._weight(second, hidden, hidden)
+        self.bias_2 = self._weight(second, 1, hidden)
 
     def read(self, architectures: Architectures) -> Tensor:
         """(N, width V): how often each token stands at each place in a block, divided by the
@@ -307,7 +307,7 @@ def fit(
     for reward in rewards:  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data = predictor.read(architectures)
-    target = torch.tensor(rewards, dtype=predictor.head.dtype)
+    target = predictor.head.new_tensor(rewards)
     members = predictor.members
     kept = torch.ones(members, size)
     if size > 1 and members > 1:

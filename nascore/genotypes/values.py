@@ -97,9 +97,10 @@ class _Value:
     def __post_init__(self) -> None:
         value: Any = self
         for field in fields(value):
+            name = field.name
             least = 0 if field.default == () else 1
-            found = _read(field.type, getattr(self, field.name), field.name, least)
-            object.__setattr__(self, field.name, found)
+            found = _read(field.type, getattr(self, name), name, least)
+            object.__setattr__(self, name, found)
         self._check()
 
     def _check(self) -> None:
@@ -130,12 +131,14 @@ class Cell(_Value):
     n_inputs: Annotated[int, range(1, 3)] = 2
 
     def _check(self) -> None:
-        inputs = sum(len(node.inputs) for node in self.nodes)
+        nodes = self.nodes
+        n = self.n_inputs
+        inputs = sum(len(node.inputs) for node in nodes)
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
         _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
-        for i, node in enumerate(self.nodes):  # a node reads only states that exist already
-            _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i)
-        _within("concat", self.concat, 0, self.n_inputs + len(self.nodes), "state")
+        for i, node in enumerate(nodes):  # a node reads only states that exist already
+            _within(f"nodes[{i}].inputs", node.inputs, 0, n + i)
+        _within("concat", self.concat, 0, n + len(nodes), "state")
 
 
 @dataclass(frozen=True)

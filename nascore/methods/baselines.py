@@ -88,18 +88,20 @@ class RandomSearch(Baseline):
         self.seen: set[Decisions] = set()
 
     def propose_one(self) -> Decisions:
-        left = self.size - len(self.seen)
+        space = self.space
+        seen = self.seen
+        left = self.size - len(seen)
         # A uniform sample needs size / left draws for a new one; fifty times as many it never
         # needs.
         draws = 1_000 + 50 * self.size // max(left, 1)
         for _ in range(draws):
-            decisions = drawn(self.space, "sample", self.generator)
-            if left <= 0 or decisions not in self.seen:
-                self.seen.add(decisions)
+            decisions = drawn(space, "sample", self.generator)
+            if left <= 0 or decisions not in seen:
+                seen.add(decisions)
                 return decisions
-        found = f"nothing new in {draws:,} draws after {len(self.seen):,} different ones"
+        found = f"nothing new in {draws:,} draws after {len(seen):,} different ones"
         said = f"size() says {self.size:,}"
-        raise UserError(f"space {name_of(self.space)}: sample() gave {found}, and {said}")
+        raise UserError(f"space {name_of(space)}: sample() gave {found}, and {said}")
 
     def state_dict(self) -> dict:
         return super().state_dict() | {"seen": sorted(self.seen)}
@@ -123,11 +125,11 @@ class RegularizedEvolution(Baseline):
             raise UserError(f"evolution: space {self.space.name} has no method mutate")
 
     def propose_one(self) -> Decisions:
+        random = self.generator
         born = self.recorded
         alive = self.budget.population_size
         if born < alive:
-            return drawn(self.space, "sample", self.generator)
-        population = range(born - alive, born)
-        sample = self.generator.choices(population, k=self.budget.sample_size)
-        parent = max((self.trials[k] for k in sample), key=merit)
-        return drawn(self.space, "mutate", parent.decisions, self.generator)
+            return drawn(self.space, "sample", random)
+        population = self.trials[born - alive : born]
+        sample = random.choices(population, k=self.budget.sample_size)
+        return drawn(self.space, "mutate", max(sample, key=merit).decisions, random)

@@ -16,7 +16,7 @@ from random import Random
 from torch import Tensor
 
 from nascore import spaces
-from nascore.genotypes import canonical
+from nascore.genotypes import Genotype, canonical
 from nascore.loop import memory_errors
 from nascore.predictors import (
     PREDICTORS,
@@ -45,11 +45,16 @@ def next_blocks(space, length: int = 0) -> list[Decisions]:
     return list(product(*(range(space.choices[position]) for position in block)))
 
 
+def meaning(space, architecture: Decisions) -> Genotype:
+    """The same for all architectures that mean the same network."""
+    return canonical(space.decode(architecture))
+
+
 def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
     """`architectures` without those that mean a network that came before."""
     seen = set()
     for a in architectures:
-        form = canonical(space.decode(a))
+        form = meaning(space, a)
         if form not in seen:
             seen.add(form)
             yield a
@@ -68,7 +73,7 @@ def top_k(
     as they are looked at, from the top, until there are K."""
     blocks = next_blocks(space, len(parents[0]))
     scores = scores.flatten()
-    forms = {canonical(space.decode(a)) for a in known}
+    forms = {meaning(space, a) for a in known}
     kept: list[Scored] = []
     parts = scores.argsort(descending=True, stable=True).split(10_000)
     for at in (at for part in parts for at in part.tolist()):
@@ -76,7 +81,7 @@ def top_k(
             break
         parent, block = divmod(at, len(blocks))
         child = (*parents[parent], *blocks[block])
-        form = canonical(space.decode(child))
+        form = meaning(space, child)
         if form not in forms and admits(child):
             forms.add(form)
             kept.append((child, scores[at].item()))
@@ -212,7 +217,7 @@ class PNAS(MultiTrial):
 
     def propose(self, count: int) -> list[Decisions]:
         taken = self.queue[:count]
-        self.queue = self.queue[count:]
+        del self.queue[:count]
         self.predicted |= dict(taken)
         return [architecture for architecture, _ in taken]
 

@@ -261,11 +261,11 @@ def describe(
     of = home(genotype, skeleton, _of_model(genotype) if network is None else network, **sizes)
     with torch.device("meta"):
         built = Network.of(value, of)
-    shape = (1, of.in_channels, of.input, of.input)
-    built.check(shape)
-    walk = _walk(built, shape)
     known = of.open()
     side = known.pop("input")
+    shape = (1, of.in_channels, side, side)
+    built.check(shape)
+    walk = _walk(built, shape)
     found = {
         "kind": kind(value),
         **known,

@@ -60,8 +60,11 @@ def _examine_parts(space: Space, counts: Sequence[int]) -> None:
         require(fits, f"{of}: levels", space.levels, rising)
     for position in range(len(counts)):
         token = ask(space, "token_at", position)
-        fits = isinstance(token, Token) and isinstance(token.kind, str)
-        fits = fits and all(0 <= at < position for at in _indices(token.refers_to))
+        fits = (
+            isinstance(token, Token)
+            and isinstance(token.kind, str)
+            and all(0 <= at < position for at in _indices(token.refers_to))
+        )
         allowed = "a Token(kind, positions before it)"
         require(fits, f"{of}: token_at({position})", token, allowed)
 

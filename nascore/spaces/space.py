@@ -59,8 +59,9 @@ class Space:
         walks = dict.fromkeys(tuple(walk(self, Random(seed))[1]) for seed in range(WALKS))
         field = f"space {name_of(self)}: options at each position"
         found = " and ".join(map(str, walks))
-        require(len(walks) == 1, field, found, "the same whatever was decided, for a policy")
-        return next(iter(walks))
+        first, *others = walks
+        require(not others, field, found, "the same whatever was decided, for a policy")
+        return first
 
     def choices_at(self, prefix: Decisions) -> int:
         """How many options the decision after `prefix` has; 0 when the architecture is complete."""
@@ -161,12 +162,11 @@ class PaperSpace(Space):
         """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
         this space's."""
         decisions = tuple(map(operator.index, decisions))
+        length = len(decisions)
         lengths = self.levels or (len(self.choices),)
-        if len(decisions) not in lengths:
+        if length not in lengths:
             allowed = " or ".join(map(str, lengths))
-            raise UserError(
-                f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}"
-            )
+            raise UserError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
                 found = f"decision {position} is {decision}"
