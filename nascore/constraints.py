@@ -19,9 +19,8 @@ class Constraint:
         bounds = {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
         self.bounds = {name: most for name, most in bounds.items() if most}
         self.tradeoff = objective == "tradeoff"
-        good = not self.tradeoff or len(self.bounds) > 0
         allowed = "accuracy, or with --max-multiply-adds or --max-parameters, its target T"
-        require(good, "objective", objective, allowed)
+        require(self.bounds or not self.tradeoff, "objective", objective, allowed)
         self.costs = lru_cache(KEPT)(partial(costs, skeleton=skeleton))
 
     def allows(self, costs: dict[str, int]) -> bool:

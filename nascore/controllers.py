@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from nascore import spaces
 from nascore.genotypes import OPERATIONS
-from nascore.spaces import Decisions, Token
+from nascore.spaces import Decisions
 
 
 @dataclass(frozen=True)
@@ -132,18 +132,6 @@ class Step:
     positions: list[int]
     refers_to: list[int]
 
-    def goes_on(self, head: Head, refers_to: Sequence[int]) -> bool:
-        """Whether a decision is another skip of the same layer, and needs no state of its own."""
-        same = self.head is head and isinstance(head, Skips)
-        return same and refers_to[0] not in self.positions
-
-    def until(self, length: int) -> "Step":
-        """The part of it before position `length`: some of a layer's skips may lie beyond."""
-        count = length - self.positions[0]
-        if count >= len(self.positions):
-            return self
-        return Step(self.head, self.positions[:count], self.refers_to[:count])
-
 
 def unchanged(position: int, logits: Tensor) -> Tensor:
     """The logits as they are."""
@@ -176,32 +164,50 @@ class Controller(nn.Module):
         self.counts = tuple(space.choices)
         self.start = nn.Parameter(torch.empty(hidden))
         self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
-        tokens = space.tokens
-        self.kinds = list(dict.fromkeys(token.kind for token in tokens))
-        heads = {kind: self._head(kind, tokens, hidden, bias, more) for kind in self.kinds}
-        self.heads = nn.ModuleList(heads.values())
-        self.steps = _steps(tokens, heads)
+        self.tokens = space.tokens
+        self.kinds = list(dict.fromkeys(token.kind for token in self.tokens))
+        self.head_of = {kind: self._head(kind, hidden, bias, more) for kind in self.kinds}
+        self.heads = nn.ModuleList(self.head_of.values())
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -scale, scale)
-        for kind, head in heads.items():
-            if isinstance(head, Softmax) and kind in biases:
-                head.head.bias = nn.Parameter(biases[kind])
+        for kind, first in biases.items():
+            head = self.head_of.get(kind)
+            if isinstance(head, Softmax):
+                head.head.bias = nn.Parameter(first)
 
-    def _head(self, kind: str, tokens: Sequence[Token], hidden: int, bias: bool, more: int) -> Head:
+    def _head(self, kind: str, hidden: int, bias: bool, more: int) -> Head:
         """What answers all decisions of a kind, sized for the largest of them."""
-        counts = [count for count, token in zip(self.counts, tokens) if token.kind == kind]
-        anchors = [len(token.refers_to) for token in tokens if token.kind == kind]
-        if set(zip(counts, anchors)) == {(2, 1)}:  # in or out, of one earlier layer
+        sizes = set()  # how many options, and how many of these are earlier decisions
+        for token, count in zip(self.tokens, self.counts):
+            if token.kind == kind:
+                sizes.add((count, len(token.refers_to)))
+        if sizes == {(2, 1)}:  # in or out, of one earlier layer
             return Skips(hidden, more)
-        if any(anchors):
-            inputs = max(count - J for count, J in zip(counts, anchors))
-            return Pointer(hidden, inputs)
-        return Softmax(hidden, max(counts), bias)
+        others = max(count - J for count, J in sizes)
+        if any(J for _, J in sizes):
+            return Pointer(hidden, others)
+        return Softmax(hidden, others, bias)
+
+    def steps(self, length: int) -> list[Step]:
+        """The steps that write the first `length` decisions: one each, but for the skips of a
+        layer, which need no state of their own."""
+        steps: list[Step] = []
+        last: Step | None = None
+        for position, token in enumerate(self.tokens[:length]):
+            head = self.head_of[token.kind]
+            skip = last is not None and last.head is head and isinstance(head, Skips)
+            if last is None or not skip or token.refers_to[0] in last.positions:
+                last = Step(head, [], [])
+                steps.append(last)
+            last.positions.append(position)
+            last.refers_to += token.refers_to
+        return steps
 
     def forward(self, decisions: Tensor | Sequence[Decisions]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
         given = torch.as_tensor(decisions, device=self.start.device)
-        return self._write(len(given), given.size(1), lambda step, p: given[:, step.positions])
+        n, length = given.shape
+        return self._write(n, length, lambda step, p: given[:, step.positions])
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
@@ -221,11 +227,8 @@ class Controller(nn.Module):
         anchors: dict[int, Tensor] = {}  # of a position: the state that reads its decision
         unread: list[int] = []
         written = []
-        for step in self.steps:
+        for step in self.steps(length):
             at = step.positions[0]
-            if at >= length:
-                break
-            step = step.until(length)
             for k, layer in enumerate(self.lstm):
                 memory[k] = layer(x, memory[k])
                 x, _ = memory[k]
@@ -242,20 +245,6 @@ class Controller(nn.Module):
             x = step.head.read(decisions, before)
             unread = step.positions
         return Written(*(torch.cat(part, 1) for part in zip(*written)))
-
-
-def _steps(tokens: Sequence[Token], heads: Mapping[str, Head]) -> list[Step]:
-    """The steps that write these decisions: one each, but for the skips of a layer, which share
-    one."""
-    steps: list[Step] = []
-    for position, token in enumerate(tokens):
-        head = heads[token.kind]
-        if steps and steps[-1].goes_on(head, token.refers_to):
-            steps[-1].positions.append(position)
-            steps[-1].refers_to += token.refers_to
-        else:
-            steps.append(Step(head, [position], list(token.refers_to)))
-    return steps
 
 
 # --- what ENAS makes of its logits, and how it learns ---------------------------------------------
@@ -280,8 +269,8 @@ class Squashed:
         self.budget = budget  # its fields say how much of each
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
-        families = [OPERATIONS[op].family for op in space.primitives]
-        self.likes = torch.tensor([float(family == "separable") for family in families])
+        liked = [OPERATIONS[op].family == "separable" for op in space.primitives]
+        self.likes = torch.tensor(liked, dtype=torch.float32)
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]

@@ -11,7 +11,7 @@ are thousands.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
@@ -36,11 +36,13 @@ def growing(space: Any) -> Space:
         found = f"space {space.name!r} has no levels"
         raise UserError(f"pnas grows architectures and {found}; allowed: {allowed}")
     random = Random(0)
-    for sample in (tuple(space.sample(random)) for _ in range(20)):
+    for _ in range(20):
+        sample = tuple(space.sample(random))
         for position in range(space.levels[-1]):
-            field = f"options of decision {position} after {shorten(sample[:position])}"
+            prefix = sample[:position]
+            field = f"options of decision {position} after {shorten(prefix)}"
             count = space.choices_at((0,) * position)
-            found = space.choices_at(sample[:position])
+            found = space.choices_at(prefix)
             allowed = f"{count}, as after zeros: the position alone must say how many"
             require(found == count, field, found, allowed)
     return space
@@ -53,6 +55,7 @@ def next_block(levels: Sequence[int], length: int) -> range:
     return range(length, min(level for level in levels if level > length))
 
 
+State = tuple[Tensor, Tensor]  # of an LSTM: h and c
 # Of an LSTM: for each depth which prefix before is extended, and by which token; for each
 # architecture which prefix it is.
 Prefixes = tuple[list[tuple[Tensor, Tensor]], Tensor]
@@ -81,13 +84,16 @@ class Predictor(nn.Module):
         self.levels = tuple(space.levels)
         self.choices = tuple(space.choices)[: self.levels[-1]]
         self.members = members
-        kinds = [token.kind for token in space.tokens[: self.levels[-1]]]
         largest: dict[str, int] = {}  # of each kind: how many options its decisions have at most
-        for kind, count in zip(kinds, self.choices):
-            largest[kind] = max(count, largest.get(kind, 0))
-        begins = dict(zip(largest, accumulate(largest.values(), initial=0)))
-        self.rows = [begins[kind] for kind in kinds]  # where the options of a position begin
-        self.embedding = self._weight(scale, sum(largest.values()), size)
+        for token, options in zip(space.tokens, self.choices):
+            largest[token.kind] = max(options, largest.get(token.kind, 0))
+        begins: dict[str, int] = {}  # of each kind: the first row of its options
+        rows = 0
+        for kind, options in largest.items():
+            begins[kind] = rows
+            rows += options
+        self.rows = [begins[token.kind] for token, _ in zip(space.tokens, self.choices)]
+        self.embedding = self._weight(scale, rows, size)
         self.head = self._weight(hidden**-0.5, hidden, 1)
         self.head_bias = self._weight(0, 1, 1)
         nn.init.constant_(self.head_bias, bias)
@@ -98,8 +104,7 @@ class Predictor(nn.Module):
         raise NotImplementedError
 
     def _weight(self, scale: float, *shape: int) -> nn.Parameter:
-        drawn = torch.empty(self.members, *shape).uniform_(-scale, scale)
-        return nn.Parameter(drawn)
+        return nn.Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
 
     def next_options(self, length: int) -> list[slice]:
         """The rows of all options of each decision from `length` to the next level."""
@@ -110,10 +115,16 @@ class Predictor(nn.Module):
         """Architectures as tensors, for `forward`."""
         raise NotImplementedError
 
+    def _scores(self, parents: Architectures) -> Tensor:
+        """As `score_children` says."""
+        raise NotImplementedError
+
+    @one_thread()
+    @torch.no_grad()
     def score_children(self, parents: Architectures) -> Tensor:
         """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
         the order of itertools.product over their new decisions; the mean over the members."""
-        raise NotImplementedError
+        return self._scores(parents)
 
     def answer(self, hidden: Tensor) -> Tensor:
         """Accuracies in (0, 1), (M, ...), from the last hidden layer, (M, ..., H)."""
@@ -140,17 +151,18 @@ class LSTMPredictor(Predictor):
         """The distinct prefixes, depth by depth: (which one of the depth before it extends, the
         token that it adds), and which prefix, counted from the empty one on, each architecture
         is."""
+        lists = [tuple(a) for a in architectures]
         steps = []
         places: dict[Decisions, int] = {(): 0}
         start = 0  # of the depth before
-        for depth in range(max(map(len, architectures))):
-            prefixes = dict.fromkeys(tuple(a[: depth + 1]) for a in architectures if len(a) > depth)
+        for depth, row in enumerate(self.rows[: max(map(len, lists))], 1):
+            prefixes = dict.fromkeys(a[:depth] for a in lists if len(a) >= depth)
             parents = [places[prefix[:-1]] - start for prefix in prefixes]
-            tokens = [self.rows[depth] + prefix[-1] for prefix in prefixes]
+            tokens = [row + prefix[-1] for prefix in prefixes]
             steps.append((torch.tensor(parents), torch.tensor(tokens)))
             start = len(places)
-            places |= {prefix: k for k, prefix in enumerate(prefixes, start)}
-        return steps, torch.tensor([places[tuple(a)] for a in architectures])
+            places |= zip(prefixes, count(start))
+        return steps, torch.tensor([places[a] for a in lists])
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """(M, N) accuracies of what `read` returned."""
@@ -161,48 +173,43 @@ class LSTMPredictor(Predictor):
         """(M, V, 4H): what each token adds to the gates, the biases with it."""
         return self.embedding @ self.weight_ih + self.bias_ih + self.bias_hh
 
-    def states(self, prefixes: Prefixes) -> tuple[Tensor, Tensor]:
+    def states(self, prefixes: Prefixes) -> State:
         """The LSTM's (h, c) after each architecture, (M, N, H) each."""
         steps, wanted = prefixes
         inputs = self.inputs()
         h = c = inputs.new_zeros(self.members, 1, self.head.size(1))  # of the empty prefix
-        hs = [h]  # of all prefixes of a depth, (M, prefixes, H)
-        cs = [c]
+        found = [(h, c)]  # of all prefixes of a depth, (M, prefixes, H)
         for parents, tokens in steps:
             gates = inputs[:, tokens] + (h @ self.weight_hh)[:, parents]
             h, c = lstm(gates, c[:, parents])
-            hs.append(h)
-            cs.append(c)
-        return torch.cat(hs, 1)[:, wanted], torch.cat(cs, 1)[:, wanted]
+            found.append((h, c))
+        h, c = (torch.cat(part, 1)[:, wanted] for part in zip(*found))
+        return h, c
 
-    @one_thread()
-    @torch.no_grad()
-    def score_children(self, parents: Architectures) -> Tensor:
-        """As said by `Predictor`. Children share the states of their beginnings."""
+    def _scores(self, parents: Architectures) -> Tensor:
+        """Children share the states of their beginnings."""
         options = self.next_options(len(parents[0]))
         inputs = self.inputs()
         h, c = self.states(self.read(parents))
-        scores = []
-        for k in range(len(parents)):
+        scores = torch.zeros(())
+        for m in range(self.members):
+            added = [inputs[m, rows] for rows in options]
             # One parent and one member at a time: what they need stays in the cache.
-            score = torch.zeros(())
-            for m in range(self.members):
-                states = h[m, k : k + 1], c[m, k : k + 1]
-                score = score + self._grown(m, states, [inputs[m, rows] for rows in options])
-            scores.append(score / self.members)
-        return torch.stack(scores)
+            states = zip(h[m].split(1), c[m].split(1))
+            scores = scores + torch.stack([self._grown(m, state, added) for state in states])
+        return scores / self.members
 
-    def _grown(self, m: int, states: tuple[Tensor, Tensor], options: Sequence[Tensor]) -> Tensor:
-        """What member m says of all children, (n1 n2 ...): from a parent's states (1, H), and what
-        the options of each new decision add to the gates, (n, 4H)."""
-        h, c = states
+    def _grown(self, m: int, state: State, options: Sequence[Tensor]) -> Tensor:
+        """What member m says of all children, (n1 n2 ...): from a parent's state, (1, H) each, and
+        what the options of each new decision add to the gates, (n, 4H)."""
+        h, c = state
         for added in options:
             gates = (h @ self.weight_hh[m])[:, None] + added
-            h, c = (state.flatten(0, 1) for state in lstm(gates, c[:, None]))
+            h, c = (part.flatten(0, 1) for part in lstm(gates, c[:, None]))
         return torch.sigmoid(h @ self.head[m] + self.head_bias[m]).squeeze(1)
 
 
-def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+def lstm(gates: Tensor, c: Tensor) -> State:
     """The LSTM's new (h, c) from its gates before their nonlinearities, (..., 4H), in PyTorch's
     order."""
     i, f, g, o = gates.chunk(4, -1)
@@ -220,20 +227,21 @@ class MLPPredictor(Predictor):
         self.slots = [place for start, end in blocks for place in range(end - start)]
         width = max(self.slots) + 1
         first = (width * size) ** -0.5
+        second = hidden**-0.5
         self.weight_1 = self._weight(first, width, size, hidden)
         self.bias_1 = self._weight(first, 1, hidden)
-        self.weight_2 = self._weight(hidden**-0.5, hidden, hidden)
-        self.bias_2 = self._weight(hidden**-0.5, 1, hidden)
+        self.weight_2 = self._weight(second, hidden, hidden)
+        self.bias_2 = self._weight(second, 1, hidden)
 
     def read(self, architectures: Architectures) -> Tensor:
         """(N, width V): how often each token stands at each place in a block, divided by the
         number of blocks."""
         shape = (len(architectures), self.weight_1.size(1), self.embedding.size(1))
-        counts = torch.zeros(shape, dtype=self.head.dtype)
-        for row, a in zip(counts, architectures):
+        counts = self.head.new_zeros(shape)
+        for of_one, a in zip(counts, architectures):
             blocks = self.levels.index(len(a)) + 1
-            for position, decision in enumerate(a):
-                row[self.slots[position], self.rows[position] + decision] += 1 / blocks
+            for slot, row, decision in zip(self.slots, self.rows, a):
+                of_one[slot, row + decision] += 1 / blocks
         return counts.flatten(1)
 
     def forward(self, counts: Tensor) -> Tensor:
@@ -249,21 +257,19 @@ class MLPPredictor(Predictor):
         """From the first layer before its ReLU, (M, N, H), to the accuracies (M, N)."""
         return self.answer(torch.relu(torch.baddbmm(self.bias_2, torch.relu(first), self.weight_2)))
 
-    @one_thread()
-    @torch.no_grad()
-    def score_children(self, parents: Architectures) -> Tensor:
-        """As said by `Predictor`. The first layer of a child is a sum over its decisions: what the
-        parent's add, and what the new ones add, which is the same for all parents."""
+    def _scores(self, parents: Architectures) -> Tensor:
+        """The first layer of a child is a sum over its decisions: what the parent's add, and what
+        the new ones add, which is the same for all parents."""
         length = len(parents[0])
         inputs = self.inputs()
         blocks = self.levels.index(length) + 2
         of_parents = (blocks - 1) / blocks * self.read(parents) @ inputs.flatten(1, 2) + self.bias_1
         of_blocks = torch.zeros(1, 1, 1)  # (M, n1 n2 ..., H): every block of new decisions
-        for position, rows in enumerate(self.next_options(length), length):
-            of_options = inputs[:, self.slots[position], rows] / blocks  # (M, n, H)
+        for place, rows in enumerate(self.next_options(length)):
+            of_options = inputs[:, place, rows] / blocks  # (M, n, H)
             of_blocks = (of_blocks[:, :, None] + of_options[:, None]).flatten(1, 2)
-        children = [self.rest(row[:, None] + of_blocks) for row in of_parents.unbind(1)]
-        return torch.stack([child.mean(0) for child in children])
+        each = of_parents.unbind(1)  # (M, H)
+        return torch.stack([self.rest(one[:, None] + of_blocks).mean(0) for one in each])
 
 
 PREDICTORS = {
@@ -294,17 +300,19 @@ def fit(
     """`steps` steps of Adam on the mean absolute error over all data; few, as more of them rank
     the larger, unseen architectures worse. Of several members, each leaves out its own part:
     with five, a fifth."""
-    found = f"{len(architectures)} architectures and {len(rewards)} rewards"
-    good = len(architectures) == len(rewards) > 0
+    size = len(rewards)
+    found = f"{len(architectures)} architectures and {size} rewards"
+    good = len(architectures) == size > 0
     require(good, "data of a fit", found, "as many of both, and at least one")
-    for reward in (min(rewards), max(rewards)):  # the head is a sigmoid
+    for reward in rewards:  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data = predictor.read(architectures)
-    target = torch.tensor(rewards, dtype=predictor.head.dtype)
-    kept = torch.ones(predictor.members, len(target))
-    if len(target) > 1 and predictor.members > 1:
-        order = torch.randperm(len(target), generator=generator(seed, "left out"))
-        kept[order % predictor.members, torch.arange(len(target))] = 0.0
+    target = predictor.head.new_tensor(rewards)
+    members = predictor.members
+    kept = torch.ones(members, size)
+    if size > 1 and members > 1:
+        order = torch.randperm(size, generator=generator(seed, "left out"))
+        kept.scatter_(0, order[None] % members, 0.0)
     kept /= kept.sum(1, keepdim=True)
     optimizer = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
     for _ in range(steps):
@@ -318,5 +326,6 @@ def rank_correlation(predicted: Sequence[float], measured: Sequence[float]) -> f
     """Spearman's; 0 where one of them is constant."""
     from scipy.stats import spearmanr  # it takes a second to import
 
-    varied = min(len(set(predicted)), len(set(measured))) > 1
-    return float(spearmanr(predicted, measured).statistic) if varied else 0.0
+    if min(len(set(predicted)), len(set(measured))) < 2:
+        return 0.0
+    return float(spearmanr(predicted, measured).statistic)

@@ -168,8 +168,8 @@ def test_decisions_of_one_kind_share_a_head_and_the_depth_costs_nothing():
     kinds = [type(head) for head in Controller(spaces.get("nasnet")).heads]
     assert kinds == [Pointer, Softmax, Softmax]
     assert [type(head) for head in Controller(spaces.get("nas-rl")).heads] == [Softmax, Softmax, Softmax, Skips]
-    assert [len(step.positions) for step in Controller(TINY).steps] == [1] * 7
-    assert [len(step.positions) for step in Controller(spaces.get("nas-rl", layers=4)).steps][-1] == 3
+    assert [len(step.positions) for step in Controller(TINY).steps(7)] == [1] * 7
+    assert [len(step.positions) for step in Controller(spaces.get("nas-rl", layers=4)).steps(18)][-1] == 3
 
 
 def test_growing_the_depth_leaves_what_is_written_first_as_it_was():

@@ -219,7 +219,7 @@ def test_a_slow_network_s_latency_is_of_fewer_passes(seconds, passes, monkeypatc
             images.append(len(x))
             now[0] += seconds
 
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(measure, "perf_counter", lambda: now[0])
     rows = measure.measure_latency(Slow(), (3, 4, 4), threads=1)
     assert [row["passes"] for row in rows] == [passes, passes]
     assert [images.count(row["batch"]) for row in rows] == [max(6, min(200, 3 / seconds))] * 2

@@ -1,8 +1,10 @@
 """The five kinds of genotype, each checked as it is made, and JSON."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
+from itertools import repeat
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -22,6 +24,7 @@ TREE_COMBINATIONS = ("add", "elem_mult")
 OperationName = Annotated[str, OPERATIONS]
 Activation = Annotated[str, ACTIVATIONS]
 Index = Annotated[int, range(2 * MAX_NODES)]
+Indices = tuple[Index, ...]
 Side = Annotated[int, range(1, 100)]
 Step = Annotated[int, range(1, 10)]
 
@@ -48,10 +51,14 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
             return whole(field, value, allowed[0], allowed[-1], GenotypeError)
         names = sorted(allowed) if allowed is OPERATIONS else allowed
         return one_of(field, value, names, GenotypeError)
-    low, high = (least, MAX_NODES) if ... in parts else (len(parts), len(parts))
+    if ... in parts:
+        low, high = least, MAX_NODES
+        kinds: Iterable[Any] = repeat(parts[0])
+    else:
+        low = high = len(parts)
+        kinds = parts
     good = isinstance(value, list | tuple) and low <= len(value) <= high
     _require(good, field, value, f"a list of {low} to {high}")
-    kinds = parts[:1] * len(value) if ... in parts else parts
     items = enumerate(zip(kinds, value))
     return tuple(_read(part, item, f"{field}[{k}]") for k, (part, item) in items)
 
@@ -74,11 +81,12 @@ def _build(cls: Any, data: Any, field: str) -> Any:
         raise GenotypeError(f"{prefix}{error}") from None
 
 
-def _within(field: str, found: tuple[int, ...], low: int, high: int, distinct: str = "") -> None:
-    """All of `found` from `low` to `high`; each `distinct` (a layer, a node) at most once."""
-    allowed = f"{low} to {high}" if low <= high else "none"
+def _within(field: str, found: Indices, low: int, end: int, distinct: str = "") -> None:
+    """All of `found` from `low` on and below `end`; each `distinct` (a layer, a node) at most
+    once."""
+    allowed = f"{low} to {end - 1}" if low < end else "none"
     for k, index in enumerate(found):
-        _require(low <= index <= high, f"{field}[{k}]", index, allowed)
+        _require(low <= index < end, f"{field}[{k}]", index, allowed)
     once = not distinct or len(set(found)) == len(found)
     _require(once, field, list(found), f"each {distinct} at most once")
 
@@ -89,9 +97,10 @@ class _Value:
     def __post_init__(self) -> None:
         value: Any = self
         for field in fields(value):
+            name = field.name
             least = 0 if field.default == () else 1
-            found = _read(field.type, getattr(self, field.name), field.name, least)
-            object.__setattr__(self, field.name, found)
+            found = _read(field.type, getattr(self, name), name, least)
+            object.__setattr__(self, name, found)
         self._check()
 
     def _check(self) -> None:
@@ -102,7 +111,7 @@ class _Value:
 class Node(_Value):
     """Operation k is applied to input k; the results are combined. Inputs may repeat."""
 
-    inputs: tuple[Index, ...]
+    inputs: Indices
     ops: tuple[OperationName, ...]
     combine: Annotated[str, COMBINATIONS] = "add"
 
@@ -118,16 +127,18 @@ class Cell(_Value):
     input n_inputs + i, and the states named by `concat` are concatenated into the cell's output."""
 
     nodes: tuple[Node, ...]
-    concat: tuple[Index, ...]
+    concat: Indices
     n_inputs: Annotated[int, range(1, 3)] = 2
 
     def _check(self) -> None:
-        inputs = sum(len(node.inputs) for node in self.nodes)
+        nodes = self.nodes
+        n = self.n_inputs
+        inputs = sum(len(node.inputs) for node in nodes)
         allowed = f"at most {MAX_INPUTS:,} inputs of all nodes"
         _require(inputs <= MAX_INPUTS, "nodes", f"{inputs:,} inputs", allowed)
-        for i, node in enumerate(self.nodes):  # a node reads only states that exist already
-            _within(f"nodes[{i}].inputs", node.inputs, 0, self.n_inputs + i - 1)
-        _within("concat", self.concat, 0, self.n_inputs + len(self.nodes) - 1, "state")
+        for i, node in enumerate(nodes):  # a node reads only states that exist already
+            _within(f"nodes[{i}].inputs", node.inputs, 0, n + i)
+        _within("concat", self.concat, 0, n + len(nodes), "state")
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ class ChainLayer(_Value):
     filter: tuple[Side, Side]
     stride: tuple[Step, Step]
     filters: Annotated[int, range(1, 4097)]
-    inputs: tuple[Index, ...] = ()
+    inputs: Indices = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,7 @@ class ChainGenotype(_Value):
 
     def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # earlier layers only
-            _within(f"layers[{i}].inputs", layer.inputs, 1, i, "layer")
+            _within(f"layers[{i}].inputs", layer.inputs, 1, i + 1, "layer")
 
 
 @dataclass(frozen=True)
@@ -171,7 +182,7 @@ class MacroLayer(_Value):
     never listed."""
 
     op: OperationName
-    skips: tuple[Index, ...] = ()
+    skips: Indices = ()
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,7 @@ class MacroGenotype(_Value):
 
     def _check(self) -> None:
         for i, layer in enumerate(self.layers):  # the stem and layers before the direct predecessor
-            _within(f"layers[{i}].skips", layer.skips, 0, i - 1, "layer")
+            _within(f"layers[{i}].skips", layer.skips, 0, i, "layer")
 
 
 @dataclass(frozen=True)
@@ -191,12 +202,12 @@ class RecurrentGenotype(_Value):
     mean of `concat`."""
 
     nodes: tuple[tuple[Annotated[int, range(-1, MAX_NODES)], Activation], ...]
-    concat: tuple[Index, ...]
+    concat: Indices
 
     def _check(self) -> None:
         for i, (source, _) in enumerate(self.nodes):
-            _within(f"nodes[{i}]", (source,), -1, i - 1)
-        _within("concat", self.concat, 0, len(self.nodes) - 1, "node")
+            _within(f"nodes[{i}]", (source,), -1, i)
+        _within("concat", self.concat, 0, len(self.nodes), "node")
 
 
 Block = tuple[Annotated[str, TREE_COMBINATIONS], Activation]
@@ -218,8 +229,8 @@ class RecurrentTree(_Value):
         count = 2 * self.base - 1
         allowed = f"a list of {count} for a base of {self.base}"
         _require(len(self.tree) == count, "tree", self.tree, allowed)
-        whole("c_out", self.c_out, 0, count - 1, GenotypeError)
-        whole("c_in", self.c_in, 0, count - 1, GenotypeError)
+        for name, node in (("c_out", self.c_out), ("c_in", self.c_in)):
+            whole(name, node, 0, count - 1, GenotypeError)
 
 
 Genotype = CellGenotype | ChainGenotype | MacroGenotype | RecurrentGenotype | RecurrentTree

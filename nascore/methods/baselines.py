@@ -3,12 +3,11 @@ and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2
 
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar
 
 from nascore import search
 from nascore.errors import UserError
 from nascore.search import knob
-from nascore.spaces import examine
+from nascore.spaces.guards import drawn, name_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget, merit
 
 _PRESETS: dict[str, dict] = {
@@ -30,14 +29,14 @@ _PRESETS: dict[str, dict] = {
 class RandomBudget(TrialBudget):
     """What random search may spend."""
 
-    PRESETS: ClassVar[dict[str, dict]] = _PRESETS
+    PRESETS = _PRESETS
 
 
 @dataclass(frozen=True)
 class EvolutionBudget(TrialBudget):
     """What regularized evolution may spend; the scale of Real et al. is the preset `full`."""
 
-    PRESETS: ClassVar[dict[str, dict]] = {
+    PRESETS = {
         "smoke": {**_PRESETS["smoke"], "population_size": 2, "sample_size": 2},
         "reduced": _PRESETS["reduced"],
         "full": {**_PRESETS["full"], "population_size": 100, "sample_size": 25},
@@ -89,18 +88,20 @@ class RandomSearch(Baseline):
         self.seen: set[Decisions] = set()
 
     def propose_one(self) -> Decisions:
-        left = self.size - len(self.seen)
+        space = self.space
+        seen = self.seen
+        left = self.size - len(seen)
         # A uniform sample needs size / left draws for a new one; fifty times as many it never
         # needs.
         draws = 1_000 + 50 * self.size // max(left, 1)
         for _ in range(draws):
-            decisions = examine.drawn(self.space, "sample", self.generator)
-            if left <= 0 or decisions not in self.seen:
-                self.seen.add(decisions)
+            decisions = drawn(space, "sample", self.generator)
+            if left <= 0 or decisions not in seen:
+                seen.add(decisions)
                 return decisions
-        found = f"nothing new in {draws:,} draws after {len(self.seen):,} different ones"
-        name = examine.name_of(self.space)
-        raise UserError(f"space {name}: sample() gave {found}, and size() says {self.size:,}")
+        found = f"nothing new in {draws:,} draws after {len(seen):,} different ones"
+        said = f"size() says {self.size:,}"
+        raise UserError(f"space {name_of(space)}: sample() gave {found}, and {said}")
 
     def state_dict(self) -> dict:
         return super().state_dict() | {"seen": sorted(self.seen)}
@@ -124,11 +125,11 @@ class RegularizedEvolution(Baseline):
             raise UserError(f"evolution: space {self.space.name} has no method mutate")
 
     def propose_one(self) -> Decisions:
+        random = self.generator
         born = self.recorded
         alive = self.budget.population_size
         if born < alive:
-            return examine.drawn(self.space, "sample", self.generator)
-        population = range(born - alive, born)
-        sample = self.generator.choices(population, k=self.budget.sample_size)
-        parent = max((self.trials[k] for k in sample), key=merit)
-        return examine.drawn(self.space, "mutate", parent.decisions, self.generator)
+            return drawn(self.space, "sample", random)
+        population = self.trials[born - alive : born]
+        sample = random.choices(population, k=self.budget.sample_size)
+        return drawn(self.space, "mutate", max(sample, key=merit).decisions, random)

@@ -10,7 +10,6 @@ the paper does not say is a field of the budget whose help says so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -78,10 +77,23 @@ class NASRLBudget(TrialBudget):
         high=0.9999,
     )
     hidden: int = knob(35, "units", "of each of the controller's two LSTM layers", low=1, high=1000)
-    PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": _SMALL | dict(trials=4, children=2, child_epochs=2, added_layers=1, stage=2),
-        "reduced": _SMALL
-        | dict(trials=36, children=4, child_epochs=3, stage=12, learning_rate=0.01),
+    PRESETS = {
+        "smoke": {
+            **_SMALL,
+            "trials": 4,
+            "children": 2,
+            "child_epochs": 2,
+            "added_layers": 1,
+            "stage": 2,
+        },
+        "reduced": {
+            **_SMALL,
+            "trials": 36,
+            "children": 4,
+            "child_epochs": 3,
+            "stage": 12,
+            "learning_rate": 0.01,
+        },
         "full": {},
     }
 
@@ -107,12 +119,13 @@ class NASRL(PolicySearch):
 
     def propose(self, count: int) -> list[Decisions]:
         """Children of one depth: those of the next stage are deeper."""
-        if not isinstance(self.space, spaces.Chains):
+        space = self.space
+        if not isinstance(space, spaces.Chains):
             return self.write(count)
         born = len(self.trials)
         budget = self.budget
         layers = depth(born, budget.first_layers, budget.added_layers, budget.stage)
-        length = self.space.levels[min(layers, self.space.layers) - 1]
+        length = space.levels[min(layers, space.layers) - 1]
         return self.write(min(count, budget.stage - born % budget.stage), length)
 
     def signal(self, rewards: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ children to convergence, is `nascore train`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -76,10 +75,16 @@ class NASNetBudget(TrialBudget):
         4, "passes", "over each batch of children; not given in the paper", low=1, high=1000
     )
     hidden: int = knob(100, "units", "of the controller's one LSTM layer", low=1, high=1000)
-    PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": _SMALL | dict(trials=4, children=2, child_epochs=2, channels=4),
-        "reduced": _SMALL
-        | dict(trials=24, children=4, child_epochs=3, channels=8, learning_rate=0.001),
+    PRESETS = {
+        "smoke": {**_SMALL, "trials": 4, "children": 2, "child_epochs": 2, "channels": 4},
+        "reduced": {
+            **_SMALL,
+            "trials": 24,
+            "children": 4,
+            "child_epochs": 3,
+            "channels": 8,
+            "learning_rate": 0.001,
+        },
         "full": {},
     }
 
@@ -96,11 +101,11 @@ class NASNet(PolicySearch):
 
     def improve(self, decisions: Sequence[Decisions], advantages: Tensor) -> None:
         """`passes` ascents of the clipped objective and the entropy."""
-        old = None
-        for _ in range(self.budget.passes):
+        budget = self.budget
+        old: Tensor | None = None
+        for _ in range(budget.passes):
             written = self.controller(decisions)
-            old = (
-                written.log_probs.detach() if old is None else old
-            )  # the policy has not moved since it wrote them
-            objective = clipped_objective(written.log_probs, old, advantages, self.budget.epsilon)
-            self.ascend(objective + self.budget.entropy_weight * written.entropies.sum(1).mean())
+            if old is None:  # the policy has not moved since it wrote them
+                old = written.log_probs.detach()
+            objective = clipped_objective(written.log_probs, old, advantages, budget.epsilon)
+            self.ascend(objective + budget.entropy_weight * written.entropies.sum(1).mean())

@@ -9,10 +9,9 @@ at which a list of decisions is one; below, a block is what is decided between t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from random import Random
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -32,6 +31,8 @@ from nascore.search import Progress, knob, method
 from nascore.seeding import seed_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget
 
+Scored = tuple[Decisions, float | None]  # an architecture and what is predicted of it
+
 # --- Algorithm 1: its steps -----------------------------------------------------------------------
 
 
@@ -44,11 +45,17 @@ def next_blocks(space, length: int = 0) -> list[Decisions]:
     return list(product(*(range(space.choices[position]) for position in block)))
 
 
+def meaning(space, architecture: Decisions) -> Genotype:
+    """The same for all architectures that mean the same network."""
+    return canonical(space.decode(architecture))
+
+
 def distinct(space, architectures: Iterable[Decisions]) -> Iterator[Decisions]:
     """`architectures` without those that mean a network that came before."""
     seen = set()
     for a in architectures:
-        if (form := canonical(space.decode(a))) not in seen:
+        form = meaning(space, a)
+        if form not in seen:
             seen.add(form)
             yield a
 
@@ -60,28 +67,33 @@ def top_k(
     k: int,
     known=(),
     admits: Callable[[Decisions], bool] = lambda child: True,
-) -> list[tuple[Decisions, float]]:
+) -> list[Scored]:
     """The K best distinct children and their scores, best first, from scores (parents, blocks);
     networks among `known` are left out, and those that `admits` says no to. Children are built only
     as they are looked at, from the top, until there are K."""
     blocks = next_blocks(space, len(parents[0]))
     scores = scores.flatten()
-    known = {canonical(space.decode(a)) for a in known}
-    kept: dict[Genotype, tuple[Decisions, float]] = {}
+    forms = {meaning(space, a) for a in known}
+    kept: list[Scored] = []
     parts = scores.argsort(descending=True, stable=True).split(10_000)
-    order = (at for part in parts for at in part.tolist())
-    while len(kept) < k and (at := next(order, None)) is not None:
-        child = (*parents[at // len(blocks)], *blocks[at % len(blocks)])
-        form = canonical(space.decode(child))
-        if form not in known and form not in kept and admits(child):
-            kept[form] = (child, scores[at].item())
-    return list(kept.values())
+    for at in (at for part in parts for at in part.tolist()):
+        if len(kept) >= k:
+            break
+        parent, block = divmod(at, len(blocks))
+        child = (*parents[parent], *blocks[block])
+        form = meaning(space, child)
+        if form not in forms and admits(child):
+            forms.add(form)
+            kept.append((child, scores[at].item()))
+    return kept
 
 
 # --- the search -----------------------------------------------------------------------------------
 
 _SMALL = {
     "recipe": "child",
+    "child_epochs": 2,
+    "cells": 3,
     "batch_size": 64,
     "validation": 0.2,
     "beam": 0,
@@ -138,10 +150,9 @@ class PNASBudget(TrialBudget):
     )
     channels: int = knob(24, "channels", "F, width of a child's first cell", low=2, high=256)
     cells: int = knob(6, "cells", "depth of a child: 3 N, N = 2", low=1, high=40)
-    PRESETS: ClassVar[dict[str, dict]] = {
-        "smoke": _SMALL | dict(trials=6, blocks=2, first=4, child_epochs=2, channels=4, cells=3),
-        "reduced": _SMALL
-        | dict(trials=26, blocks=3, first=10, child_epochs=2, channels=8, cells=3),
+    PRESETS = {
+        "smoke": {**_SMALL, "trials": 6, "blocks": 2, "first": 4, "channels": 4},
+        "reduced": {**_SMALL, "trials": 26, "blocks": 3, "first": 10, "channels": 8},
         "full": {},
     }
 
@@ -160,27 +171,21 @@ class PNAS(MultiTrial):
     evaluated on the way, only teach the predictor. So it may fall when a level begins; the
     history has every reward."""
 
-    STATE: ClassVar[tuple[str, ...]] = (*MultiTrial.STATE, "queue", "fit_correlation")
+    STATE = (*MultiTrial.STATE, "queue", "fit_correlation")
     budget: PNASBudget
 
     def __init__(self, space, estimate, budget: PNASBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
         space = growing(space)
         self.levels = tuple(space.levels[: budget.blocks])  # the lengths that this search climbs
-        self.predicted: dict[
-            Decisions, float | None
-        ] = {}  # of what was proposed; first level: none
-        self.fit_correlation = (
-            0.0  # of the predictor that chose the level in hand, on what it was fitted on
-        )
+        self.predicted: dict[Decisions, float | None] = {}  # of what was proposed; level 1: none
+        # Of the predictor that chose the level in hand, on what it was fitted on.
+        self.fit_correlation = 0.0
         first = list(distinct(space, next_blocks(space)))  # S_1
-        if (count := min(budget.first or len(first), budget.trials)) < len(first):
-            first = Random(seed).sample(
-                first, count
-            )  # in order they would be cells of the same first inputs
-        self.queue: Sequence[tuple[Decisions, float | None]] = [
-            (architecture, None) for architecture in first
-        ]
+        count = min(budget.first or len(first), budget.trials)
+        if count < len(first):  # in order they would be cells of the same first inputs
+            first = Random(seed).sample(first, count)
+        self.queue: list[Scored] = [(architecture, None) for architecture in first]
         self.total = self.reachable()
 
     @staticmethod
@@ -190,20 +195,20 @@ class PNAS(MultiTrial):
 
     def share(self, spent: int, level: int) -> int:
         """K: how many of the next level are kept, when `level` levels have taken `spent` trials."""
-        left = self.budget.trials - spent
-        return min(left, self.budget.beam or -(-left // (len(self.levels) - level)))
+        budget = self.budget
+        left = budget.trials - spent
+        return min(left, budget.beam or -(-left // (len(self.levels) - level)))
 
     def reachable(self) -> int:
         """How many architectures are evaluated in the end, if all children are distinct."""
-        lengths = [
-            len(architecture) for architecture in (*self.decisions, *(a for a, _ in self.queue))
-        ]
+        lengths = [len(a) for a in (*self.decisions, *dict(self.queue))]
         spent = len(lengths)
         here = lengths.count(lengths[-1])
-        for level in range(self.levels.index(lengths[-1]) + 1, len(self.levels)):
-            children = here * prod(self.space.choices[self.levels[level - 1] : self.levels[level]])
-            here = min(children, self.share(spent, level))
-            spent += here
+        for level, (start, end) in enumerate(pairwise(self.levels), 1):
+            if start >= lengths[-1]:
+                children = here * prod(self.space.choices[start:end])
+                here = min(children, self.share(spent, level))
+                spent += here
         return spent
 
     @property
@@ -212,13 +217,13 @@ class PNAS(MultiTrial):
 
     def propose(self, count: int) -> list[Decisions]:
         taken = self.queue[:count]
-        self.queue = self.queue[count:]
+        del self.queue[:count]
         self.predicted |= dict(taken)
         return [architecture for architecture, _ in taken]
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
         unspent = self.trials and not self.queue and not super().done
-        if unspent and len(self.trials[-1].decisions) < self.levels[-1]:
+        if unspent and len(self.decisions[-1]) < self.levels[-1]:
             self.grow()
 
     def grow(self) -> None:
@@ -263,8 +268,8 @@ class PNAS(MultiTrial):
         return row
 
     def _record(self) -> Progress:
-        at = self.recorded
-        if at and len(self.trials[at].decisions) > len(self.trials[at - 1].decisions):
+        trial = self.trials[self.recorded]
+        if self.best and len(self.best.decisions) < len(trial.decisions):
             self.best = None  # a new level
         return super()._record()
 

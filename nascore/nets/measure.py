@@ -6,10 +6,10 @@ import json
 import math
 import os
 import statistics
-import time
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ from nascore.nets.sizes import Sizes, home
 from nascore.spaces import NASBENCH201_PRIMITIVES
 from nascore.threads import fitting, using_threads
 
+Shape = Sequence[int]
+
 
 def parameters(network: nn.Module) -> int:
     """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does
@@ -35,19 +37,19 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def multiply_adds(network: nn.Module, input_shape: Sequence[int]) -> int:
+def multiply_adds(network: nn.Module, input_shape: Shape) -> int:
     """Multiply-adds of convolutions and linear layers in one forward pass of `input_shape`, without
     auxiliary head."""
     return _walk(network, input_shape).multiply_adds
 
 
-def depth(network: nn.Module, input_shape: Sequence[int]) -> int:
+def depth(network: nn.Module, input_shape: Shape) -> int:
     """Convolutions and linear layers on the longest path from image to logits (a separable
     convolution has four)."""
     return _walk(network, input_shape).depth
 
 
-def activation_bytes(network: nn.Module, input_shape: Sequence[int]) -> int:
+def activation_bytes(network: nn.Module, input_shape: Shape) -> int:
     """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time,
     the input's too, in evaluation, without gradients, in float32."""
     return _walk(network, input_shape).peak
@@ -59,7 +61,7 @@ def weights_bytes(network: nn.Module) -> int:
     header = {}
     at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
-        end = at + x.numel() * x.element_size()
+        end = at + x.nbytes
         kind = "I64" if x.dtype == torch.int64 else "F32"
         header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
@@ -95,44 +97,36 @@ class _Walk(TorchFunctionMode):
         self.held -= size
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        before = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        depth = max((getattr(x, "depth", 0) for x in before), default=0)
-        if function is F.batch_norm:
-            found = torch.empty_like(args[0])
-        elif function is F.conv2d:
-            found, depth = self._convolution(*args, **kwargs or {}), depth + 1
-        elif function is F.linear:
-            found, depth = self._product(*args, **kwargs or {}), depth + 1
-        else:
-            found = function(*args, **kwargs or {})
-        for x in tree_leaves(found):
-            if isinstance(x, Tensor):
-                x.depth = depth
-                if not x._is_view() and not any(x is y for y in before):
+        run = _convolution if function is F.conv2d else function
+        found = run(*args, **kwargs or {})
+        if made := _tensors(found):
+            read = _tensors((args, kwargs))
+            depth = max((getattr(x, "depth", 0) for x in read), default=0)
+            if function in (F.conv2d, F.linear):  # a number put out is a sum over a row of weights
+                depth += 1
+                self.multiply_adds += math.prod(found.shape[1:]) * read[1][0].numel()
+            self.depth = max(self.depth, depth)
+            for x in made:
+                x.depth = depth  # type: ignore[attr-defined]  # ours, which a tensor takes along
+                if not x._is_view() and not any(x is y for y in read):
                     self.hold(x)
-        self.depth = max(self.depth, depth)
         return found
 
-    def _convolution(self, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        stride, padding, dilation = map(_pair, (stride, padding, dilation))
-        sides = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-        sides = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides]
-        return self._count(x, weight, sides)
 
-    def _product(self, x, weight, bias=None):
-        return self._count(x, weight, [])
-
-    def _count(self, x: Tensor, weight: Tensor, sides: list[int]) -> Tensor:
-        self.multiply_adds += weight.numel() * math.prod(sides)
-        return x.new_empty(len(x), len(weight), *sides)
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _pair(value) -> Sequence[int]:
-    return value if isinstance(value, list | tuple) else (value, value)
+def _convolution(
+    x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1
+) -> Tensor:
+    """Of one channel, repeated: PyTorch would copy a weight that is a stand-in."""
+    one = F.conv2d(x[:, :1], weight[:1, :1], None, stride, padding, dilation)
+    return one.repeat(1, len(weight), 1, 1)
 
 
 @torch.no_grad()
-def _walk(network: nn.Module, input_shape: Sequence[int]) -> _Walk:
+def _walk(network: nn.Module, input_shape: Shape) -> _Walk:
     """Through the network in evaluation. Its weights are stand-ins that take no memory."""
     named = [*network.named_parameters(), *network.named_buffers()]
     state = {name: torch.empty((), dtype=x.dtype).expand(x.shape) for name, x in named}
@@ -157,9 +151,7 @@ SECONDS = 3.0  # after which no further pass of a batch begins, once there are t
 
 
 @torch.no_grad()
-def measure_latency(
-    network: nn.Module, image: Sequence[int], threads: int | None = None
-) -> list[dict]:
+def measure_latency(network: nn.Module, image: Shape, threads: int | None = None) -> list[dict]:
     """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
     of (channels, height, width): the median and the middle half of the `passes` that there is time
     for, by `threads` (default: those that a batch of this size is given)."""
@@ -171,8 +163,8 @@ def measure_latency(
         with using_threads(count):
             taken = _timed(partial(network, images))
         low, median, high = statistics.quantiles(taken, n=4)
-        row = {"batch": batch, "threads": count, "passes": len(taken)}
-        rows.append({**row, "median_ms": median, "low_ms": low, "high_ms": high})
+        about = {"batch": batch, "threads": count, "passes": len(taken)}
+        rows.append(about | {"median_ms": median, "low_ms": low, "high_ms": high})
     return rows
 
 
@@ -180,27 +172,35 @@ def _timed(call: Callable[[], object]) -> list[float]:
     """Milliseconds of each call. The first ones, which warm the caches, do not count: a few, but of
     calls so slow that there is no time for that, one."""
     taken: list[float] = []
-    began = time.perf_counter()
-    while len(taken) < FEWEST or (len(taken) < MOST and time.perf_counter() - began < SECONDS):
-        start = time.perf_counter()
+    began = perf_counter()
+    for count in range(MOST):
+        start = perf_counter()
+        if count >= FEWEST and start - began >= SECONDS:
+            break
         call()
-        taken.append(1000 * (time.perf_counter() - start))
+        taken.append(1000 * (perf_counter() - start))
     return taken[min(WARM_UP, len(taken) - FEWEST + 1) :]
 
 
 Costs = dict[str, int]
-COUNTED = ("parameters", "multiply_adds")
 
 
 def costs(genotype: Genotype, skeleton: str) -> Costs:
     """`parameters` and `multiply_adds` of the network of `genotype` at the full size of `skeleton`,
     its home."""
     ops = _edges_of(genotype) if skeleton == "nasbench201" else []
-    if ops:
-        bare, added = _edges()
-        return {name: count + sum(added[op][name] for op in ops) for name, count in bare.items()}
+    if not ops:
+        return _counted(genotype, skeleton)
+    bare = _one_edge("none")
+    found = {}
+    for name, count in bare.items():
+        found[name] = count + sum(_one_edge(op)[name] - count for op in ops)
+    return found
+
+
+def _counted(genotype: Genotype, skeleton: str) -> Costs:
     found = describe(genotype, skeleton=skeleton)
-    return {name: found[name] for name in COUNTED}
+    return {name: found[name] for name in ("parameters", "multiply_adds")}
 
 
 def _edges_of(genotype: Genotype) -> list[str]:
@@ -210,29 +210,24 @@ def _edges_of(genotype: Genotype) -> list[str]:
         return []
     nodes = genotype.normal.nodes
     ops = [op for node in nodes for op in node.ops]
-    plain = all(node.combine == "add" for node in nodes)
+    plain = {node.combine for node in nodes} == {"add"}
     return ops if plain and set(ops) <= set(NASBENCH201_PRIMITIVES) else []
 
 
-@lru_cache(maxsize=1)
-def _edges() -> tuple[Costs, dict[str, Costs]]:
-    """The costs of the network whose edges are all `none`, and what an operation on one edge
-    adds."""
-    space = spaces.get("nasbench201")
-    found = {}
-    for op, name in enumerate(NASBENCH201_PRIMITIVES):
-        about = describe(space.decode([op, 0, 0, 0, 0, 0]), skeleton="nasbench201")
-        found[name] = {count: about[count] for count in COUNTED}
-    bare = found["none"]
-    added = {}
-    for name, counts in found.items():
-        added[name] = {count: counts[count] - bare[count] for count in COUNTED}
-    return bare, added
+@cache
+def _one_edge(op: str) -> Costs:
+    """The costs of NAS-Bench-201's network with `op` on an edge of each cell and `none` on all
+    others."""
+    first = NASBENCH201_PRIMITIVES.index(op)
+    genotype = spaces.get("nasbench201").decode([first, 0, 0, 0, 0, 0])
+    return _counted(genotype, "nasbench201")
 
 
-def _of_model(name: str | os.PathLike) -> Sizes | None:
+def _of_model(name: formats.Source) -> Sizes | None:
     """The sizes of the model that is meant by its folder, or by its model.json; None where it is no
     model."""
+    if isinstance(name, Genotype) or name in published.GENOTYPES:
+        return None
     file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
     if not os.path.isfile(file):
         return None
@@ -248,7 +243,7 @@ def _of_model(name: str | os.PathLike) -> Sizes | None:
 
 
 def describe(
-    genotype: Genotype | str | os.PathLike,
+    genotype: formats.Source,
     network: str | None = None,
     skeleton: str | None = None,
     *,
@@ -263,17 +258,14 @@ def describe(
     are not None override it. `activation_bytes` is of one image. With `latency` the network is
     built and run here."""
     value = formats.read(genotype)
-    at: str | Sizes | None = network
-    if network is None and isinstance(genotype, str | os.PathLike):
-        at = None if genotype in published.GENOTYPES else _of_model(genotype)
-    of = home(genotype, skeleton, at, **sizes)
+    of = home(genotype, skeleton, _of_model(genotype) if network is None else network, **sizes)
     with torch.device("meta"):
         built = Network.of(value, of)
-    shape = (1, of.in_channels, of.input, of.input)
-    built.check(shape)
-    walk = _walk(built, shape)
     known = of.open()
     side = known.pop("input")
+    shape = (1, of.in_channels, side, side)
+    built.check(shape)
+    walk = _walk(built, shape)
     found = {
         "kind": kind(value),
         **known,

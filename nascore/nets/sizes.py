@@ -1,6 +1,5 @@
 """How large a network is, and the sizes of the papers' own by name."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +69,7 @@ for _sizes in NETWORKS.values():
 
 
 def home(
-    genotype: Genotype | str | os.PathLike,
+    genotype: formats.Source,
     skeleton: str | None = None,
     network: str | Sizes | None = None,
     **sizes: Any,
@@ -86,8 +85,9 @@ def home(
     skeleton = one_of("skeleton", skeleton or _skeleton_for(genotype), HOMES)
     at_home = HOMES[skeleton].open()
     given = {name: size for name, size in sizes.items() if size is not None}
+    _, *names = at_home  # but the skeleton, which is said otherwise
     for name in given:
-        one_of(f"size in the skeleton {skeleton}", name, [*at_home][1:])  # which is said otherwise
+        one_of(f"size in the skeleton {skeleton}", name, names)
     of_network = network.open() if network else {}
     return Sizes(**{**at_home, **of_network, **given, "skeleton": skeleton})
 

@@ -65,11 +65,14 @@ def stack(
     for index in range(len(first) + cells):
         at = index - len(first)
         reduction = at < 0 or at in reduces_at
-        if at >= 0 and reduction:
-            channels *= 2
-        width = first[index] if at < 0 else channels
+        if at < 0:
+            width = first[index]
+        else:
+            channels *= 2 if reduction else 1
+            width = channels
         holds = holding and reduction and not halved
         yield Place(index, width, reduction, before, previous, halved, holds)
-        before = before if holds else previous
+        if not holds:
+            before = previous
         previous = outputs[reduction] * width
         halved = reduction

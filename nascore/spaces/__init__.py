@@ -105,7 +105,7 @@ SPACES: dict[str, Callable[..., Any]] = {
 def register(name: str, make: Callable[..., Any]) -> None:
     """Make a space of your own known by its name: `make(**sizes)` returns it. Registering a name
     again replaces it."""
-    good = isinstance(name, str) and name.isprintable() and name != ""
+    good = isinstance(name, str) and name and name.isprintable()
     require(good, "name of a space", name, "a word")
     require(callable(make), f"space {name}", make, "a function that makes it")
     SPACES[name] = make

@@ -1,23 +1,36 @@
 """Spaces of cells: DARTS's pairs of edges, the blocks of NASNet and its kin, NAS-Bench-201's
 complete graph."""
 
-import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from typing import Any
 
 from nascore.errors import UserError
-from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Genotype, Node
-from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Indices, Layout, Names, PaperSpace, Token, Words, depth, operations
+from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
+from nascore.spaces.space import (
+    Indices,
+    Layout,
+    Names,
+    PaperSpace,
+    Placed,
+    Position,
+    Token,
+    Values,
+    Words,
+    depth,
+    operations,
+)
 
 Nodes = Sequence[Node]
 
 
 class CellSpace(PaperSpace):
-    """A space of cells. Decisions list the cells in the order of `cell_types`. Subclasses say
-    what one cell's decisions are (`_add_cell`), which `Cell` they mean (`_cell`), which of them
-    mean its node i (`_decisions`), and which states a cell puts out (`_concat`, by the `_rule`)."""
+    """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
+    nodes. Subclasses say what the decisions of node i are about, the first of which stands at
+    `position` (`_about`), which `Node` the next of the values that are `left` mean (`_node`) and
+    the inverse (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
+    genotype = CellGenotype
     primitives: Words
     _rule = "all nodes"
 
@@ -35,50 +48,59 @@ class CellSpace(PaperSpace):
         self.primitives = operations(name, primitives)
         layout: Layout = []
         for _ in cell_types:
-            self._add_cell(layout)
-        self._length = len(layout) // len(cell_types)
+            for i in range(nodes):
+                layout += self._about(i, len(layout))
         super().__init__(name, skeleton, layout)
 
-    def _add_cell(self, layout: Layout) -> None:
+    def _about(self, i: int, position: int) -> Layout:
         raise NotImplementedError
 
-    def _cell(self, decisions: Decisions) -> Cell:
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
         raise NotImplementedError
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         raise NotImplementedError
 
     def _concat(self, nodes: Nodes) -> Indices:
         return tuple(range(self.n_inputs, self.n_inputs + len(nodes)))
 
-    def _genotype(self, decisions: Indices) -> CellGenotype:
-        starts = range(0, len(decisions), self._length)
-        return CellGenotype(*(self._cell(decisions[at : at + self._length]) for at in starts))
+    def _genotype(self, values: Values) -> CellGenotype:
+        left = iter(values)
+        count = self.levels.index(len(values)) + 1 if self.levels else self.nodes
+        return CellGenotype(*(self._cell(count, left) for _ in self.cell_types))
 
-    def encode(self, genotype: Genotype) -> list[int]:
-        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
-        it."""
-        if not isinstance(genotype, CellGenotype):
-            self._refuse("kind", type(genotype).__name__, "CellGenotype")
+    def _cell(self, count: int, left: Iterator[Any]) -> Cell:
+        nodes = tuple(self._node(i, left) for i in range(count))
+        return Cell(nodes, self._concat(nodes), self.n_inputs)
+
+    def _values(self, genotype: CellGenotype) -> Placed:
         if (genotype.reduce is None) == ("reduce" in self.cell_types):
             allowed = "null: this space has one cell" if genotype.reduce else "a cell"
             self._refuse("reduce", genotype.reduce, allowed)
-        decisions = []
         for name in self.cell_types:
-            decisions += self._encoded(getattr(genotype, name), name)
-        return decisions
+            cell: Cell = getattr(genotype, name)
+            size = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
+            allowed = f"{self.nodes} nodes, {self.n_inputs} inputs"
+            if size != allowed:
+                self._refuse(name, size, allowed)
+            for i, node in enumerate(cell.nodes):
+                field = f"{name}.nodes[{i}]"
+                for value in self._values_of(node, i, field):
+                    yield value, f"{field}.ops"  # the others fit
+            concat = self._concat(cell.nodes)
+            if set(cell.concat) != set(concat):
+                allowed = f"{list(concat)}, {self._rule}"
+                self._refuse(f"{name}.concat", list(cell.concat), allowed)
 
-    def _encoded(self, cell: Cell, name: str) -> list[int]:
-        if cell.n_inputs != self.n_inputs or len(cell.nodes) != self.nodes:
-            found = f"{len(cell.nodes)} nodes, {cell.n_inputs} inputs"
-            self._refuse(name, found, f"{self.nodes} nodes, {self.n_inputs} inputs")
-        decisions = []
-        for i, node in enumerate(cell.nodes):
-            decisions += self._decisions(node, i, f"{name}.nodes[{i}]")
-        concat = list(self._concat(cell.nodes))
-        if set(cell.concat) != set(concat):
-            self._refuse(f"{name}.concat", list(cell.concat), f"{concat}, {self._rule}")
-        return decisions
+    def _summed(
+        self, node: Node, field: str, choices: Sequence[Indices], allowed: str
+    ) -> tuple[Indices, Words]:
+        """The inputs of a node and the operations on them, in the order of the inputs. It must be a
+        sum, and the inputs one of `choices`."""
+        inputs, ops = zip(*sorted(zip(node.inputs, node.ops)))
+        if node.combine != "add" or inputs not in choices:
+            self._refuse(field, (node.combine, node.inputs), allowed)
+        return inputs, ops
 
 
 class Pairs(CellSpace):
@@ -86,33 +108,21 @@ class Pairs(CellSpace):
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    def _add_cell(self, layout: Layout) -> None:
-        self._pairs = [(i, j) for j in range(1, self.nodes + 1) for i in range(j)]
+    def _about(self, i: int, position: int) -> Layout:
         # `none` is for the supernet only.
-        self._ops = [op for op in self.primitives if op != "none"]
-        if len(self._ops) < 2:
+        ops = [op for op in self.primitives if op != "none"]
+        if len(ops) < 2:
             found = f"primitives {self.primitives}"
             raise UserError(f"space {self.name}: {found}, allowed: two or more besides 'none'")
-        op = (Token("op"), len(self._ops))
-        for i in range(self.nodes):
-            layout += [(Token("pair"), math.comb(i + 2, 2)), op, op]
+        return [(Token("pair"), pairs(i)), (Token("op"), ops), (Token("op"), ops)]
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        nodes = []
-        for at in range(0, len(decisions), 3):
-            pair, *ops = decisions[at : at + 3]
-            nodes.append(Node(self._pairs[pair], tuple(self._ops[op] for op in ops)))
-        return Cell(tuple(nodes), self._concat(nodes))
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
+        return Node(next(left), (next(left), next(left)))
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
-        pair = tuple(sorted(node.inputs))
-        if node.combine != "add" or pair not in self._pairs:
-            self._refuse(field, (node.combine, node.inputs), "the sum of two different inputs")
-        ops = [op for _, op in sorted(zip(node.inputs, node.ops))]
-        return [
-            self._pairs.index(pair),
-            *(self._option(op, f"{field}.ops", self._ops) for op in ops),
-        ]
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
+        allowed = "the sum of two different inputs"
+        pair, ops = self._summed(node, field, pairs(i), allowed)
+        return [pair, *ops]
 
 
 class Blocks(CellSpace):
@@ -143,41 +153,39 @@ class Blocks(CellSpace):
         if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
             self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
-    def _add_cell(self, layout: Layout) -> None:
-        ends: Indices = ()  # of the blocks before: a block is its last decision
-        options = {"op": len(self.primitives), "combine": len(COMBINATIONS)}
-        for b in range(self.nodes):
-            options["input"] = b + 2
-            for kind in self.order:
-                layout.append((Token(kind, ends if kind == "input" else ()), options[kind]))
-            ends += (len(layout) - 1,)
+    def _about(self, i: int, position: int) -> Layout:
+        each = len(self.order)
+        start = position - each * i  # of the cell; a block is its last decision
+        ends = tuple(range(start + each - 1, position, each))
+        about: dict[str, Position] = {
+            "input": (Token("input", ends), range(i + 2)),
+            "op": (Token("op"), self.primitives),
+            "combine": (Token("combine"), COMBINATIONS),
+        }
+        return [about[kind] for kind in self.order]
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        nodes: list[Node] = []
-        for at in range(0, len(decisions), len(self.order)):
-            block: dict[str, list[int]] = {"input": [], "op": [], "combine": []}
-            for kind, decision in zip(self.order, decisions[at:]):
-                block[kind].append(decision)
-            ops = tuple(self.primitives[op] for op in block["op"])
-            nodes.append(Node(tuple(block["input"]), ops, COMBINATIONS[sum(block["combine"])]))
-        return Cell(tuple(nodes), self._concat(nodes))
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
+        block: dict[str, list[Any]] = {"input": [], "op": [], "combine": []}
+        for kind in self.order:
+            block[kind].append(next(left))
+        return Node(tuple(block["input"]), tuple(block["op"]), *block["combine"])
 
     def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
         first = 0 if self._puts_out == "loose ends" else 2
         return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
         if len(node.inputs) != 2:
             self._refuse(field, node.inputs, "two inputs")
         if node.combine != "add" and "combine" not in self.order:
             self._refuse(f"{field}.combine", node.combine, "add")
         block = {
-            "input": list(node.inputs),
-            "op": [self._option(op, f"{field}.ops", self.primitives) for op in node.ops],
-            "combine": [COMBINATIONS.index(node.combine)],
+            "input": iter(node.inputs),
+            "op": iter(node.ops),
+            "combine": iter([node.combine]),
         }
-        return [block[kind].pop(0) for kind in self.order]
+        return [next(block[kind]) for kind in self.order]
 
 
 class Edges(CellSpace):
@@ -195,24 +203,27 @@ class Edges(CellSpace):
     }
     _rule = "the last node"
 
-    def _add_cell(self, layout: Layout) -> None:
-        layout += [(Token("op"), len(self.primitives))] * math.comb(self.nodes + 1, 2)
+    def _about(self, i: int, position: int) -> Layout:
+        return [(Token("op"), self.primitives)] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
-    def _genotype(self, decisions: Indices) -> CellGenotype:
-        return super()._genotype(decisions)
+    def _genotype(self, values: Values) -> CellGenotype:
+        return super()._genotype((*values, *self.REST[len(values)]))
 
-    def _cell(self, decisions: Decisions) -> Cell:
-        ops = tuple(self.primitives[d] for d in decisions) + self.REST[len(decisions)]
-        nodes = (Node((0,), ops[:1]), Node((0, 1), ops[1:3]), Node((0, 1, 2), ops[3:]))
-        return Cell(nodes, self._concat(nodes), n_inputs=1)
+    def _node(self, i: int, left: Iterator[Any]) -> Node:
+        inputs = tuple(range(i + 1))
+        return Node(inputs, tuple(next(left) for _ in inputs))
 
     def _concat(self, nodes: Nodes) -> Indices:
         return (len(nodes),)
 
-    def _decisions(self, node: Node, i: int, field: str) -> list[int]:
-        ops = dict(zip(node.inputs, node.ops))
-        if node.combine != "add" or len(node.inputs) != i + 1 or len(ops) != i + 1:
-            allowed = f"the sum of inputs 0 to {i}, each once"
-            self._refuse(field, (node.combine, node.inputs), allowed)
-        return [self._option(ops[j], f"{field}.ops", self.primitives) for j in range(i + 1)]
+    def _values_of(self, node: Node, i: int, field: str) -> Values:
+        allowed = f"the sum of inputs 0 to {i}, each once"
+        _, ops = self._summed(node, field, [tuple(range(i + 1))], allowed)
+        return ops
+
+
+@cache
+def pairs(i: int) -> list[Indices]:
+    """Of two different states that node i may read."""
+    return [(first, second) for second in range(1, i + 2) for first in range(second)]

@@ -6,63 +6,57 @@ from typing import Any
 
 from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Layout, Names, PaperSpace, Token, depth, operations
+from nascore.spaces.space import Layout, Names, PaperSpace, Placed, Token, Values, depth, operations
 
-Chosen = dict[str, Any]  # of a layer: what was decided, by kind
+Options = dict[str, Values]  # of a layer: what there is to choose from, by kind
+Chosen = tuple[Values, Decisions]  # of a layer: by kind, and the bits that are set
 
 
 class Layers(PaperSpace):
     """Whole networks: each layer's `options`, kind by kind, then a bit for every layer before
     it, which is the anchor that the bit is scored against. The first layers of a network are
-    themselves one, so the depth can grow (`levels`). Subclasses say which layer the choices and
-    the bits that are set mean (`_layer`), and the inverse (`_choices`)."""
+    themselves one, so the depth can grow (`levels`). Subclasses say which layer what was chosen
+    and the bits that are set mean (`_layer`), and the inverse (`_chosen`)."""
 
-    genotype: type[ChainGenotype] | type[MacroGenotype]
-
-    def __init__(self, name: str, layers: int, options: Chosen):
+    def __init__(self, name: str, layers: int, options: Options):
         self.layers = depth(name, "layers", layers)
-        self._options = options
+        self._kinds = tuple(options)
         layout: Layout = []
         anchors: list[int] = []  # of the layers before: the last of what is no bit
         levels = []
         for _ in range(layers):
-            layout += [(Token(kind), len(values)) for kind, values in options.items()]
+            layout += [(Token(kind), values) for kind, values in options.items()]
             anchor = len(layout) - 1
-            layout += [(Token("skip", (earlier,)), 2) for earlier in anchors]
+            layout += [(Token("skip", (earlier,)), (False, True)) for earlier in anchors]
             anchors.append(anchor)
             levels.append(len(layout))
         self.levels = tuple(levels)
         super().__init__(name, name, layout)
 
-    def _layer(self, chosen: Chosen, bits: list[int]) -> Any:
+    def _layer(self, chosen: Values, bits: list[int]) -> Any:
         raise NotImplementedError
 
-    def _choices(self, layer: Any, field: str) -> tuple[Chosen, Decisions]:
+    def _chosen(self, layer: Any, field: str) -> Chosen:
         raise NotImplementedError
 
-    def _genotype(self, decisions: tuple[int, ...]) -> Genotype:
+    def _genotype(self, values: Values) -> Genotype:
         layers: list[Any] = []
-        left = iter(decisions)
-        for i in range(self.levels.index(len(decisions)) + 1):
-            chosen = {kind: values[next(left)] for kind, values in self._options.items()}
-            bits = [j for j in range(i) if next(left)]
-            layers.append(self._layer(chosen, bits))
+        left = iter(values)
+        for i in range(self.levels.index(len(values)) + 1):
+            chosen = [next(left) for _ in self._kinds]
+            layers.append(self._layer(chosen, [j for j in range(i) if next(left)]))
         return self.genotype(tuple(layers))
 
-    def encode(self, genotype: Genotype) -> list[int]:
-        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
-        it."""
-        if not isinstance(genotype, self.genotype):
-            self._refuse("kind", type(genotype).__name__, self.genotype.__name__)
+    def _values(self, genotype: Any) -> Placed:
         if len(genotype.layers) != self.layers:
             self._refuse("layers", len(genotype.layers), f"{self.layers} layers")
-        decisions = []
         for i, layer in enumerate(genotype.layers):
-            chosen, bits = self._choices(layer, f"layers[{i}]")
-            for kind, values in self._options.items():
-                decisions.append(self._option(chosen[kind], f"layers[{i}], {kind}", values))
-            decisions += [int(j in bits) for j in range(i)]
-        return decisions
+            field = f"layers[{i}]"
+            chosen, bits = self._chosen(layer, field)
+            for kind, value in zip(self._kinds, chosen):
+                yield value, f"{field}, {kind}"
+            for j in range(i):
+                yield j in bits, field
 
 
 class Chains(Layers):
@@ -74,23 +68,23 @@ class Chains(Layers):
     STRIDES = (1, 2, 3)
 
     def __init__(self, layers: int, strides: bool, filters: Sequence[int], sides: Sequence[int]):
-        options = {"filter height": tuple(sides), "filter width": tuple(sides)}
+        sides = tuple(sides)
+        options: Options = {"filter height": sides, "filter width": sides}
         if strides:
             options |= {"stride height": self.STRIDES, "stride width": self.STRIDES}
+        self._strides = strides
         super().__init__("nas-rl", layers, options | {"filters": tuple(filters)})
 
-    def _layer(self, chosen: Chosen, bits: list[int]) -> ChainLayer:
-        size = chosen["filter height"], chosen["filter width"]
-        stride = chosen.get("stride height", 1), chosen.get("stride width", 1)
-        return ChainLayer(size, stride, chosen["filters"], tuple(i + 1 for i in bits))
+    def _layer(self, chosen: Values, bits: list[int]) -> ChainLayer:
+        height, width, *stride, filters = chosen
+        inputs = tuple(i + 1 for i in bits)
+        return ChainLayer((height, width), tuple(stride) or (1, 1), filters, inputs)
 
-    def _choices(self, layer: ChainLayer, field: str) -> tuple[Chosen, Decisions]:
-        if layer.stride != (1, 1) and "stride height" not in self._options:
+    def _chosen(self, layer: ChainLayer, field: str) -> Chosen:
+        stride = layer.stride if self._strides else ()
+        if layer.stride != (1, 1) and not stride:
             self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
-        chosen = {"filters": layer.filters}
-        chosen["filter height"], chosen["filter width"] = layer.filter
-        chosen["stride height"], chosen["stride width"] = layer.stride
-        return chosen, [j - 1 for j in layer.inputs]
+        return [*layer.filter, *stride, layer.filters], [j - 1 for j in layer.inputs]
 
 
 class Macro(Layers):
@@ -104,8 +98,9 @@ class Macro(Layers):
         self.primitives = operations("enas-macro", primitives)
         super().__init__("enas-macro", layers, {"op": self.primitives})
 
-    def _layer(self, chosen: Chosen, bits: list[int]) -> MacroLayer:
-        return MacroLayer(chosen["op"], tuple(bits))
+    def _layer(self, chosen: Values, bits: list[int]) -> MacroLayer:
+        (op,) = chosen
+        return MacroLayer(op, tuple(bits))
 
-    def _choices(self, layer: MacroLayer, field: str) -> tuple[Chosen, Decisions]:
-        return {"op": layer.op}, layer.skips
+    def _chosen(self, layer: MacroLayer, field: str) -> Chosen:
+        return [layer.op], layer.skips

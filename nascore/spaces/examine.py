@@ -21,9 +21,10 @@ def examine(found: Any) -> dict[str, Any]:
         allowed = f"a name, or an object with {', '.join(METHODS)} (and encode, mutate)"
         raise UserError(f"space: found {shorten(found)}, allowed: {allowed}")
     space = of(found)
+    name = name_of(space)
     size = ask(space, "size")
-    good = min(_indices([size])) > 0
-    require(good, f"space {name_of(space)}: size()", size, "a whole number from 1 on")
+    (whole,) = _indices([size])
+    require(whole > 0, f"space {name}: size()", size, "a whole number from 1 on")
     random = Random(0)
     digest = hashlib.blake2b(digest_size=16)
     for _ in range(WALKS):
@@ -33,12 +34,12 @@ def examine(found: Any) -> dict[str, Any]:
         digest.update(repr((decisions, counts, to_json(genotype))).encode())
     decode(space, drawn(space, "sample", Random(0)))
     shown = str(size) if size < 10**1000 else f"2^{size.bit_length()}"
-    about: dict[str, Any] = {"name": name_of(space), "size": shown}
-    if space.primitives is not Space.primitives:
-        fits = isinstance(space.primitives, Sequence)
-        field = f"space {name_of(space)}: primitives"
-        require(fits, field, space.primitives, "a list of operations")
-        about["operations"] = list(map(str, space.primitives))
+    about: dict[str, Any] = {"name": name, "size": shown}
+    ops = space.primitives
+    if ops is not Space.primitives:
+        fits = isinstance(ops, Sequence)
+        require(fits, f"space {name}: primitives", ops, "a list of operations")
+        about["operations"] = list(map(str, ops))
     return about | {"meaning": digest.hexdigest()}
 
 
@@ -59,8 +60,11 @@ def _examine_parts(space: Space, counts: Sequence[int]) -> None:
         require(fits, f"{of}: levels", space.levels, rising)
     for position in range(len(counts)):
         token = ask(space, "token_at", position)
-        fits = isinstance(token, Token) and isinstance(token.kind, str)
-        fits = fits and all(0 <= at < position for at in _indices(token.refers_to))
+        fits = (
+            isinstance(token, Token)
+            and isinstance(token.kind, str)
+            and all(0 <= at < position for at in _indices(token.refers_to))
+        )
         allowed = "a Token(kind, positions before it)"
         require(fits, f"{of}: token_at({position})", token, allowed)
 

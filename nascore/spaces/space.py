@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -59,12 +59,14 @@ class Space:
         walks = dict.fromkeys(tuple(walk(self, Random(seed))[1]) for seed in range(WALKS))
         field = f"space {name_of(self)}: options at each position"
         found = " and ".join(map(str, walks))
-        require(len(walks) == 1, field, found, "the same whatever was decided, for a policy")
-        return next(iter(walks))
+        first, *others = walks
+        require(not others, field, found, "the same whatever was decided, for a policy")
+        return first
 
     def choices_at(self, prefix: Decisions) -> int:
         """How many options the decision after `prefix` has; 0 when the architecture is complete."""
-        return self.choices[len(prefix)] if len(prefix) < len(self.choices) else 0
+        left = self.choices[len(prefix) :]
+        return left[0] if left else 0
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about; by default each is a kind of its own."""
@@ -92,7 +94,8 @@ class Space:
         """`decisions` with exactly one of them, drawn uniformly among those that have
         alternatives, changed."""
         mutated = list(decisions)
-        position = generator.choice([p for p in range(len(mutated)) if self.choices[p] > 1])
+        changeable = [p for p, count in enumerate(self.choices) if count > 1]
+        position = generator.choice(changeable)
         other = generator.randrange(self.choices[position] - 1)
         mutated[position] = other + (other >= mutated[position])
         return mutated
@@ -131,19 +134,25 @@ def of(found: Any) -> Space:
 
 # --- the papers' ----------------------------------------------------------------------------------
 
-Layout = list[tuple[Token, int]]  # of each position: what it is about, and how many options it has
+Values = Sequence[Any]  # what was decided, or what there is to decide between
+Position = tuple[Token, Values]  # what a decision is about, and its options
+Layout = list[Position]
+Placed = Iterator[tuple[Any, str]]  # values, each with the field of the genotype where it stands
 
 
 class PaperSpace(Space):
-    """A space of the papers, made from its `layout`. Subclasses say which genotype the decisions
-    mean (`_genotype`, and the inverse `encode`)."""
+    """A space of the papers, made from its `layout`. Subclasses say what type of genotype it is of,
+    which one is meant by the values that were decided (`_genotype`), and the inverse: these values,
+    each with the field of the genotype that it stands in (`_values`)."""
 
+    genotype: type[Any]
     choices: Sequence[int] = ()
 
     def __init__(self, name: str, skeleton: str, layout: Layout):
         self.name = name
         self.skeleton = skeleton
-        self.tokens, self.choices = zip(*layout)
+        self.tokens, self._options = zip(*layout)
+        self.choices = tuple(map(len, self._options))
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about."""
@@ -153,30 +162,39 @@ class PaperSpace(Space):
         """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
         this space's."""
         decisions = tuple(map(operator.index, decisions))
+        length = len(decisions)
         lengths = self.levels or (len(self.choices),)
-        if len(decisions) not in lengths:
+        if length not in lengths:
             allowed = " or ".join(map(str, lengths))
-            raise UserError(
-                f"space {self.name}: found {len(decisions)} decisions, allowed: {allowed}"
-            )
+            raise UserError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
                 found = f"decision {position} is {decision}"
                 raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
-        return self._genotype(decisions)
+        return self._genotype(tuple(map(operator.getitem, self._options, decisions)))
 
-    def _genotype(self, decisions: Indices) -> Genotype:
+    def encode(self, genotype: Genotype) -> list[int]:
+        """Decisions that mean this network. Raises `GenotypeError` where the space does not hold
+        it."""
+        if not isinstance(genotype, self.genotype):
+            self._refuse("kind", type(genotype).__name__, self.genotype.__name__)
+        decisions = []
+        for (value, field), options in zip(self._values(genotype), self._options):
+            if value not in options:
+                self._refuse(field, value, ", ".join(map(str, options)))
+            decisions.append(options.index(value))
+        return decisions
+
+    def _genotype(self, values: Values) -> Genotype:
+        raise NotImplementedError
+
+    def _values(self, genotype: Any) -> Placed:
         raise NotImplementedError
 
     def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
         raise GenotypeError(
             f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
         )
-
-    def _option(self, option: Any, field: str, options: Sequence[Any]) -> int:
-        if option not in options:
-            self._refuse(field, option, ", ".join(map(str, options)))
-        return options.index(option)
 
 
 def operations(space: str, primitives: Names) -> Words:
