@@ -269,8 +269,8 @@ class Squashed:
         self.budget = budget  # its fields say how much of each
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
-        liked = [OPERATIONS[op].family == "separable" for op in space.primitives]
-        self.likes = torch.tensor(liked, dtype=torch.float32)
+        liked = (OPERATIONS[op].family == "separable" for op in space.primitives)
+        self.likes = torch.tensor(list(map(float, liked)))
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]
