@@ -82,8 +82,8 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
 
 
 def checked(answer: Any, who: str) -> Estimate:
-    """An answer, a number or an `Estimate`, in Python's own types. Raises `StepFailed`, one line that
-    begins with `who`, for one that cannot be."""
+    """An answer, a number or an `Estimate`, in Python's own types. Raises `StepFailed`, one line
+    that begins with `who`, for one that cannot be."""
     if not isinstance(answer, Estimate):
         answer = Estimate(answer)
     error = answer.error
