@@ -24,6 +24,9 @@ from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
 
+Array = np.ndarray | np.generic | Tensor
+
+
 @dataclass(frozen=True)
 class Estimate:
     """`reward` is an accuracy in [0, 1]; `seconds` is what it took; `details` may hold whatever
@@ -49,7 +52,7 @@ def name_of(estimate: Callable) -> str:
         shown = arguments if len(arguments) < 60 else _digest(arguments)
         return f"{name_of(estimate.func)}({shown})"
     code = getattr(estimate, "__code__", None)
-    if code is not None and code.co_name == "<lambda>":
+    if code and code.co_name == "<lambda>":
         content = repr((code.co_code, code.co_consts, code.co_names))
         return f"{estimate.__module__}.<lambda> {_digest(content)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
@@ -111,10 +114,10 @@ def _checked(answer: Any, who: str) -> Estimate:
 
 
 def _number(value: Any, field: str, who: str) -> float:
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        with suppress(RuntimeError):  # a tensor on the device meta has no numbers
-            numbers = value.reshape(-1).tolist()
-            value = numbers[0] if len(numbers) == 1 else value
+    if isinstance(value, Array):
+        # Several numbers are none, and a tensor on the device meta has none.
+        with suppress(RuntimeError, ValueError):
+            value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         allowed = "a number, or an Estimate"
         raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")
@@ -128,19 +131,20 @@ def storable(value: Any, field: str) -> Any:
     """`value` in Python's own types, as JSON and a checkpoint keep them: what comes from NumPy or
     PyTorch is turned into numbers and lists, and a number that is not finite into None. Raises
     `TypeError`, which names the field, for anything else."""
-    if isinstance(value, np.ndarray | np.generic | Tensor):
+    if isinstance(value, Array):
         value = value.tolist()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int) and abs(value) < 2**63:
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str):
-        return str(value).encode("utf-8", "replace").decode()
-    if isinstance(value, list | tuple):
-        return [storable(item, f"{field}[{k}]") for k, item in enumerate(value)]
-    if isinstance(value, dict):
-        return {str(key): storable(item, f"{field}[{key!r}]") for key, item in value.items()}
+    match value:
+        case None | bool():
+            return value
+        case int() if abs(value) < 2**63:
+            return int(value)
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case str():
+            return str(value).encode("utf-8", "replace").decode()
+        case list() | tuple():
+            return [storable(item, f"{field}[{k}]") for k, item in enumerate(value)]
+        case dict():
+            return {str(key): storable(item, f"{field}[{key!r}]") for key, item in value.items()}
     allowed = "numbers (of 64 bits), texts, lists and dictionaries of them"
     raise TypeError(f"{field} is {shorten(value)}, allowed: {allowed}")

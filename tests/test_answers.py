@@ -146,7 +146,7 @@ def test_every_method_goes_on_where_every_fourth_child_fails_and_never_returns_o
     failed = [row["step"] for row in result.history if "error" in row]
     assert failed == [1, 5, 9] and result.finished and len(result.history) == 12
     best = [row["genotype"] for row in result.history if row["step"] not in failed]
-    assert json.loads(nascore.search.to_json(result.genotype)) in best and "error" not in result.details
+    assert json.loads(nascore.genotypes.to_json(result.genotype)) in best and "error" not in result.details
     assert {row["reward"] for row in result.history} == {0.0}  # a failure beats nothing, not even 0
 
 

@@ -49,7 +49,7 @@ def accessible(svg: str, words: str) -> str:
     """The bare <svg> element of a document, never wider than its page, with `words` as title and
     alternative text."""
     words = html.escape(words)
-    _, body = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL).split("<svg", 1)
+    _, body = re.sub(r"(?s)<!--.*?-->\s*", "", svg).split("<svg", 1)
     attributes, content = body.split(">", 1)
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
     return f"{head}{attributes}>\n<title>{words}</title>{content}"
@@ -69,7 +69,7 @@ class Drawing:
         references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
         # The names of nodes in the DOT text, and ids, which would meet the next drawing's.
-        svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"(?s)<title>.*?</title>\s*", "", svg)
         svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
         svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _in_pixels, svg, count=1)
         return accessible(svg, self.words)

@@ -5,7 +5,7 @@ dark pages, and come out the same to the byte each time (no date, a fixed salt).
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ _FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
 COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
 MARKERS = "os^DvP"
+History = Sequence[Mapping]  # the rows of a search
 # Hundredths of a point are enough for a path, and half the size.
 _DIGITS = re.compile(r"(?<=\.\d\d)\d+")
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])

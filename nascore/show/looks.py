@@ -34,16 +34,18 @@ def confusion(found: Evaluation) -> Look:
     """The table of what was taken for what: a row a class, a column what its images were taken for,
     the share of the row as its shade."""
     table = found.confusion.numpy()
-    count = len(found.classes)
+    classes = found.classes
+    count = len(classes)
+    accuracy = f"accuracy {found.accuracy:.2%}"
     shares = table / table.sum(1, keepdims=True).clip(min=1)
     side = min(9.0, 1.5 + 0.45 * count)
     chart = Look(figsize=(side, side), layout="constrained")
     axes = chart.subplots()
     axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
     axes.grid(False)
-    axes.set(xlabel="taken for", ylabel="is", title=f"accuracy {found.accuracy:.2%}")
+    axes.set(xlabel="taken for", ylabel="is", title=accuracy)
     if count <= MOST_CLASSES:
-        names = list(map(_label, found.classes))
+        names = list(map(_label, classes))
         axes.set_xticks(range(count), names, rotation=90 if count > 6 else 0)
         axes.set_yticks(range(count), names)
     if count <= WRITTEN:
@@ -52,7 +54,7 @@ def confusion(found: Evaluation) -> Look:
             axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=9)
     mixed = [f"{a} taken for {b} {n} times" for a, b, n in found.mixed_up(3)]
     said = plain("; ".join(mixed)) or "nothing mixed up"
-    chart.words = f"Confusion of {count} classes, accuracy {found.accuracy:.2%}: {said}."
+    chart.words = f"Confusion of {count} classes, {accuracy}: {said}."
     return chart
 
 
@@ -99,8 +101,7 @@ def _label(name: str) -> str:
 
 def _shown(image: str | Tensor) -> np.ndarray | Image:
     if isinstance(image, Tensor):
-        pixels = image.permute(1, 2, 0).numpy()
-        return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
+        return image.permute(1, 2, 0).numpy()
     with pictures.quietly():
         return pictures.read(image)
 
