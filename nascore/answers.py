@@ -23,7 +23,6 @@ from nascore.errors import UserError, reason, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
-
 Array = np.ndarray | np.generic | Tensor
 
 

@@ -93,14 +93,14 @@ def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     imports = []
     left = iter(arguments)
     for word in left:
-        if word == "--import":
-            name = next(left, "")
-            require(name not in ("", "--"), "--import", name, "a file or a module of yours")
-            imports.append(name)
-        elif word.startswith("--import="):
-            imports.append(word.removeprefix("--import="))
-        else:
+        option, has_value, name = word.partition("=")
+        if option != "--import":
             words.append(word)
+            continue
+        if not has_value:
+            name = next(left, "")
+            require(name not in ("", "--"), option, name, "a file or a module of yours")
+        imports.append(name)
     return words, imports
 
 
@@ -114,10 +114,10 @@ def _parser(words: list[str]) -> Parser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     asked = next((word for word in words if not word.startswith("-")), None)
     for run, add_options in COMMANDS.items():
-        command = commands.add_parser(
-            run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False
-        )
+        name = run.__name__
+        help = run.__doc__
+        command = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
         command.set_defaults(run=run)
-        if run.__name__ == asked:
+        if name == asked:
             add_options(command)
     return parser

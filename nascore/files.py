@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from nascore.errors import UserError, plain, require, shorten
 
+PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
 
 # What a run and a model write; where there is one of the others, no export takes such a name.
@@ -30,10 +31,10 @@ NAMES = (
 )
 
 
-def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
+def named(name: PathName, option: str, kind: str = "the name of a file") -> Path:
     """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a
     file of a run or of a model, which would be lost."""
-    good = isinstance(name, str | os.PathLike) and str(name).strip() and "\0" not in str(name)
+    good = isinstance(name, PathName) and str(name).strip() and "\0" not in str(name)
     require(good, option, name, kind)
     path = Path(os.path.realpath(name))
     if path.name in NAMES:
@@ -101,7 +102,7 @@ def write_json(path: Path, value: Mapping) -> None:
     write_bytes(path, text.encode())
 
 
-def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:
+def check_format(value: Mapping, file: PathName) -> Mapping:
     """`value` as read from `file`, of this format or an older one. Raises `UserError`."""
     found = value.get("format", 0)  # 0: before there were versions
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
@@ -112,7 +113,7 @@ def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:
     return value
 
 
-def read_rows(path: str | os.PathLike) -> list[dict]:
+def read_rows(path: PathName) -> list[dict]:
     """The rows of a history.jsonl or timing.jsonl, a line each. Raises `UserError`."""
     try:
         with open(path, encoding="utf-8") as file:

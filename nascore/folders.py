@@ -42,6 +42,8 @@ EMPTY = (0,)  # the stamp of an empty file
 SIDE = 32  # pixels, of images that are not alike
 Stamp = tuple[int, ...]
 Found = tuple[str, Stamp]  # an image's path, and what tells whether it is the same as before
+Classes = dict[str, list[Found]]
+Tally = Counter[str]  # how many files are left out, by the reason
 Tell = Callable[[str], None]  # what is done with a line that the user should read
 
 
@@ -53,13 +55,16 @@ class File(NamedTuple):
     label: int
 
 
+Files = dict[str, list[File]]  # by the name of the part
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a folder holds: its classes, in natural order, and the images of each part."""
 
     folder: Path
     classes: tuple[str, ...]
-    parts: dict[str, list[File]]
+    parts: Files
 
     def stamp(self) -> str:
         """Of the names, sizes, times and places on the disk of all images."""
@@ -116,7 +121,7 @@ def natural(name: str) -> tuple[list, str]:
 
 def listing_of(folder: Path, tell: Tell = say) -> Listing:
     """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     places = _parts(folder)
     found = {part: _classes(place, left_out) for part, place in places.items()}
     classes = tuple(found["train"])
@@ -134,9 +139,7 @@ def listing_of(folder: Path, tell: Tell = say) -> Listing:
     return Listing(folder, classes, parts)
 
 
-def _labelled(
-    found: dict[str, list[Found]], part: Path, classes: Sequence[str], known: str
-) -> list[File]:
+def _labelled(found: Classes, part: Path, classes: Sequence[str], known: str) -> list[File]:
     """The images of a part, each with the place of its class among `classes`, which are `known`."""
     files = []
     for name, images in found.items():
@@ -146,7 +149,7 @@ def _labelled(
     return files
 
 
-def _tell_left_out(folder: Path, left_out: Counter[str], tell: Tell = say) -> None:
+def _tell_left_out(folder: Path, left_out: Tally, tell: Tell = say) -> None:
     count = left_out.total()
     if count:
         reasons = _reasons(left_out)
@@ -154,14 +157,14 @@ def _tell_left_out(folder: Path, left_out: Counter[str], tell: Tell = say) -> No
         tell(f"{folder}: {count} {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
 
 
-def _reasons(left_out: Counter[str]) -> str:
+def _reasons(left_out: Tally) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common() if count)
 
 
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
     """The images of the test part of `folder`, whose classes are some of `classes`; and whether
     those are all that it holds, since it has no parts. Raises `UserError`, one line."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     with _listable(folder):
         part = _parts(folder, ["test"]).get("test", folder)
         found = _classes(part, left_out)
@@ -173,7 +176,7 @@ def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
 def images_in(folder: str) -> list[str]:
     """The images in `folder` and its sub-folders, in natural order, readable or not. Raises
     `UserError` for a folder that cannot be listed."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     with _listable(folder):
         found = [path for path, _ in _images(folder, left_out, ())]
     _tell_left_out(Path(folder), left_out)
@@ -199,7 +202,7 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     return {part: places[part] for part in PARTS if part in places}
 
 
-def _count_beside(folder: Path, parts: Collection[Path], left_out: Counter[str]) -> None:
+def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> None:
     """The images that lie in no part."""
     for name in sorted(os.listdir(folder)):
         place = folder / name
@@ -232,7 +235,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _classes(part: Path, left_out: Counter[str]) -> dict[str, list[Found]]:
+def _classes(part: Path, left_out: Tally) -> Classes:
     """The images of each class."""
     folders = _folders(part)
     if not folders:
@@ -240,7 +243,7 @@ def _classes(part: Path, left_out: Counter[str]) -> dict[str, list[Found]]:
     left_out["beside the classes"] += sum(map(_is_image, os.listdir(part)))
     classes = {}
     for folder in folders:
-        others: Counter[str] = Counter()
+        others = Tally()
         around = tuple(map(_on_disk, folder.absolute().parents))
         images = sorted(_images(folder, others, around))
         if not images:
@@ -251,9 +254,7 @@ def _classes(part: Path, left_out: Counter[str]) -> dict[str, list[Found]]:
     return classes
 
 
-def _images(
-    folder: str | Path, left_out: Counter[str], around: tuple[Stamp, ...]
-) -> Iterator[Found]:
+def _images(folder: str | Path, left_out: Tally, around: tuple[Stamp, ...]) -> Iterator[Found]:
     """`around`: the folders that this one lies in."""
     here = _on_disk(folder)
     if here in around:  # a link that leads in a circle
@@ -289,9 +290,9 @@ def _stamp(entry: os.DirEntry) -> Stamp:
     return STAMPED(found) if found.st_size else EMPTY
 
 
-def _split(folder: Path, files: list[File], tell: Tell) -> dict[str, list[File]]:
+def _split(folder: Path, files: list[File], tell: Tell) -> Files:
     """Four fifths of each class to train on, the rest to test on, whatever the seed of a run."""
-    parts: dict[str, list[File]] = {"train": [], "test": []}
+    parts: Files = {"train": [], "test": []}
     for label, of_class in groupby(files, attrgetter("label")):
         order = _shuffled(list(of_class), "split", label)
         require(len(order) > 1, f"images of class {label} in {folder}", len(order), "at least 2")

@@ -48,8 +48,9 @@ def _named(name: str) -> ModuleType:
 
 def _find_modules_in(folder: Path) -> None:
     """At the end: a user's random.py does not hide Python's."""
-    if os.fspath(folder) not in sys.path:
-        sys.path.append(os.fspath(folder))
+    place = os.fspath(folder)
+    if place not in sys.path:
+        sys.path.append(place)
 
 
 def _send_by_value(module: ModuleType) -> None:

@@ -102,13 +102,13 @@ def alone_in(directory: Path, make: bool) -> Iterator[None]:
     if os.name != "posix" or not directory.exists():  # Windows has no flock
         yield
         return
-    import fcntl
+    from fcntl import LOCK_EX, LOCK_NB, flock
 
     folder = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):  # some file systems know no locks
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(folder, LOCK_EX | LOCK_NB)
             except BlockingIOError:
                 wait = "wait until it has ended, or stop it"
                 raise UserError(f"{directory} is in use by another run: {wait}") from None
@@ -206,9 +206,14 @@ class Record:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        state = {"format": FORMAT, "config": self.config, "timing": self.timing}
         with self._writing():
-            save_checkpoint(self.checkpoint, state | {"loop": self.loop.state_dict()})
+            state = {
+                "format": FORMAT,
+                "config": self.config,
+                "timing": self.timing,
+                "loop": self.loop.state_dict(),
+            }
+            save_checkpoint(self.checkpoint, state)
 
     def _write_rows(self, mode: str) -> None:
         for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):

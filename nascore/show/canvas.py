@@ -13,7 +13,7 @@ from pathlib import Path
 import graphviz
 
 from nascore.errors import UserError
-from nascore.files import write_bytes
+from nascore.files import PathName, write_bytes
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
 FONT = "Helvetica,Arial,sans-serif"
@@ -74,7 +74,7 @@ class Drawing:
         svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _in_pixels, svg, count=1)
         return accessible(svg, self.words)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: PathName) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
         Returns the path."""
         path = Path(path)

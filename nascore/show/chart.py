@@ -3,7 +3,6 @@ shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read
 dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
 import io
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nascore.errors import one_of
-from nascore.files import named, write_bytes
+from nascore.files import PathName, named, write_bytes
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
 
@@ -98,7 +97,7 @@ class Chart(Figure):
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: PathName) -> Path:
         """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
         path = check_suffix(path)
         kind = path.suffix.lower()[1:]
@@ -126,7 +125,7 @@ def _shortened(path: re.Match[str]) -> str:
     return _DIGITS.sub("", path[0]).replace("\n", "")
 
 
-def check_suffix(path: str | os.PathLike) -> Path:
+def check_suffix(path: PathName) -> Path:
     """Raises `UserError` where a figure cannot be written by that name."""
     path = named(path, "file")
     known = [f".{kind}" for kind in METADATA]

@@ -6,7 +6,6 @@ or is mid-grey, so that it reads on light and on dark pages; colours are Okabe a
 the only sign: each edge carries its operation's name.
 """
 
-import os
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -61,7 +60,7 @@ def look(name: str) -> Look:
     return FAMILIES.get(name, FAMILIES["own"])
 
 
-def draw(genotype: Genotype | str | os.PathLike) -> Drawing:
+def draw(genotype: formats.Source) -> Drawing:
     """Draw an architecture, whatever `formats.read` takes. A cell: inputs c_{k-2} and c_{k-1} on
     the left, numbered nodes, output c_{k} on the right; normal and reduction cell side by side, or
     one above the other when they are deep. Edges of `none` stay, faint."""
