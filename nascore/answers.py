@@ -66,6 +66,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     """Ask any estimator for the rewards of `genotypes`. Raises `StepFailed`, one line, for an
     answer that cannot be and for an estimator that fails: what was answered before is kept."""
     who = f"the estimator {name_of(estimate)}"
+    count = len(genotypes)
     try:
         answers = estimate(list(genotypes))  # its own: it may take from it
     except UserError as error:
@@ -76,10 +77,11 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):
-        allowed = f"a list of {len(genotypes)} rewards, one an architecture"
+        allowed = f"a list of {count} rewards, one an architecture"
         raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
-    if len(answers) != len(genotypes):
-        raise StepFailed(f"{who} gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
+    found = len(answers)
+    if found != count:
+        raise StepFailed(f"{who} gave {found} rewards, allowed: {count}, one each")
     return [_checked(answer, who) for answer in answers]
 
 

@@ -38,8 +38,9 @@ def named(name: PathName, option: str, kind: str = "the name of a file") -> Path
     require(good, option, name, kind)
     path = Path(os.path.realpath(name))
     if path.name in NAMES:
-        others = [path.parent / other for other in ("config.json", "model.json")]
-        allowed = f"another name: {path.parent} holds a run or a model"
+        folder = path.parent
+        others = [folder / other for other in ("config.json", "model.json")]
+        allowed = f"another name: {folder} holds a run or a model"
         require(not any(map(os.path.lexists, others)), option, name, allowed)
     return Path(name)
 

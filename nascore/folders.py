@@ -292,16 +292,18 @@ def _stamp(entry: os.DirEntry) -> Stamp:
 
 def _split(folder: Path, files: list[File], tell: Tell) -> Files:
     """Four fifths of each class to train on, the rest to test on, whatever the seed of a run."""
-    parts: Files = {"train": [], "test": []}
+    train: list[File] = []
+    test: list[File] = []
     for label, of_class in groupby(files, attrgetter("label")):
         order = _shuffled(list(of_class), "split", label)
-        require(len(order) > 1, f"images of class {label} in {folder}", len(order), "at least 2")
-        count = max(1, round(len(order) / 5))
-        parts["test"] += order[:count]
-        parts["train"] += order[count:]
-    share = f"{len(parts['train'])} images to train on, {len(parts['test'])} to test on"
+        count = len(order)
+        require(count > 1, f"images of class {label} in {folder}", count, "at least 2")
+        fifth = max(1, round(count / 5))
+        test += order[:fifth]
+        train += order[fifth:]
+    share = f"{len(train)} images to train on, {len(test)} to test on"
     tell(f"{folder} has no train/ and test/: of each class a fifth is the test ({share})")
-    return parts
+    return {"train": train, "test": test}
 
 
 def _shuffled(files: list[File], *place: int | str) -> list[File]:

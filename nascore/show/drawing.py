@@ -112,6 +112,7 @@ def _cells(graph: Digraph, genotype: CellGenotype) -> str:
 
 
 def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
+    inputs = cell.n_inputs
     names = states(cell)
     say = [f"node {name}" if name.isdigit() else name for name in names]
     words = []
@@ -119,9 +120,9 @@ def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
         part.attr(label=title, labelloc="t", fontsize="16", color="transparent", sortv=str(order))
         with part.subgraph() as left:
             left.attr(rank="same")
-            for j in range(cell.n_inputs):
+            for j in range(inputs):
                 left.node(f"{order}_{j}", names[j], fillcolor=INPUT)
-        for i, node in enumerate(cell.nodes, cell.n_inputs):
+        for i, node in enumerate(cell.nodes, inputs):
             concat = "\nconcat" * (node.combine == "concat")
             part.node(f"{order}_{i}", names[i] + concat, fillcolor=NODE)
             read = []
@@ -165,20 +166,21 @@ def _chain(graph: Digraph, genotype: ChainGenotype) -> str:
     longest = max(side for layer in layers for side in layer.filter)
     scale = 28 / max(7, longest)  # points to a pixel
     rows = [_Row("image", INPUT)]
+    unread: set[int] = set()
     words = []
     for i, layer in enumerate(layers, 1):
         height, width = layer.filter
         text = f"{height}x{width}, {layer.filters}"
         if layer.stride != (1, 1):
             text += ", stride {}x{}".format(*layer.stride)
-        rows.append(_Row(text, NODE, layer.inputs or (0,), (height * scale, width * scale)))
-        words.append(f"layer {i} ({text}) reads {_listed(layer.inputs) or 'the image'}")
-    read = {j for layer in layers for j in layer.inputs}
-    unread = sorted(set(range(1, len(rows))) - read)
+        inputs = layer.inputs
+        rows.append(_Row(text, NODE, inputs or (0,), (height * scale, width * scale)))
+        words.append(f"layer {i} ({text}) reads {_listed(inputs) or 'the image'}")
+        unread = unread.difference(inputs) | {i}
     legend = "filter height x width (its shape beside it), filters\n"
     legend += "a row's circles: the outputs it concatenates"
     _wires(graph, [*rows, _Row("classifier", OUTPUT, unread)], 34, legend)  # NAS-RL, section 3.3
-    words.append(f"the classifier reads {_listed(unread)}")
+    words.append(f"the classifier reads {_listed(sorted(unread))}")
     about = "(filter height x width, filters)"
     return f"A network of {len(layers)} convolutions {about}: {'; '.join(words)}."
 
@@ -191,10 +193,15 @@ def _macro(graph: Digraph, genotype: MacroGenotype) -> str:
     rows = [_Row("stem", INPUT)]
     words = []
     for i, layer in enumerate(genotype.layers, 1):
-        _, tint, _ = look(layer.op)
-        rows.append(_Row(plain(layer.op), tint, {*layer.skips, i - 1}))
-        skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
-        words.append(f"layer {i} {plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
+        op = layer.op
+        skips = layer.skips
+        _, tint, _ = look(op)
+        text = plain(op)
+        rows.append(_Row(text, tint, {*skips, i - 1}))
+        said = f"layer {i} {text}"
+        if skips:
+            said += f" with skips from {', '.join(str(j) if j else 'stem' for j in skips)}"
+        words.append(said)
     rows.append(_Row("classifier", OUTPUT, {len(words)}))
     _wires(graph, rows, 26, "a row's circles: the outputs it reads")
     return f"A network of {len(words)} layers: {'; '.join(words)}."
@@ -267,13 +274,14 @@ def _recurrent(graph: Digraph, genotype: RecurrentGenotype) -> str:
     graph.node("h_{t}", fillcolor=OUTPUT)
     words = []
     for i, (j, activation) in enumerate(genotype.nodes):
-        graph.node(str(i), fillcolor=NODE)
+        name = str(i)
+        graph.node(name, fillcolor=NODE)
         sources = [str(j)]
         read = f"node {j}"
         if j < 0:
             sources = ["x_{t}", "h_{t-1}"]
             read = "x and h"
-        _operation(graph, sources, activation, look(activation), str(i))
+        _operation(graph, sources, activation, look(activation), name)
         words.append(f"node {i} is {activation} of {read}")
     for j in genotype.concat:
         _thin(graph, str(j), "h_{t}")

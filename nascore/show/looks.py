@@ -63,7 +63,9 @@ def examples(found: Evaluation, most: int = 8) -> Look:
     """Images that the model is surest about: a row of those where it is right, and one of those
     where it is wrong, each with its class, and what it was taken for."""
     sure, predicted = found.probabilities.max(1)
-    right = predicted == found.labels
+    classes = found.classes
+    labels = found.labels
+    right = predicted == labels
     chart = Look(figsize=(9.0, 3.2), layout="constrained")
     rows = chart.subplots(2, most, squeeze=False)
     words = []
@@ -71,9 +73,9 @@ def examples(found: Evaluation, most: int = 8) -> Look:
         order = sure.where(wanted, -1.0).argsort(descending=True, stable=True)
         count = int(wanted.sum())
         for place, k in zip(axes, order[:count].tolist()):
-            title = _label(found.classes[found.labels[k]])
+            title = _label(classes[labels[k]])
             if wanted is not right:
-                title += f": {_label(found.classes[predicted[k]])}?"
+                title += f": {_label(classes[predicted[k]])}?"
             place.imshow(_shown(found.images[k]), cmap="gray")
             place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
         for place in axes:

@@ -50,7 +50,8 @@ def pareto(
         best = front(found)
         (line,) = axes.step(*zip(*best), where="post", label=name)
         axes.plot(*zip(*found), marker, markersize=3, alpha=0.3, color=line.get_color())
-        (least, low), *_, (most, high) = [best[0], *best]
+        least, low = best[0]
+        most, high = best[-1]
         words.append(f"{name} from {low:.3f} at {least:.3g} to {high:.3f} at {most:.3g}")
     if truth:
         known = zip(*front(truth))

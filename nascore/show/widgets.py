@@ -68,8 +68,8 @@ def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
     """The widgets of the knobs of those names, or of all, by their names, at their values in
     `start`."""
     known = {field.name: field for field in fields_of(start)}
-    shown = known if names is None else {name: look_up(known, name, "field") for name in names}
-    return {name: control(field, getattr(start, name)) for name, field in shown.items()}
+    shown = known if names is None else names
+    return {name: control(look_up(known, name, "field"), getattr(start, name)) for name in shown}
 
 
 def _source(data: str | Path | Images, tables: bool) -> Combobox:
