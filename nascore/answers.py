@@ -6,7 +6,6 @@ never beats one that worked. A number that is no accuracy (percent, a negative) 
 some methods could not take it, and would notice only after hours.
 """
 
-import hashlib
 import inspect
 import math
 import re
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,9 @@ def name_of(estimate: Callable) -> str:
         words = list(map(repr, estimate.args))
         words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
         arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
-        shown = arguments if len(arguments) < 60 else _digest(arguments)
-        return f"{name_of(estimate.func)}({shown})"
+        if len(arguments) >= 60:
+            arguments = _digest(arguments)
+        return f"{name_of(estimate.func)}({arguments})"
     code = getattr(estimate, "__code__", None)
     if code and code.co_name == "<lambda>":
         content = repr((code.co_code, code.co_consts, code.co_names))
@@ -59,7 +60,7 @@ def name_of(estimate: Callable) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:

@@ -2,10 +2,10 @@
 convert | bench. Whatever a user can get wrong ends in one plain line on standard error and exit
 status 2."""
 
-import argparse
 import os
 import shlex
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable
 
 from nascore import __version__, own
@@ -110,7 +110,7 @@ def _parser(words: list[str]) -> Parser:
     parser = Parser(prog="nascore", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nascore {__version__}")
     text = "your own methods, spaces, operations: this RUNS a file, or imports a dotted module"
-    parser.add_argument("--import", metavar="FILE-OR-MODULE", default=argparse.SUPPRESS, help=text)
+    parser.add_argument("--import", metavar="FILE-OR-MODULE", default=SUPPRESS, help=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     asked = next((word for word in words if not word.startswith("-")), None)
     for run, add_options in COMMANDS.items():

@@ -6,10 +6,11 @@ An older format opens for ever; a newer one is refused in one line.
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from os.path import lexists, realpath
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
 from nascore.errors import UserError, plain, require, shorten
@@ -36,12 +37,12 @@ def named(name: PathName, option: str, kind: str = "the name of a file") -> Path
     file of a run or of a model, which would be lost."""
     good = isinstance(name, PathName) and str(name).strip() and "\0" not in str(name)
     require(good, option, name, kind)
-    path = Path(os.path.realpath(name))
+    path = Path(realpath(name))
     if path.name in NAMES:
         folder = path.parent
         others = [folder / other for other in ("config.json", "model.json")]
         allowed = f"another name: {folder} holds a run or a model"
-        require(not any(map(os.path.lexists, others)), option, name, allowed)
+        require(not any(map(lexists, others)), option, name, allowed)
     return Path(name)
 
 
@@ -49,10 +50,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """`write(file)` under a temporary name, sync, rename: whatever happens, `path` holds a whole
     file, old or new. A link stays, and what it points to is replaced; what is no file (a pipe, a
     terminal) is written to as it is."""
-    path = Path(os.path.realpath(path))
+    path = Path(realpath(path))
     with suppress(FileNotFoundError):
         kind = os.stat(path).st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        if not S_ISREG(kind) and not S_ISDIR(kind):
             with open(path, "wb") as file:
                 write(file)
             return

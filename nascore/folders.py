@@ -9,7 +9,6 @@ an archive puts beside the images: hidden files and folders, empty files.
 
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from os.path import splitext
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import numpy as np
@@ -261,7 +262,7 @@ def _images(folder: str | Path, left_out: Tally, around: tuple[Stamp, ...]) -> I
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
+            suffix = splitext(entry.name)[1].lower()
             if _junk(entry.name):
                 continue
             if _is_folder(entry):
@@ -285,7 +286,7 @@ def _stamp(entry: os.DirEntry) -> Stamp:
         found = entry.stat()
     except OSError:
         return ()
-    if not stat.S_ISREG(found.st_mode):
+    if not S_ISREG(found.st_mode):
         return ()
     return STAMPED(found) if found.st_size else EMPTY
 

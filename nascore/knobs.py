@@ -37,7 +37,8 @@ def knob(
 
 def kind_of(f: Field) -> type:
     """int, float, str or bool; a module may have its annotations as texts."""
-    return f.type if isinstance(f.type, type) else KINDS[f.type]
+    kind = f.type
+    return kind if isinstance(kind, type) else KINDS[kind]
 
 
 def bounds_of(f: Field) -> str:

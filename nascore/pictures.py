@@ -3,11 +3,11 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from threading import Lock
 from typing import Any
 
@@ -44,7 +44,7 @@ def read(image: str | Path | Picture) -> Picture:
             with DECODING:
                 return as_shown(image)
         name = str(image)
-        if not stat.S_ISREG(os.stat(image).st_mode):
+        if not S_ISREG(os.stat(image).st_mode):
             raise OSError("no image, and no folder of any")
         with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
@@ -119,7 +119,7 @@ def _eight_bits(image: Picture) -> Picture:
     high = values.max()
     tags = getattr(image, "tag_v2", {})  # of TIFF
     bits = tags.get(BITS, (16,))[0]
-    within = bits != 16 or -(2**15) <= low <= high < 2**16  # else it is in no file
+    within = bits != 16 or -32_768 <= low <= high <= 65_535  # else it is in no file
     if image.mode == "F":
         within = 0 <= low <= high <= 1
         shown = (values.clip(0, 1) * 255).round()

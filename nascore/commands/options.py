@@ -1,8 +1,8 @@
 """What the commands share: a parser whose errors are a `UserError`, and options that several
 have."""
 
-import argparse
-import dataclasses
+from argparse import SUPPRESS, ArgumentParser
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from nascore.nets.sizes import HOMES, NETWORKS
 from nascore.published import GENOTYPES
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(ArgumentParser):
     """A parser that raises `UserError`, one line, for words that it does not understand."""
 
     def error(self, message: str) -> NoReturn:
@@ -65,14 +65,14 @@ def add_knobs(parser: Parser, title: str, cls: type, full: object = None) -> Non
     """Under a title an option for every field of a budget or a recipe, with its help and bounds; of
     a budget the value in its preset `full` too."""
     group = parser.add_argument_group(title)
-    for f in dataclasses.fields(cls):
+    for f in fields(cls):
         name = f.name
         bounds = bounds_of(f)
         if full is not None:
             bounds += f"; full: {getattr(full, name)}"
         text = f"{f.metadata['help']} ({bounds})".replace("%", "%%")
         names = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
-        group.add_argument(*names, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
+        group.add_argument(*names, dest=name, metavar="VALUE", default=SUPPRESS, help=text)
 
 
 NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images

@@ -1,16 +1,16 @@
 """A graph as a picture, laid out by Graphviz: SVG with words beside it, PNG, PDF, DOT."""
 
-import html
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
+from threading import Lock
 
-import graphviz
+from graphviz import CalledProcessError, Digraph, ExecutableNotFound, Source
 
 from nascore.errors import UserError
 from nascore.files import PathName, write_bytes
@@ -42,13 +42,13 @@ NODES = {
 }
 EDGES = {"color": GREY, "penwidth": "1.6", "arrowsize": "0.7"}
 PAGE = 940  # pixels, what a notebook gives a picture
-_lock = threading.Lock()  # Graphviz is C code on global state
+_lock = Lock()  # Graphviz is C code on global state
 
 
 def accessible(svg: str, words: str) -> str:
     """The bare <svg> element of a document, never wider than its page, with `words` as title and
     alternative text."""
-    words = html.escape(words)
+    words = escape(words)
     _, body = re.sub(r"(?s)<!--.*?-->\s*", "", svg).split("<svg", 1)
     attributes, content = body.split(">", 1)
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
@@ -111,9 +111,9 @@ def _in_pixels(size: re.Match[str]) -> str:
     return f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT}"'
 
 
-def page() -> graphviz.Digraph:
+def page() -> Digraph:
     """An empty picture, which runs from left to right."""
-    return graphviz.Digraph(graph_attr=GRAPH, node_attr=NODES, edge_attr=EDGES)
+    return Digraph(graph_attr=GRAPH, node_attr=NODES, edge_attr=EDGES)
 
 
 @contextmanager
@@ -137,13 +137,13 @@ def _quiet() -> Iterator[None]:
 def _render(source: str, format: str) -> bytes:
     with _lock, _quiet():
         with suppress(ImportError):
-            import pygraphviz
+            from pygraphviz import AGraph
 
-            return pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
+            return AGraph(string=source).draw(format=format, prog="dot")
         try:
-            return graphviz.Source(source).pipe(format=format)
-        except graphviz.ExecutableNotFound:
+            return Source(source).pipe(format=format)
+        except ExecutableNotFound:
             needs = "pygraphviz (pip install pygraphviz) or Graphviz's program dot"
             raise UserError(f"drawing needs {needs}") from None
-        except (graphviz.CalledProcessError, BrokenPipeError) as error:  # it did not read it all
+        except (CalledProcessError, BrokenPipeError) as error:  # it did not read it all
             raise UserError(f"Graphviz's program dot failed: {error}") from None

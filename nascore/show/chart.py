@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from cycler import cycler
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ STYLE: Any = {
 def style() -> None:
     """Give a notebook's own matplotlib figures the course's look: SVG, transparent, without a
     date."""
-    matplotlib.rcParams.update(STYLE)
+    rcParams.update(STYLE)
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -108,7 +108,7 @@ class Chart(Figure):
     def _rendered(self, kind: str) -> bytes:
         content = io.BytesIO()
         dots = "figure" if kind == "svg" else 160
-        with matplotlib.rc_context(STYLE):
+        with rc_context(STYLE):
             self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
 
@@ -133,7 +133,7 @@ def check_suffix(path: PathName) -> Path:
     return path
 
 
-styled = matplotlib.rc_context(STYLE)  # a decorator, whatever style the notebook has
+styled = rc_context(STYLE)  # a decorator, whatever style the notebook has
 
 
 def panels(

@@ -40,6 +40,7 @@ def _curves(
     history: History,
     names: Mapping[str, str],
     smooth: bool = True,
+    xlabel: str = "step",
     drawstyle: Literal["default", "steps-post"] = "default",
 ) -> list[str]:
     """One panel of a search: those columns of its history that exist, named for the legend.
@@ -48,10 +49,11 @@ def _curves(
     for name, label in names.items():
         steps, values = _steps(history, name)
         if len(values):
-            values = _smooth(values) if smooth else values
+            if smooth:
+                values = _smooth(values)
             axes.plot(steps, values, label=label, drawstyle=drawstyle)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
-    axes.set(title=title, xlabel="step")
+    axes.set(title=title, xlabel=xlabel)
     if len(axes.lines) > 1:
         axes.legend(fontsize=8)
     return words
@@ -101,7 +103,7 @@ def policy_curves(history: History, power: float = 1.0) -> Chart:
     beside = {name: title for name, title in beside.items() if name in rows[-1]}
     chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
     steps, values = _steps(rows, "reward")
-    many = len(values) > 100
+    count = len(values)
     rewards.plot(
         steps,
         values,
@@ -110,17 +112,18 @@ def policy_curves(history: History, power: float = 1.0) -> Chart:
         markersize=3,
         alpha=0.35,
         color=GREY,
-        rasterized=many,
+        rasterized=count > 100,
     )
-    title = "reward" + f" to the power {power:g}" * (power != 1)
+    title = "reward"
+    if power != 1:
+        title += f" to the power {power:g}"
     lines = {"best": "best so far", "baseline": "baseline"}
-    words = _curves(rewards, title, rows, lines, smooth=False)
+    xlabel = "architectures evaluated"
+    words = _curves(rewards, title, rows, lines, smooth=False, xlabel=xlabel)
     low, high = np.percentile(values, [5, 100])
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
     for axes, (name, label) in zip(others, beside.items()):
-        words += _curves(axes, label, rows, {name: label}, smooth=False)
-    for axes in (rewards, *others):
-        axes.set_xlabel("architectures evaluated")
-    chart.words = f"A search over {len(values):,} architectures, {title}: {'; '.join(words)}."
+        words += _curves(axes, label, rows, {name: label}, smooth=False, xlabel=xlabel)
+    chart.words = f"A search over {count:,} architectures, {title}: {'; '.join(words)}."
     return chart

@@ -90,9 +90,10 @@ def _drawn(graph: Digraph, genotype: Genotype) -> str:
 
 
 def _cells(graph: Digraph, genotype: CellGenotype) -> str:
-    cells = {"cell": genotype.normal}
+    normal = genotype.normal
+    cells = {"cell": normal}
     if reduce := genotype.reduce:
-        cells = {"normal cell": genotype.normal, "reduction cell": reduce}
+        cells = {"normal cell": normal, "reduction cell": reduce}
     beside = sum(map(_depth, cells.values())) <= 8
     # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our
     # order (sortv).

@@ -8,11 +8,11 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 
-from nascore import evaluation, pictures
 from nascore.data import Images
 from nascore.errors import plain
-from nascore.evaluation import Evaluation
+from nascore.evaluation import Evaluation, evaluate
 from nascore.models import Model
+from nascore.pictures import quietly, read
 from nascore.show.chart import GREY, SHADES, Chart, styled
 
 MOST_CLASSES = 40  # whose names have room beside a table
@@ -23,7 +23,7 @@ class Look(Chart):
     """A chart with names of classes, in any script: a line for each glyph that its fonts lack would
     help no one, and in SVG the reader's own fonts have them."""
 
-    @pictures.quietly()
+    @quietly()
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """As any figure's, without a word of missing glyphs."""
         super().savefig(*arguments, **options)
@@ -104,14 +104,14 @@ def _label(name: str) -> str:
 def _shown(image: str | Tensor) -> np.ndarray | Image:
     if isinstance(image, Tensor):
         return image.permute(1, 2, 0).numpy()
-    with pictures.quietly():
-        return pictures.read(image)
+    with quietly():
+        return read(image)
 
 
 def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
     """Test `model`, and in a notebook show what it takes for what and examples of both."""
     from IPython.display import display
 
-    found = evaluation.evaluate(model, data)
+    found = evaluate(model, data)
     display(confusion(found), examples(found))
     return found

@@ -5,12 +5,12 @@ The controls are made from the metadata of the method's `Budget`. A panel is onl
 traits of widgets are set.
 """
 
-import html
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import Field
 from dataclasses import fields as fields_of
+from html import escape
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -53,8 +53,8 @@ def control(field: Field, value: Any) -> Widget:
     """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
     about = field.metadata
     label = about["label"]
-    if about["unit"]:
-        label += f" ({about['unit']})"
+    if unit := about["unit"]:
+        label += f" ({unit})"
     text = about["help"]
     if choices := about["choices"]:
         return Dropdown(options=choices, description=label, tooltip=text, value=value)
@@ -116,14 +116,14 @@ class SearchPanel(VBox):
         self._stop = Event()
         self._ended = Event()
         self._ended.set()
-        self.entry = get(method)
+        entry = self.entry = get(method)
         self.controls = controls(self._start(budget), fields)
         text = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
-        presets = list(self.entry.budget.PRESETS)
+        presets = list(entry.budget.PRESETS)
         self.preset = Dropdown(description="budget", tooltip=text, options=presets, value=budget)
         text = "the same seed, the same search"
         self.seed = BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
-        self.source = _source(data, tables=not self.entry.one_shot)
+        self.source = _source(data, tables=not entry.one_shot)
         self.run_button = Button(description="Run", button_style="primary", icon="play")
         self.stop_button = Button(description="Stop", icon="stop", disabled=True)
         self.bar = FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
@@ -289,7 +289,7 @@ def curve(values: Sequence[float], label: str, colour: str) -> str:
     last = len(values) - 1
     shown = [*range(0, last, 1 + last // 200), last]
     points = " ".join(f"{k},{high - values[k]:.4g}" for k in shown)
-    words = html.escape(f"{label}: {values[-1]:.5g}")
+    words = escape(f"{label}: {values[-1]:.5g}")
     font = "font:12px Helvetica,Arial,sans-serif"
     return (
         f'<div style="display:inline-block;width:270px;{font};color:{GREY}">{words}<br/>'
