@@ -6,7 +6,6 @@ never beats one that worked. A number that is no accuracy (percent, a negative) 
 some methods could not take it, and would notice only after hours.
 """
 
-import hashlib
 import inspect
 import math
 import re
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from torch import Tensor
 from nascore.errors import UserError, reason, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
+
+Array = np.ndarray | np.generic | Tensor
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ def name_of(estimate: Callable) -> str:
         words = list(map(repr, estimate.args))
         words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
         arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
-        shown = arguments if len(arguments) < 60 else _digest(arguments)
-        return f"{name_of(estimate.func)}({shown})"
+        if len(arguments) >= 60:
+            arguments = _digest(arguments)
+        return f"{name_of(estimate.func)}({arguments})"
     code = getattr(estimate, "__code__", None)
-    if code is not None and code.co_name == "<lambda>":
+    if code and code.co_name == "<lambda>":
         content = repr((code.co_code, code.co_consts, code.co_names))
         return f"{estimate.__module__}.<lambda> {_digest(content)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
@@ -57,13 +60,14 @@ def name_of(estimate: Callable) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
     """Ask any estimator for the rewards of `genotypes`. Raises `StepFailed`, one line, for an
     answer that cannot be and for an estimator that fails: what was answered before is kept."""
     who = f"the estimator {name_of(estimate)}"
+    count = len(genotypes)
     try:
         answers = estimate(list(genotypes))  # its own: it may take from it
     except UserError as error:
@@ -74,10 +78,11 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):
-        allowed = f"a list of {len(genotypes)} rewards, one an architecture"
+        allowed = f"a list of {count} rewards, one an architecture"
         raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
-    if len(answers) != len(genotypes):
-        raise StepFailed(f"{who} gave {len(answers)} rewards, allowed: {len(genotypes)}, one each")
+    found = len(answers)
+    if found != count:
+        raise StepFailed(f"{who} gave {found} rewards, allowed: {count}, one each")
     return [checked(answer, who) for answer in answers]
 
 
@@ -113,10 +118,10 @@ def checked(answer: Any, who: str) -> Estimate:
 
 
 def _number(value: Any, field: str, who: str) -> float:
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        with suppress(RuntimeError):  # a tensor on the device meta has no numbers
-            numbers = value.reshape(-1).tolist()
-            value = numbers[0] if len(numbers) == 1 else value
+    if isinstance(value, Array):
+        # Several numbers are none, and a tensor on the device meta has none.
+        with suppress(RuntimeError, ValueError):
+            value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         allowed = "a number, or an Estimate"
         raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")
@@ -130,19 +135,20 @@ def storable(value: Any, field: str) -> Any:
     """`value` in Python's own types, as JSON and a checkpoint keep them: what comes from NumPy or
     PyTorch is turned into numbers and lists, and a number that is not finite into None. Raises
     `TypeError`, which names the field, for anything else."""
-    if isinstance(value, np.ndarray | np.generic | Tensor):
+    if isinstance(value, Array):
         value = value.tolist()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int) and abs(value) < 2**63:
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str):
-        return str(value).encode("utf-8", "replace").decode()
-    if isinstance(value, list | tuple):
-        return [storable(item, f"{field}[{k}]") for k, item in enumerate(value)]
-    if isinstance(value, dict):
-        return {str(key): storable(item, f"{field}[{key!r}]") for key, item in value.items()}
+    match value:
+        case None | bool():
+            return value
+        case int() if abs(value) < 2**63:
+            return int(value)
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case str():
+            return str(value).encode("utf-8", "replace").decode()
+        case list() | tuple():
+            return [storable(item, f"{field}[{k}]") for k, item in enumerate(value)]
+        case dict():
+            return {str(key): storable(item, f"{field}[{key!r}]") for key, item in value.items()}
     allowed = "numbers (of 64 bits), texts, lists and dictionaries of them"
     raise TypeError(f"{field} is {shorten(value)}, allowed: {allowed}")

@@ -2,14 +2,14 @@
 NumPy's own format, which is read without any pickle and has checksums.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
+from platformdirs import user_cache_path
 
 from nascore.files import FORMAT, write_whole
 
@@ -19,12 +19,12 @@ Parts = dict[str, np.ndarray]  # uint8 (N, 3, H, W), by the name of the part
 def file_of(folder: Path, side: int | None) -> Path:
     """Where the images of a folder are kept: not among them, but in the user's cache folder."""
     name = digest(repr((str(folder.resolve()), side)))
-    return platformdirs.user_cache_path("nascore") / "folders" / f"{name}.npz"
+    return user_cache_path("nascore") / "folders" / f"{name}.npz"
 
 
 def digest(text: str) -> str:
     """32 hexadecimal digits, others for every text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def store(file: Path, stamp: str, images: Parts, tell: Callable[[str], None]) -> None:

@@ -2,10 +2,10 @@
 convert | bench. Whatever a user can get wrong ends in one plain line on standard error and exit
 status 2."""
 
-import argparse
 import os
 import shlex
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable
 
 from nascore import __version__, own
@@ -93,14 +93,14 @@ def _without_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     imports = []
     left = iter(arguments)
     for word in left:
-        if word == "--import":
-            name = next(left, "")
-            require(name not in ("", "--"), "--import", name, "a file or a module of yours")
-            imports.append(name)
-        elif word.startswith("--import="):
-            imports.append(word.removeprefix("--import="))
-        else:
+        option, has_value, name = word.partition("=")
+        if option != "--import":
             words.append(word)
+            continue
+        if not has_value:
+            name = next(left, "")
+            require(name not in ("", "--"), option, name, "a file or a module of yours")
+        imports.append(name)
     return words, imports
 
 
@@ -110,14 +110,14 @@ def _parser(words: list[str]) -> Parser:
     parser = Parser(prog="nascore", description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nascore {__version__}")
     text = "your own methods, spaces, operations: this RUNS a file, or imports a dotted module"
-    parser.add_argument("--import", metavar="FILE-OR-MODULE", default=argparse.SUPPRESS, help=text)
+    parser.add_argument("--import", metavar="FILE-OR-MODULE", default=SUPPRESS, help=text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     asked = next((word for word in words if not word.startswith("-")), None)
     for run, add_options in COMMANDS.items():
-        command = commands.add_parser(
-            run.__name__, help=run.__doc__, description=run.__doc__, allow_abbrev=False
-        )
+        name = run.__name__
+        help = run.__doc__
+        command = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
         command.set_defaults(run=run)
-        if run.__name__ == asked:
+        if name == asked:
             add_options(command)
     return parser

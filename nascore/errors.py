@@ -1,7 +1,6 @@
 """The one kind of error that is the user's to mend: one line that says what was found and what
 is allowed."""
 
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -83,10 +82,8 @@ def whole(field: str, found: Any, low: int, high: int, error: Kind = UserError) 
 
 
 def number(field: str, found: Any, low: float, high: float, error: Kind = UserError) -> float:
-    """`found` as a float, which must be a finite number from `low` to `high`."""
-    good = isinstance(found, int | float) and not isinstance(found, bool)
-    good = good and abs(found) < math.inf  # which a whole number of 400 digits is, too
-    good = good and low <= found <= high
+    """`found` as a float, which must be a number from `low` to `high`, both finite."""
+    good = isinstance(found, int | float) and not isinstance(found, bool) and low <= found <= high
     require(good, field, found, f"a number from {low:g} to {high:g}", error)
     return float(found)
 

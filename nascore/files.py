@@ -6,14 +6,16 @@ An older format opens for ever; a newer one is refused in one line.
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from os.path import lexists, realpath
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
 from nascore.errors import UserError, plain, require, shorten
 
+PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
 
 # What a run and a model write; where there is one of the others, no export takes such a name.
@@ -30,16 +32,17 @@ NAMES = (
 )
 
 
-def named(name: str | os.PathLike, option: str, kind: str = "the name of a file") -> Path:
+def named(name: PathName, option: str, kind: str = "the name of a file") -> Path:
     """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a
     file of a run or of a model, which would be lost."""
-    good = isinstance(name, str | os.PathLike) and str(name).strip() and "\0" not in str(name)
+    good = isinstance(name, PathName) and str(name).strip() and "\0" not in str(name)
     require(good, option, name, kind)
-    path = Path(os.path.realpath(name))
+    path = Path(realpath(name))
     if path.name in NAMES:
-        others = [path.parent / other for other in ("config.json", "model.json")]
-        allowed = f"another name: {path.parent} holds a run or a model"
-        require(not any(map(os.path.lexists, others)), option, name, allowed)
+        folder = path.parent
+        others = [folder / other for other in ("config.json", "model.json")]
+        allowed = f"another name: {folder} holds a run or a model"
+        require(not any(map(lexists, others)), option, name, allowed)
     return Path(name)
 
 
@@ -47,10 +50,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """`write(file)` under a temporary name, sync, rename: whatever happens, `path` holds a whole
     file, old or new. A link stays, and what it points to is replaced; what is no file (a pipe, a
     terminal) is written to as it is."""
-    path = Path(os.path.realpath(path))
+    path = Path(realpath(path))
     with suppress(FileNotFoundError):
         kind = os.stat(path).st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        if not S_ISREG(kind) and not S_ISDIR(kind):
             with open(path, "wb") as file:
                 write(file)
             return
@@ -101,7 +104,7 @@ def write_json(path: Path, value: Mapping) -> None:
     write_bytes(path, text.encode())
 
 
-def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:
+def check_format(value: Mapping, file: PathName) -> Mapping:
     """`value` as read from `file`, of this format or an older one. Raises `UserError`."""
     found = value.get("format", 0)  # 0: before there were versions
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
@@ -112,7 +115,7 @@ def check_format(value: Mapping, file: str | os.PathLike) -> Mapping:
     return value
 
 
-def read_rows(path: str | os.PathLike) -> list[dict]:
+def read_rows(path: PathName) -> list[dict]:
     """The rows of a history.jsonl or timing.jsonl, a line each. Raises `UserError`."""
     try:
         with open(path, encoding="utf-8") as file:

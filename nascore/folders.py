@@ -9,22 +9,25 @@ an archive puts beside the images: hidden files and folders, empty files.
 
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
+from os.path import splitext
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL.Image import Image
 
-from nascore import cache, pictures
+from nascore import cache
 from nascore.errors import UserError, require, say
+from nascore.pictures import SUFFIXES, fit, quietly, read
 from nascore.seeding import generator
 
 LAYOUT = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
@@ -35,9 +38,13 @@ PARTS = {
 }
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
+STAMPED = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")
 EMPTY = (0,)  # the stamp of an empty file
 SIDE = 32  # pixels, of images that are not alike
 Stamp = tuple[int, ...]
+Found = tuple[str, Stamp]  # an image's path, and what tells whether it is the same as before
+Classes = dict[str, list[Found]]
+Tally = Counter[str]  # how many files are left out, by the reason
 Tell = Callable[[str], None]  # what is done with a line that the user should read
 
 
@@ -49,13 +56,16 @@ class File(NamedTuple):
     label: int
 
 
+Files = dict[str, list[File]]  # by the name of the part
+
+
 @dataclass(frozen=True)
 class Listing:
     """What a folder holds: its classes, in natural order, and the images of each part."""
 
     folder: Path
     classes: tuple[str, ...]
-    parts: dict[str, list[File]]
+    parts: Files
 
     def stamp(self) -> str:
         """Of the names, sizes, times and places on the disk of all images."""
@@ -112,59 +122,62 @@ def natural(name: str) -> tuple[list, str]:
 
 def listing_of(folder: Path, tell: Tell = say) -> Listing:
     """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     places = _parts(folder)
     found = {part: _classes(place, left_out) for part, place in places.items()}
     classes = tuple(found["train"])
     require(len(classes) > 1, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
-    parts = {}
-    for part, of_part in found.items():
-        for name in of_part:
-            known = f"those in train/: {', '.join(classes)}"
-            require(name in classes, f"class in {places[part]}", name, known)
-        labelled = ((label, of_part.get(name, ())) for label, name in enumerate(classes))
-        parts[part] = [File(*file, label) for label, files in labelled for file in files]
+    known = "those in train/"
+    parts = {part: _labelled(found[part], place, classes, known) for part, place in places.items()}
     if places == {"train": folder}:
         parts = _split(folder, parts["train"], tell)
     else:
         _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
-    parts["train"] = _shuffled(parts["train"], "folder", len(parts["train"]))
+    train = parts["train"]
+    parts["train"] = _shuffled(train, "folder", len(train))
     _tell_left_out(folder, left_out, tell)
     return Listing(folder, classes, parts)
 
 
-def _tell_left_out(folder: Path, left_out: Counter[str], tell: Tell = say) -> None:
+def _labelled(found: Classes, part: Path, classes: Sequence[str], known: str) -> list[File]:
+    """The images of a part, each with the place of its class among `classes`, which are `known`."""
+    files = []
+    for name, images in found.items():
+        require(name in classes, f"class in {part}", name, f"{known}: {', '.join(classes)}")
+        label = classes.index(name)
+        files += [File(path, stamp, label) for path, stamp in images]
+    return files
+
+
+def _tell_left_out(folder: Path, left_out: Tally, tell: Tell = say) -> None:
     count = left_out.total()
     if count:
         reasons = _reasons(left_out)
         files = "files" if count > 1 else "file"
-        read = " ".join(pictures.SUFFIXES)
-        tell(f"{folder}: {count} {files} left out: {reasons}; read are {read}")
+        tell(f"{folder}: {count} {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
 
 
-def _reasons(left_out: Counter[str]) -> str:
+def _reasons(left_out: Tally) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common() if count)
 
 
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
     """The images of the test part of `folder`, whose classes are some of `classes`; and whether
     those are all that it holds, since it has no parts. Raises `UserError`, one line."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     with _listable(folder):
         part = _parts(folder, ["test"]).get("test", folder)
         found = _classes(part, left_out)
-    for name in found:
-        require(name in classes, f"class in {part}", name, f"the model's: {', '.join(classes)}")
+    files = _labelled(found, part, classes, "the model's")
     _tell_left_out(folder, left_out)
-    files = [File(*file, classes.index(name)) for name in found for file in found[name]]
     return files, part == folder
 
 
 def images_in(folder: str) -> list[str]:
     """The images in `folder` and its sub-folders, in natural order, readable or not. Raises
     `UserError` for a folder that cannot be listed."""
-    left_out: Counter[str] = Counter()
+    left_out = Tally()
     with _listable(folder):
         found = [path for path, _ in _images(folder, left_out, ())]
     _tell_left_out(Path(folder), left_out)
@@ -176,13 +189,11 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     classes lie there. What is for validation is the test where there is no other."""
     places: dict[str, Path] = {}
     for place in _folders(folder):
-        part = PART_OF.get(place.name.lower())
-        if part is not None:
+        if part := PART_OF.get(place.name.lower()):
             first = places.setdefault(part, place)
             found = f"{first.name}/ and {place.name}/"
             require(first == place, f"the {part} part of {folder}", found, "one of them")
-    a_class_of_that_name = len(places) == 1 and not any(map(_folders, places.values()))
-    if not places or a_class_of_that_name:
+    if len(places) < 2 and not any(map(_folders, places.values())):  # it is a class of that name
         return {"train": folder}
     if "test" not in places and "valid" in places:
         places["test"] = places.pop("valid")
@@ -192,7 +203,7 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     return {part: places[part] for part in PARTS if part in places}
 
 
-def _count_beside(folder: Path, parts: Collection[Path], left_out: Counter[str]) -> None:
+def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> None:
     """The images that lie in no part."""
     for name in sorted(os.listdir(folder)):
         place = folder / name
@@ -215,7 +226,7 @@ def _junk(name: str) -> bool:
 
 def _is_image(name: str) -> bool:
     """By its name; what is in it, is seen when it is read."""
-    return name.lower().endswith(pictures.SUFFIXES) and not _junk(name)
+    return name.lower().endswith(SUFFIXES) and not _junk(name)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -225,40 +236,38 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _classes(part: Path, left_out: Counter[str]) -> dict[str, list[tuple[str, Stamp]]]:
-    """The images of each class: the path of each, and what tells whether it is the same as
-    before."""
+def _classes(part: Path, left_out: Tally) -> Classes:
+    """The images of each class."""
     folders = _folders(part)
     if not folders:
         raise UserError(f"{part} holds no folder of a class, allowed: {LAYOUT}")
     left_out["beside the classes"] += sum(map(_is_image, os.listdir(part)))
     classes = {}
     for folder in folders:
-        before = left_out.copy()
+        others = Tally()
         around = tuple(map(_on_disk, folder.absolute().parents))
-        classes[folder.name] = sorted(_images(folder, left_out, around))
-        if not classes[folder.name]:
-            others = _reasons(left_out - before)
-            found = f"{folder} holds no images{' but ' * bool(others)}{others}"
-            raise UserError(f"{found}; allowed: {', '.join(pictures.SUFFIXES)}")
+        images = sorted(_images(folder, others, around))
+        if not images:
+            but = " but " * bool(others) + _reasons(others)
+            raise UserError(f"{folder} holds no images{but}; allowed: {', '.join(SUFFIXES)}")
+        left_out.update(others)
+        classes[folder.name] = images
     return classes
 
 
-def _images(
-    folder: str | Path, left_out: Counter[str], around: tuple[Stamp, ...]
-) -> Iterator[tuple[str, Stamp]]:
+def _images(folder: str | Path, left_out: Tally, around: tuple[Stamp, ...]) -> Iterator[Found]:
     """`around`: the folders that this one lies in."""
     here = _on_disk(folder)
     if here in around:  # a link that leads in a circle
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()
+            suffix = splitext(entry.name)[1].lower()
             if _junk(entry.name):
                 continue
             if _is_folder(entry):
                 yield from _images(entry.path, left_out, (*around, here))
-            elif suffix not in pictures.SUFFIXES:
+            elif suffix not in SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
             elif (stamp := _stamp(entry)) != EMPTY:
                 yield entry.path, stamp
@@ -267,7 +276,7 @@ def _images(
 def _on_disk(folder: str | Path) -> Stamp:
     """What tells a folder from all others, whatever it is called."""
     found = os.stat(folder)
-    return (found.st_dev, found.st_ino)
+    return found.st_dev, found.st_ino
 
 
 def _stamp(entry: os.DirEntry) -> Stamp:
@@ -277,26 +286,25 @@ def _stamp(entry: os.DirEntry) -> Stamp:
         found = entry.stat()
     except OSError:
         return ()
-    if not stat.S_ISREG(found.st_mode):
+    if not S_ISREG(found.st_mode):
         return ()
-    if not found.st_size:
-        return EMPTY
-    times = (found.st_mtime_ns, found.st_ctime_ns)
-    return (found.st_size, *times, found.st_ino, found.st_dev)
+    return STAMPED(found) if found.st_size else EMPTY
 
 
-def _split(folder: Path, files: list[File], tell: Tell) -> dict[str, list[File]]:
+def _split(folder: Path, files: list[File], tell: Tell) -> Files:
     """Four fifths of each class to train on, the rest to test on, whatever the seed of a run."""
-    parts: dict[str, list[File]] = {"train": [], "test": []}
-    for label, of_class in groupby(files, key=lambda file: file.label):
+    train: list[File] = []
+    test: list[File] = []
+    for label, of_class in groupby(files, attrgetter("label")):
         order = _shuffled(list(of_class), "split", label)
-        require(len(order) > 1, f"images of class {label} in {folder}", len(order), "at least 2")
-        count = max(1, round(len(order) / 5))
-        parts["test"] += order[:count]
-        parts["train"] += order[count:]
-    share = f"{len(parts['train'])} images to train on, {len(parts['test'])} to test on"
+        count = len(order)
+        require(count > 1, f"images of class {label} in {folder}", count, "at least 2")
+        fifth = max(1, round(count / 5))
+        test += order[:fifth]
+        train += order[fifth:]
+    share = f"{len(train)} images to train on, {len(test)} to test on"
     tell(f"{folder} has no train/ and test/: of each class a fifth is the test ({share})")
-    return parts
+    return {"train": train, "test": test}
 
 
 def _shuffled(files: list[File], *place: int | str) -> list[File]:
@@ -308,10 +316,11 @@ def _shuffled(files: list[File], *place: int | str) -> list[File]:
 
 
 def _read(listing: Listing, side: int | None, tell: Tell) -> cache.Parts:
-    paths = [file.path for files in listing.parts.values() for file in files]
+    parts = listing.parts
+    paths = [file.path for files in parts.values() for file in files]
     left = _pictures(listing.folder, paths, side, tell)
     images = {}
-    for part, files in listing.parts.items():
+    for part, files in parts.items():
         images[part], left = np.split(left, [len(files)])
     return images
 
@@ -319,15 +328,17 @@ def _read(listing: Listing, side: int | None, tell: Tell) -> cache.Parts:
 def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) -> np.ndarray:
     """(N, 3, H, W), uint8."""
 
-    def read(path: str) -> tuple[tuple[int, int], Image]:
-        image = pictures.read(path)
+    fitted = side or SIDE
+
+    def shown(path: str) -> tuple[tuple[int, int], Image]:
+        image = read(path)
         size = image.size
         if side is not None or not taken_as_it_is(*size):  # photographs fit in memory
-            image = pictures.fit(image, side or SIDE, side or SIDE)
+            image = fit(image, fitted, fitted)
         return size, image
 
-    with pictures.quietly(), ThreadPoolExecutor() as pool:  # decoding releases Python's lock
-        sizes, images = zip(*pool.map(read, paths))
+    with quietly(), ThreadPoolExecutor() as pool:  # decoding releases Python's lock
+        sizes, images = zip(*pool.map(shown, paths))
     smallest = min(sizes)
     largest = max(sizes)
     if side is None and not (smallest == largest and taken_as_it_is(*largest)):
@@ -336,7 +347,7 @@ def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) 
         which = "images of one size, square, a multiple of 4 and at most 256 are taken as they are"
         other = "--image-size chooses another"
         tell(f"{folder} has images of {found} pixels: all are {how}; {which}, {other}")
-        images = tuple(pictures.fit(image, SIDE, SIDE) for image in images)
+        images = tuple(fit(image, SIDE, SIDE) for image in images)
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
 
 

@@ -37,7 +37,8 @@ def knob(
 
 def kind_of(f: Field) -> type:
     """int, float, str or bool; a module may have its annotations as texts."""
-    return f.type if isinstance(f.type, type) else KINDS[f.type]
+    kind = f.type
+    return kind if isinstance(kind, type) else KINDS[kind]
 
 
 def bounds_of(f: Field) -> str:
@@ -45,8 +46,8 @@ def bounds_of(f: Field) -> str:
     about = f.metadata
     if kind_of(f) is bool:
         return "true or false"
-    if about["choices"]:
-        return " or ".join(map(str, about["choices"]))
+    if choices := about["choices"]:
+        return " or ".join(map(str, choices))
     return f"{about['low']} to {about['high']}"
 
 
@@ -55,7 +56,9 @@ def check_field(f: Field, value: Any) -> Any:
     kind = kind_of(f)
     about = f.metadata
     if kind is bool:
-        return _truth(f, value)
+        found = str(value).lower()  # of True and False too
+        require(found in WORDS, f.name, value, bounds_of(f))
+        return WORDS[found]
     try:
         exact = kind(value)
         good = not isinstance(value, bool) and (kind is str or float(value) == exact)
@@ -63,16 +66,10 @@ def check_field(f: Field, value: Any) -> Any:
         exact = value
         good = False
     allowed = NUMBERS.get(kind, "")
-    if about["choices"]:
-        good = good and exact in about["choices"]
+    if choices := about["choices"]:
+        good = good and exact in choices
     else:
         allowed += "from "
         good = good and about["low"] <= exact <= about["high"]
     require(good, f.name, exact, allowed + bounds_of(f))
     return exact
-
-
-def _truth(f: Field, value: Any) -> bool:
-    found = str(value).lower()  # of True and False too
-    require(found in WORDS, f.name, value, "true or false")
-    return WORDS[found]

@@ -1,11 +1,11 @@
 """The user's own methods, spaces and operations for the command line: `--import my_nas.py`."""
 
-import importlib
-import importlib.util
 import os
 import sys
 import traceback
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -31,10 +31,10 @@ def load(name: str) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     name = f"imported_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError("there is no such file")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules[name] = module
     _find_modules_in(path.resolve().parent)
     spec.loader.exec_module(module)
@@ -43,13 +43,14 @@ def _from_file(path: Path) -> ModuleType:
 
 def _named(name: str) -> ModuleType:
     _find_modules_in(Path.cwd())
-    return importlib.import_module(name)
+    return import_module(name)
 
 
 def _find_modules_in(folder: Path) -> None:
     """At the end: a user's random.py does not hide Python's."""
-    if os.fspath(folder) not in sys.path:
-        sys.path.append(os.fspath(folder))
+    place = os.fspath(folder)
+    if place not in sys.path:
+        sys.path.append(place)
 
 
 def _send_by_value(module: ModuleType) -> None:
@@ -57,4 +58,4 @@ def _send_by_value(module: ModuleType) -> None:
     own = "joblib.externals.cloudpickle"  # joblib has one until its release 1.6
     for name in ("cloudpickle", own):
         with suppress(ImportError):
-            importlib.import_module(name).register_pickle_by_value(module)
+            import_module(name).register_pickle_by_value(module)

@@ -3,17 +3,19 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from PIL.Image import Image as Picture
+from PIL.ImageCms import createProfile, profileToProfile
 from PIL.PngImagePlugin import PngImageFile
 
 from nascore.errors import UserError, shorten
@@ -25,9 +27,9 @@ MOST_PIXELS = 64_000_000
 DECODING = Lock()  # a PIL image is decoded when it is first looked at, whichever thread does that
 PAPER = (255, 255, 255)  # what is seen through a transparent picture
 # TIFF's tags and values that say what a number means.
-BITS = ExifTags.Base.BitsPerSample
-PHOTOMETRIC = ExifTags.Base.PhotometricInterpretation
-SAMPLES = ExifTags.Base.SampleFormat
+BITS = Base.BitsPerSample
+PHOTOMETRIC = Base.PhotometricInterpretation
+SAMPLES = Base.SampleFormat
 UNSIGNED = 1
 WHITES = {"L;2": 85, "L;4": 17}  # of PNG's depths: what one step is in 8 bits
 WHITE_IS_ZERO = 0
@@ -42,7 +44,7 @@ def read(image: str | Path | Picture) -> Picture:
             with DECODING:
                 return as_shown(image)
         name = str(image)
-        if not stat.S_ISREG(os.stat(image).st_mode):
+        if not S_ISREG(os.stat(image).st_mode):
             raise OSError("no image, and no folder of any")
         with Image.open(image, formats=FORMATS) as file:
             return as_shown(file)
@@ -69,7 +71,7 @@ def as_shown(image: Picture) -> Picture:
         raise ValueError(f"{width} x {height} pixels, allowed: 1 to {millions} million")
     _bring_key_to_eight_bits(image)
     image.load()
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     image = _upright(image)
     if image.has_transparency_data:
@@ -77,8 +79,8 @@ def as_shown(image: Picture) -> Picture:
         paper = Image.new("RGBA", image.size, PAPER)
         return Image.alpha_composite(paper, image).convert("RGB")
     if image.mode == "LAB":
-        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
-        shown: Any = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        lab = createProfile("LAB")
+        shown: Any = profileToProfile(image, lab, createProfile("sRGB"), outputMode="RGB")
         return shown
     return image.convert("RGB")
 
@@ -92,14 +94,15 @@ def fit(image: Picture, width: int, height: int) -> Picture:
 
 def _bring_key_to_eight_bits(image: Picture) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
-    key = image.info.get("transparency")
     if not isinstance(image, PngImageFile) or not image.tile:
         return
     depth = image.tile[0].args
-    if isinstance(key, int) and depth in WHITES:
-        image.info["transparency"] = key * WHITES[depth]
-    elif isinstance(key, tuple) and depth == "RGB;16B":
-        image.info["transparency"] = tuple(part >> 8 for part in key)
+    info = image.info
+    match info.get("transparency"):
+        case int() as key if depth in WHITES:
+            info["transparency"] = key * WHITES[depth]
+        case tuple() as key if depth == "RGB;16B":
+            info["transparency"] = tuple(part >> 8 for part in key)
 
 
 def _upright(image: Picture) -> Picture:
@@ -116,7 +119,7 @@ def _eight_bits(image: Picture) -> Picture:
     high = values.max()
     tags = getattr(image, "tag_v2", {})  # of TIFF
     bits = tags.get(BITS, (16,))[0]
-    within = bits != 16 or -(2**15) <= low <= high < 2**16  # else it is in no file
+    within = bits != 16 or -32_768 <= low <= high <= 65_535  # else it is in no file
     if image.mode == "F":
         within = 0 <= low <= high <= 1
         shown = (values.clip(0, 1) * 255).round()
@@ -124,7 +127,7 @@ def _eight_bits(image: Picture) -> Picture:
         shown = values.astype(np.int64) % 2**bits >> (bits - 8)  # Pillow's 32 bits have a sign
     else:
         shown = values.clip(0) >> (bits - 9)
-    flat = bits > 16 and low < high and shown.min() == shown.max()
+    flat = bits > 16 and low < high and not np.ptp(shown)
     if flat or not within:
         found = f"{bits}-bit values from {low:g} to {high:g}"
         raise ValueError(f"{found}: save it with 8 or 16 bits a value")
@@ -133,6 +136,6 @@ def _eight_bits(image: Picture) -> Picture:
     grey = Image.fromarray(shown.astype(np.uint8))
     key = image.info.get("transparency")  # the value that is transparent
     if isinstance(key, int):
-        grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+        grey.putalpha(Image.fromarray(values != key))
     grey.getexif().update(image.getexif())
     return grey

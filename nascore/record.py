@@ -2,16 +2,17 @@
 (what came out, the same for the same seed) and `timing.jsonl` (what it took).
 """
 
-import io
 import json
 import os
-import pickle
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BytesIO
+from os.path import lexists
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Protocol
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -35,7 +36,7 @@ NO_CONTENT = ("format", "data's name", "space's name")
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """Tensors and plain containers, whole or not at all."""
-    buffer = io.BytesIO()  # torch.save to a file says nothing of a full disk but "enforce fail"
+    buffer = BytesIO()  # torch.save to a file says nothing of a full disk but "enforce fail"
     torch.save(state, buffer)
     write_bytes(path, buffer.getbuffer())
 
@@ -44,13 +45,13 @@ def load_checkpoint(path: Path) -> dict:
     """Tensors and plain containers only (`weights_only`): opening a checkpoint runs no code. Raises
     `UserError`."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        with ZipFile(path) as archive:  # torch.load does not look at the checksums
             if archive.testzip():
-                raise zipfile.BadZipFile("a checksum is wrong")
+                raise BadZipFile("a checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"it holds a {type(state).__name__}")
-    except pickle.UnpicklingError:
+    except UnpicklingError:
         holds = "damaged, or holding more than tensors and numbers"
         raise UserError(f"{path} is not a checkpoint ({holds})") from None
     except FileNotFoundError:
@@ -59,7 +60,8 @@ def load_checkpoint(path: Path) -> dict:
     except Exception as error:  # whatever a flipped bit may lead the reader into
         reason = (str(error).splitlines() or ["it is empty"])[0][:80]
         raise UserError(f"{path} is not a checkpoint that can be read ({reason})") from None
-    return dict(check_format(state, path))
+    check_format(state, path)
+    return state
 
 
 # --- the directory of a run -----------------------------------------------------------------------
@@ -78,7 +80,7 @@ def require_free(directory: Path) -> None:
     if (directory / "checkpoint.pt").exists():
         how = "go on with --resume, or name another directory"
         raise UserError(f"{directory} already holds a run: {how}")
-    if found := [name for name in NAMES if os.path.lexists(directory / name)]:
+    if found := [name for name in NAMES if lexists(directory / name)]:
         held = f"{directory} holds {', '.join(found)} and no checkpoint.pt"
         raise UserError(f"{held}: nothing is overwritten; name another directory")
 
@@ -102,13 +104,13 @@ def alone_in(directory: Path, make: bool) -> Iterator[None]:
     if os.name != "posix" or not directory.exists():  # Windows has no flock
         yield
         return
-    import fcntl
+    from fcntl import LOCK_EX, LOCK_NB, flock
 
     folder = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):  # some file systems know no locks
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(folder, LOCK_EX | LOCK_NB)
             except BlockingIOError:
                 wait = "wait until it has ended, or stop it"
                 raise UserError(f"{directory} is in use by another run: {wait}") from None
@@ -153,21 +155,23 @@ class Record:
         self._write_rows("w")  # those that a killed process wrote after its last checkpoint go
 
     def _restore(self, defaults: Mapping) -> None:
-        state = load_checkpoint(self.checkpoint)
+        checkpoint = self.checkpoint
+        state = load_checkpoint(checkpoint)
         if state.get("format", 0) < 1:
             begin = "name another directory to begin anew"
-            raise UserError(f"{self.checkpoint} was written before files had formats: {begin}")
+            raise UserError(f"{checkpoint} was written before files had formats: {begin}")
         try:
-            differs = self._difference(state["config"], defaults)
+            config = state["config"]
+            differs = self._difference(config, defaults)
             if differs is None:
-                self.config = state["config"] | self.config
+                self.config = config | self.config
                 self.timing = list(state["timing"])
                 self.loop.load_state_dict(state["loop"])
         except UserError as error:
             raise UserError(f"{self.directory}: {error}") from None
         except Exception as error:  # of a checkpoint by other code, whatever that lacks
             reason = shorten(str(error), 80)
-            raise UserError(f"{self.checkpoint} does not fit this run: {reason}") from None
+            raise UserError(f"{checkpoint} does not fit this run: {reason}") from None
         if differs is not None:
             raise UserError(f"{self.directory} holds another run: {differs}")
 
@@ -206,9 +210,14 @@ class Record:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        state = {"format": FORMAT, "config": self.config, "timing": self.timing}
         with self._writing():
-            save_checkpoint(self.checkpoint, state | {"loop": self.loop.state_dict()})
+            state = {
+                "format": FORMAT,
+                "config": self.config,
+                "timing": self.timing,
+                "loop": self.loop.state_dict(),
+            }
+            save_checkpoint(self.checkpoint, state)
 
     def _write_rows(self, mode: str) -> None:
         for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):

@@ -312,8 +312,8 @@ def same(one, two):
 @pytest.fixture
 def reads(monkeypatch):
     """The pictures that are read from here on."""
-    calls, real = [], pictures.read
-    monkeypatch.setattr(pictures, "read", lambda path: (calls.append(path), real(path))[1])
+    calls, real = [], folders.read
+    monkeypatch.setattr(folders, "read", lambda path: (calls.append(path), real(path))[1])
     return calls
 
 

@@ -37,6 +37,7 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
 
     whole("--top", top, 1, 1_000_000)
     model = models.load(folder, device)
+    classes = model.classes
     found = []
     status = 0
     for image, answer in models.answers(model, images):
@@ -44,9 +45,8 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
             say(answer)
             status = 2
             continue
-        best = answer.topk(min(top, len(model.classes)))
-        names = [model.classes[k] for k in best.indices.tolist()]
-        ranked = list(zip(names, best.values.tolist()))
+        values, places = answer.topk(min(top, len(classes)))
+        ranked = [(classes[k], p) for k, p in zip(places.tolist(), values.tolist())]
         if not as_json:
             shown = ", ".join(f"{plain(name)} {p:.4f}" for name, p in ranked)
             print(f"{plain(image)}: {shown}", flush=True)
@@ -80,19 +80,22 @@ def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool
     if out is not None:
         chart.check_suffix(out)
     found = evaluation.evaluate(models.load(folder, device), data)
+    accuracy = found.accuracy
+    images = len(found.labels)
+    classes = found.classes
     mixed = found.mixed_up()
     if as_json:
         about = {
-            "accuracy": found.accuracy,
-            "images": len(found.labels),
-            "classes": found.classes,
+            "accuracy": accuracy,
+            "images": images,
+            "classes": classes,
             "confusion": found.confusion.tolist(),
             "mixed_up": mixed,
         }
         print(json.dumps(about))
     else:
-        print(f"accuracy: {found.accuracy:.4f} of {len(found.labels):,} images")
-        if len(found.classes) <= MOST_COLUMNS:
+        print(f"accuracy: {accuracy:.4f} of {images:,} images")
+        if len(classes) <= MOST_COLUMNS:
             _print_table(found)
         for name, taken_for, times in mixed:
             print(f"{plain(name)} taken for {plain(taken_for)}: {times}")

@@ -1,18 +1,19 @@
 """What the commands share: a parser whose errors are a `UserError`, and options that several
 have."""
 
-import argparse
-import dataclasses
+from argparse import SUPPRESS, ArgumentParser
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nascore import genotypes, published
 from nascore.errors import UserError
+from nascore.genotypes import kind
 from nascore.knobs import bounds_of
 from nascore.nets.sizes import HOMES, NETWORKS
+from nascore.published import GENOTYPES
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(ArgumentParser):
     """A parser that raises `UserError`, one line, for words that it does not understand."""
 
     def error(self, message: str) -> NoReturn:
@@ -64,15 +65,14 @@ def add_knobs(parser: Parser, title: str, cls: type, full: object = None) -> Non
     """Under a title an option for every field of a budget or a recipe, with its help and bounds; of
     a budget the value in its preset `full` too."""
     group = parser.add_argument_group(title)
-    for f in dataclasses.fields(cls):
+    for f in fields(cls):
+        name = f.name
         bounds = bounds_of(f)
         if full is not None:
-            bounds += f"; full: {getattr(full, f.name)}"
+            bounds += f"; full: {getattr(full, name)}"
         text = f"{f.metadata['help']} ({bounds})".replace("%", "%%")
-        names = dict.fromkeys([f"--{f.name.replace('_', '-')}", f"--{f.name}"])
-        group.add_argument(
-            *names, dest=f.name, metavar="VALUE", default=argparse.SUPPRESS, help=text
-        )
+        names = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
+        group.add_argument(*names, dest=name, metavar="VALUE", default=SUPPRESS, help=text)
 
 
 NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made networks of images
@@ -80,7 +80,7 @@ NETWORK_KINDS = ("cell", "chain", "macro")  # of genotypes that are made network
 
 def add_genotype(parser: Parser, *kinds: str) -> None:
     """A genotype in any form; the published ones of these kinds, or all, are named."""
-    known = [n for n, g in published.GENOTYPES.items() if not kinds or genotypes.kind(g) in kinds]
+    known = [name for name, found in GENOTYPES.items() if not kinds or kind(found) in kinds]
     text = f"a file, the folder of a search or of a model, a text, or {', '.join(known)}"
     parser.add_argument("genotype", metavar="GENOTYPE", help=text)
 

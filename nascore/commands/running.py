@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from nascore import genotypes
 from nascore.commands.options import (
     NETWORK_KINDS,
     Parser,
@@ -13,6 +12,7 @@ from nascore.commands.options import (
     add_run_options,
 )
 from nascore.errors import UserError, plain
+from nascore.genotypes import to_json
 
 
 def add_search(parser: Parser) -> None:
@@ -41,21 +41,23 @@ def search(method: str, directory: str | None, **options: Any) -> None:
     from nascore.search import run
 
     result = run(method, directory=directory, **options)
-    if not result.finished or result.genotype is None:
-        raise Stopped(len(result.history), directory)
-    errors = [row["error"] for row in result.history if "error" in row]
-    if len(errors) == len(result.history):
-        what = f"all {len(errors)} architectures failed, the first with: {errors[0]}"
+    history = result.history
+    genotype = result.genotype
+    if not result.finished or genotype is None:
+        raise Stopped(len(history), directory)
+    errors = [row["error"] for row in history if "error" in row]
+    if len(errors) == len(history):
+        what = f"all {len(history)} architectures failed, the first with: {errors[0]}"
         raise UserError(f"nothing was found: {what}")
     if directory:
         from nascore.show.drawing import draw
 
-        draw(result.genotype).save(Path(directory) / "genotype.svg")
+        draw(genotype).save(Path(directory) / "genotype.svg")
         where = plain(directory)
         files = f"{where}/genotype.json, drawn in {where}/genotype.svg"
         print(f"found in {result.seconds:.1f} s: {files}")
     else:
-        print(genotypes.to_json(result.genotype))
+        print(to_json(genotype))
     for name, value in result.details.items():
         if isinstance(value, float):
             print(f"{plain(name)}: {value:.4f}")

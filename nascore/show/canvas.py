@@ -1,26 +1,25 @@
 """A graph as a picture, laid out by Graphviz: SVG with words beside it, PNG, PDF, DOT."""
 
-import html
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
+from threading import Lock
 
-import graphviz
+from graphviz import CalledProcessError, Digraph, ExecutableNotFound, Source
 
 from nascore.errors import UserError
-from nascore.files import write_bytes
+from nascore.files import PathName, write_bytes
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
-FONT = "Helvetica,Arial,sans-serif"
+FAMILY = "Helvetica,Arial,sans-serif"
+FONT = {"fontname": FAMILY, "fontsize": "14"}
 # Graphviz's attributes of the picture, of its nodes and of its edges.
-GRAPH = {
-    "fontname": FONT,
-    "fontsize": "14",
+GRAPH = FONT | {
     "fontcolor": GREY,
     "rankdir": "LR",
     "bgcolor": "transparent",
@@ -29,9 +28,7 @@ GRAPH = {
     "mclimit": "2",
     "nslimit": "2",
 }
-NODES = {
-    "fontname": FONT,
-    "fontsize": "14",
+NODES = FONT | {
     "fontcolor": "#1b1b1b",
     "shape": "box",
     "style": "filled",
@@ -42,14 +39,14 @@ NODES = {
 }
 EDGES = {"color": GREY, "penwidth": "1.6", "arrowsize": "0.7"}
 PAGE = 940  # pixels, what a notebook gives a picture
-_lock = threading.Lock()  # Graphviz is C code on global state
+_lock = Lock()  # Graphviz is C code on global state
 
 
 def accessible(svg: str, words: str) -> str:
     """The bare <svg> element of a document, never wider than its page, with `words` as title and
     alternative text."""
-    words = html.escape(words)
-    _, body = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL).split("<svg", 1)
+    words = escape(words)
+    _, body = re.sub(r"(?s)<!--.*?-->\s*", "", svg).split("<svg", 1)
     attributes, content = body.split(">", 1)
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
     return f"{head}{attributes}>\n<title>{words}</title>{content}"
@@ -69,12 +66,12 @@ class Drawing:
         references."""
         svg = _render(self.source, "svg").decode().replace("&#160;", " ")
         # The names of nodes in the DOT text, and ids, which would meet the next drawing's.
-        svg = re.sub(r"<title>.*?</title>\s*", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"(?s)<title>.*?</title>\s*", "", svg)
         svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
         svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _in_pixels, svg, count=1)
         return accessible(svg, self.words)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: PathName) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
         Returns the path."""
         path = Path(path)
@@ -108,12 +105,12 @@ def _in_pixels(size: re.Match[str]) -> str:
     large as it says it is."""
     width, height = map(float, size.groups())
     scale = min(1.0, PAGE / width)
-    return f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FONT}"'
+    return f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FAMILY}"'
 
 
-def page() -> graphviz.Digraph:
+def page() -> Digraph:
     """An empty picture, which runs from left to right."""
-    return graphviz.Digraph(graph_attr=GRAPH, node_attr=NODES, edge_attr=EDGES)
+    return Digraph(graph_attr=GRAPH, node_attr=NODES, edge_attr=EDGES)
 
 
 @contextmanager
@@ -137,13 +134,13 @@ def _quiet() -> Iterator[None]:
 def _render(source: str, format: str) -> bytes:
     with _lock, _quiet():
         with suppress(ImportError):
-            import pygraphviz
+            from pygraphviz import AGraph
 
-            return pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
+            return AGraph(string=source).draw(format=format, prog="dot")
         try:
-            return graphviz.Source(source).pipe(format=format)
-        except graphviz.ExecutableNotFound:
+            return Source(source).pipe(format=format)
+        except ExecutableNotFound:
             needs = "pygraphviz (pip install pygraphviz) or Graphviz's program dot"
             raise UserError(f"drawing needs {needs}") from None
-        except (graphviz.CalledProcessError, BrokenPipeError) as error:  # it did not read it all
+        except (CalledProcessError, BrokenPipeError) as error:  # it did not read it all
             raise UserError(f"Graphviz's program dot failed: {error}") from None

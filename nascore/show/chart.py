@@ -3,20 +3,19 @@ shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read
 dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
 import io
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from cycler import cycler
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nascore.errors import one_of
-from nascore.files import named, write_bytes
+from nascore.files import PathName, named, write_bytes
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
 
@@ -24,6 +23,7 @@ _FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
 COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
 DASHES = ["-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))]  # never colour alone
 MARKERS = "os^DvP"
+History = Sequence[Mapping]  # the rows of a search
 # Hundredths of a point are enough for a path, and half the size.
 _DIGITS = re.compile(r"(?<=\.\d\d)\d+")
 SHADES = LinearSegmentedColormap.from_list("nascore", ["#E3F3FC", "#3A96CE", "#003F63"])
@@ -62,7 +62,7 @@ STYLE: Any = {
 def style() -> None:
     """Give a notebook's own matplotlib figures the course's look: SVG, transparent, without a
     date."""
-    matplotlib.rcParams.update(STYLE)
+    rcParams.update(STYLE)
     try:
         from IPython import get_ipython
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -97,7 +97,7 @@ class Chart(Figure):
         short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: PathName) -> Path:
         """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
         path = check_suffix(path)
         kind = path.suffix.lower()[1:]
@@ -108,7 +108,7 @@ class Chart(Figure):
     def _rendered(self, kind: str) -> bytes:
         content = io.BytesIO()
         dots = "figure" if kind == "svg" else 160
-        with matplotlib.rc_context(STYLE):
+        with rc_context(STYLE):
             self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
 
@@ -125,7 +125,7 @@ def _shortened(path: re.Match[str]) -> str:
     return _DIGITS.sub("", path[0]).replace("\n", "")
 
 
-def check_suffix(path: str | os.PathLike) -> Path:
+def check_suffix(path: PathName) -> Path:
     """Raises `UserError` where a figure cannot be written by that name."""
     path = named(path, "file")
     known = [f".{kind}" for kind in METADATA]
@@ -133,7 +133,7 @@ def check_suffix(path: str | os.PathLike) -> Path:
     return path
 
 
-styled = matplotlib.rc_context(STYLE)  # a decorator, whatever style the notebook has
+styled = rc_context(STYLE)  # a decorator, whatever style the notebook has
 
 
 def panels(

@@ -1,28 +1,28 @@
 """The curves of a search from its history: each function takes its rows and returns a `Chart`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import AutoLocator
 
-from nascore.show.chart import GREY, Chart, panels, styled
+from nascore.show.chart import GREY, Chart, History, panels, styled
 
 CELLS = {"normal": "normal", "reduce": "reduction"}
 
 
-def _steps(history: Sequence[Mapping], name: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = [row for row in history if row.get(name) is not None]
-    steps = np.array([row["step"] for row in rows])
-    return steps, np.array([row[name] for row in rows], dtype=float)
+def _steps(history: History, name: str) -> np.ndarray:
+    """(2, N): the steps at which there is a value of that name, and these."""
+    found = [(row["step"], row[name]) for row in history if row.get(name) is not None]
+    return np.array(found, dtype=float).reshape(-1, 2).T
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
     """The running mean over a twentieth of the run: single minibatches are noisy."""
-    window = min(len(values), 1 + len(values) // 20)
-    counts = np.minimum(np.arange(1, len(values) + 1), window)
-    return np.convolve(values, np.ones(window))[: len(values)] / counts
+    count = len(values)
+    window = 1 + count // 20
+    return np.convolve(values, np.ones(window))[:count] / np.minimum(np.arange(count) + 1, window)
 
 
 def skip_connections(genotype: Mapping) -> dict[str, int]:
@@ -37,9 +37,10 @@ def skip_connections(genotype: Mapping) -> dict[str, int]:
 def _curves(
     axes: Axes,
     title: str,
-    history: Sequence[Mapping],
+    history: History,
     names: Mapping[str, str],
     smooth: bool = True,
+    xlabel: str = "step",
     drawstyle: Literal["default", "steps-post"] = "default",
 ) -> list[str]:
     """One panel of a search: those columns of its history that exist, named for the legend.
@@ -48,17 +49,18 @@ def _curves(
     for name, label in names.items():
         steps, values = _steps(history, name)
         if len(values):
-            values = _smooth(values) if smooth else values
+            if smooth:
+                values = _smooth(values)
             axes.plot(steps, values, label=label, drawstyle=drawstyle)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
-    axes.set(title=title, xlabel="step")
+    axes.set(title=title, xlabel=xlabel)
     if len(axes.lines) > 1:
         axes.legend(fontsize=8)
     return words
 
 
 @styled
-def search_curves(history: Sequence[Mapping]) -> Chart:
+def search_curves(history: History) -> Chart:
     """A one-shot search from its history: loss, accuracy of the supernet, entropy of alpha, skip
     connections."""
     chart, (loss, accuracy, entropy, skips) = panels(4, 2.6)
@@ -84,14 +86,14 @@ def _as_shown(row: Mapping, power: float) -> dict:
     """What a controller is shown of a row, and how deep its child is."""
     shown = {**row, "baseline": row.get("baseline") or None}  # 0 until there is one
     for name in ("reward", "best"):
-        shown[name] = row[name] ** power
-    if "layers" in row["genotype"]:
-        shown["layers"] = len(row["genotype"]["layers"])
+        shown[name] **= power
+    if layers := row["genotype"].get("layers"):
+        shown["layers"] = len(layers)
     return shown
 
 
 @styled
-def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
+def policy_curves(history: History, power: float = 1.0) -> Chart:
     """A multi-trial search from its history, a row a child: each reward a dot, the best so far
     and the baseline lines, all as the controller is shown them, to the `power`; beside it the
     entropy of the policy and the depth of the children, where they have them. The worst
@@ -101,7 +103,7 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
     beside = {name: title for name, title in beside.items() if name in rows[-1]}
     chart, (rewards, *others) = panels(1 + len(beside), 3.0, width_ratios=[2] + [1] * len(beside))
     steps, values = _steps(rows, "reward")
-    many = len(values) > 100
+    count = len(values)
     rewards.plot(
         steps,
         values,
@@ -110,18 +112,18 @@ def policy_curves(history: Sequence[Mapping], power: float = 1.0) -> Chart:
         markersize=3,
         alpha=0.35,
         color=GREY,
-        rasterized=many,
+        rasterized=count > 100,
     )
-    title = "reward" + f" to the power {power:g}" * (power != 1)
+    title = "reward"
+    if power != 1:
+        title += f" to the power {power:g}"
     lines = {"best": "best so far", "baseline": "baseline"}
-    words = _curves(rewards, title, rows, lines, smooth=False)
-    low = np.percentile(values, 5)
-    high = values.max()
+    xlabel = "architectures evaluated"
+    words = _curves(rewards, title, rows, lines, smooth=False, xlabel=xlabel)
+    low, high = np.percentile(values, [5, 100])
     margin = 0.1 * (high - low) + 1e-6
     rewards.set_ylim(low - margin, high + margin)
     for axes, (name, label) in zip(others, beside.items()):
-        words += _curves(axes, label, rows, {name: label}, smooth=False)
-    for axes in (rewards, *others):
-        axes.set_xlabel("architectures evaluated")
-    chart.words = f"A search over {len(values):,} architectures, {title}: {'; '.join(words)}."
+        words += _curves(axes, label, rows, {name: label}, smooth=False, xlabel=xlabel)
+    chart.words = f"A search over {count:,} architectures, {title}: {'; '.join(words)}."
     return chart

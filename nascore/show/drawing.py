@@ -6,7 +6,6 @@ or is mid-grey, so that it reads on light and on dark pages; colours are Okabe a
 the only sign: each edge carries its operation's name.
 """
 
-import os
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
@@ -56,11 +55,12 @@ INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
 def look(name: str) -> Look:
     """The stroke, tint and line style of an operation, a family of them or an activation: the same
     has the same colour everywhere."""
-    known = OPERATIONS.get(name)
-    return FAMILIES.get(known.family if known else name, FAMILIES["own"])
+    if known := OPERATIONS.get(name):
+        name = known.family
+    return FAMILIES.get(name, FAMILIES["own"])
 
 
-def draw(genotype: Genotype | str | os.PathLike) -> Drawing:
+def draw(genotype: formats.Source) -> Drawing:
     """Draw an architecture, whatever `formats.read` takes. A cell: inputs c_{k-2} and c_{k-1} on
     the left, numbered nodes, output c_{k} on the right; normal and reduction cell side by side, or
     one above the other when they are deep. Edges of `none` stay, faint."""
@@ -90,9 +90,10 @@ def _drawn(graph: Digraph, genotype: Genotype) -> str:
 
 
 def _cells(graph: Digraph, genotype: CellGenotype) -> str:
-    cells = {"cell": genotype.normal}
-    if genotype.reduce:
-        cells = {"normal cell": genotype.normal, "reduction cell": genotype.reduce}
+    normal = genotype.normal
+    cells = {"cell": normal}
+    if reduce := genotype.reduce:
+        cells = {"normal cell": normal, "reduction cell": reduce}
     beside = sum(map(_depth, cells.values())) <= 8
     # Rows and columns change places under rankdir=LR: an array one wide is a row. `u` keeps our
     # order (sortv).
@@ -112,6 +113,7 @@ def _cells(graph: Digraph, genotype: CellGenotype) -> str:
 
 
 def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
+    inputs = cell.n_inputs
     names = states(cell)
     say = [f"node {name}" if name.isdigit() else name for name in names]
     words = []
@@ -119,14 +121,16 @@ def _cell(graph: Digraph, title: str, cell: Cell, order: int) -> str:
         part.attr(label=title, labelloc="t", fontsize="16", color="transparent", sortv=str(order))
         with part.subgraph() as left:
             left.attr(rank="same")
-            for j in range(cell.n_inputs):
+            for j in range(inputs):
                 left.node(f"{order}_{j}", names[j], fillcolor=INPUT)
-        for i, node in enumerate(cell.nodes, cell.n_inputs):
+        for i, node in enumerate(cell.nodes, inputs):
             concat = "\nconcat" * (node.combine == "concat")
             part.node(f"{order}_{i}", names[i] + concat, fillcolor=NODE)
+            read = []
             for k, (j, op) in enumerate(zip(node.inputs, node.ops)):
                 _operation(part, [f"{order}_{j}"], op, look(op), f"{order}_{i}", k)
-            parts = " and ".join(f"{plain(op)} of {say[j]}" for j, op in zip(node.inputs, node.ops))
+                read.append(f"{plain(op)} of {say[j]}")
+            parts = " and ".join(read)
             words.append(f"{say[i]} {'concatenates' if concat else 'adds'} {parts}")
         part.node(f"{order}_out", "c_{k}", fillcolor=OUTPUT)
         for j in cell.concat:
@@ -163,14 +167,17 @@ def _chain(graph: Digraph, genotype: ChainGenotype) -> str:
     longest = max(side for layer in layers for side in layer.filter)
     scale = 28 / max(7, longest)  # points to a pixel
     rows = [_Row("image", INPUT)]
+    unread: set[int] = set()
     words = []
     for i, layer in enumerate(layers, 1):
         height, width = layer.filter
         text = f"{height}x{width}, {layer.filters}"
-        text += ", stride {}x{}".format(*layer.stride) * (layer.stride != (1, 1))
-        rows.append(_Row(text, NODE, layer.inputs or (0,), (height * scale, width * scale)))
-        words.append(f"layer {i} ({text}) reads {_listed(layer.inputs) or 'the image'}")
-    unread = set(range(1, len(rows))).difference(*(layer.inputs for layer in layers))
+        if layer.stride != (1, 1):
+            text += ", stride {}x{}".format(*layer.stride)
+        inputs = layer.inputs
+        rows.append(_Row(text, NODE, inputs or (0,), (height * scale, width * scale)))
+        words.append(f"layer {i} ({text}) reads {_listed(inputs) or 'the image'}")
+        unread = unread.difference(inputs) | {i}
     legend = "filter height x width (its shape beside it), filters\n"
     legend += "a row's circles: the outputs it concatenates"
     _wires(graph, [*rows, _Row("classifier", OUTPUT, unread)], 34, legend)  # NAS-RL, section 3.3
@@ -187,10 +194,15 @@ def _macro(graph: Digraph, genotype: MacroGenotype) -> str:
     rows = [_Row("stem", INPUT)]
     words = []
     for i, layer in enumerate(genotype.layers, 1):
-        _, tint, _ = look(layer.op)
-        rows.append(_Row(plain(layer.op), tint, {*layer.skips, i - 1}))
-        skips = ", ".join(str(j) if j else "stem" for j in layer.skips)
-        words.append(f"layer {i} {plain(layer.op)}" + f" with skips from {skips}" * bool(skips))
+        op = layer.op
+        skips = layer.skips
+        _, tint, _ = look(op)
+        text = plain(op)
+        rows.append(_Row(text, tint, {*skips, i - 1}))
+        said = f"layer {i} {text}"
+        if skips:
+            said += f" with skips from {', '.join(str(j) if j else 'stem' for j in skips)}"
+        words.append(said)
     rows.append(_Row("classifier", OUTPUT, {len(words)}))
     _wires(graph, rows, 26, "a row's circles: the outputs it reads")
     return f"A network of {len(words)} layers: {'; '.join(words)}."
@@ -208,20 +220,21 @@ def _wires(graph: Digraph, rows: list[_Row], pitch: int, legend: str) -> None:
     names = [*map(str, range(len(rows) - 1)), "out"]
     ends: dict[int, str] = {}
     for i, (name, row) in enumerate(zip(names, rows)):
+        text, tint, reads, filter = row
         low = -i * pitch
         left = i * step - 10
-        width = 6.2 * len(row.text) + 12
-        _box(graph, name, name, (left, low), 20, 18, row.tint)
-        _box(graph, f"{name} text", row.text, (left + 21, low), width, 18, row.tint)
-        if row.filter:
-            tall, wide = row.filter
-            _box(graph, f"{name} filter", "", (left + 26 + width, low), wide, tall, row.tint)
-        for j in sorted(row.reads):
+        width = 6.2 * len(text) + 12
+        _box(graph, name, name, (left, low), 20, 18, tint)
+        _box(graph, f"{name} text", text, (left + 21, low), width, 18, tint)
+        if filter:
+            tall, wide = filter
+            _box(graph, f"{name} filter", "", (left + 26 + width, low), wide, tall, tint)
+        for j in sorted(reads):
             ends[j] = f"{j}->{name}"  # its name counts as a line of the picture
             skip = 0 < j < i - 1 and name != "out"
             _circle(graph, ends[j], names[j], (j * step - 7, low), "" if skip else rows[j].tint)
-        if row.reads:
-            _thin(graph, f"{min(row.reads)}->{name}", name)
+        if reads:
+            _thin(graph, f"{min(reads)}->{name}", name)
     for j, end in ends.items():
         _thin(graph, names[j], end, arrowhead="none")
 
@@ -262,10 +275,15 @@ def _recurrent(graph: Digraph, genotype: RecurrentGenotype) -> str:
     graph.node("h_{t}", fillcolor=OUTPUT)
     words = []
     for i, (j, activation) in enumerate(genotype.nodes):
-        graph.node(str(i), fillcolor=NODE)
-        sources = [str(j)] if j >= 0 else ["x_{t}", "h_{t-1}"]
-        _operation(graph, sources, activation, look(activation), str(i))
-        words.append(f"node {i} is {activation} of {f'node {j}' if j >= 0 else 'x and h'}")
+        name = str(i)
+        graph.node(name, fillcolor=NODE)
+        sources = [str(j)]
+        read = f"node {j}"
+        if j < 0:
+            sources = ["x_{t}", "h_{t-1}"]
+            read = "x and h"
+        _operation(graph, sources, activation, look(activation), name)
+        words.append(f"node {i} is {activation} of {read}")
     for j in genotype.concat:
         _thin(graph, str(j), "h_{t}")
     output = f"the mean of nodes {_listed(genotype.concat)}"
@@ -275,22 +293,26 @@ def _recurrent(graph: Digraph, genotype: RecurrentGenotype) -> str:
 def _tree(graph: Digraph, genotype: RecurrentTree) -> str:
     _column(graph, "x_{t}", "h_{t-1}", "c_{t-1}")
     words = []
-    for i, block in enumerate(genotype.tree):
-        said = ", ".join(block)
-        stroke, tint, _ = look(block[1])
-        graph.node(str(i), f"{i}\n{said}", fillcolor=tint, color=stroke)
-        left = 2 * (i - genotype.base)  # leaves first, then level by level
+    base = genotype.base
+    for i, (combine, activation) in enumerate(genotype.tree):
+        said = f"{combine}, {activation}"
+        name = str(i)
+        stroke, tint, _ = look(activation)
+        graph.node(name, f"{i}\n{said}", fillcolor=tint, color=stroke)
+        left = 2 * (i - base)  # leaves first, then level by level
         sources = ["x_{t}", "h_{t-1}"] if left < 0 else [str(left), str(left + 1)]
-        graph.edges((source, str(i)) for source in sources)
+        graph.edges((source, name) for source in sources)
         words.append(f"node {i} {said}")
-    inject = genotype.inject
-    _operation(graph, ["c_{t-1}"], ", ".join(inject), look(inject[1]), str(genotype.c_in))
+    combine, activation = genotype.inject
+    c_in = str(genotype.c_in)
+    c_out = str(genotype.c_out)
+    _operation(graph, ["c_{t-1}"], f"{combine}, {activation}", look(activation), c_in)
     graph.node("h_{t}", fillcolor=OUTPUT)
     graph.edge(str(len(words) - 1), "h_{t}", style="solid")
     graph.node("c_{t}", fillcolor=OUTPUT)
-    graph.edge(str(genotype.c_out), "c_{t}", style="dashed")
-    memory = f"the memory enters node {genotype.c_in} and leaves from node {genotype.c_out}"
-    leaves = f"a binary tree over {genotype.base} leaves"
+    graph.edge(c_out, "c_{t}", style="dashed")
+    memory = f"the memory enters node {c_in} and leaves from node {c_out}"
+    leaves = f"a binary tree over {base} leaves"
     return f"A recurrent cell, {leaves}: {'; '.join(words)}; {memory}."
 
 

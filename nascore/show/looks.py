@@ -8,11 +8,11 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 
-from nascore import evaluation, pictures
 from nascore.data import Images
 from nascore.errors import plain
-from nascore.evaluation import Evaluation
+from nascore.evaluation import Evaluation, evaluate
 from nascore.models import Model
+from nascore.pictures import quietly, read
 from nascore.show.chart import GREY, SHADES, Chart, styled
 
 MOST_CLASSES = 40  # whose names have room beside a table
@@ -23,7 +23,7 @@ class Look(Chart):
     """A chart with names of classes, in any script: a line for each glyph that its fonts lack would
     help no one, and in SVG the reader's own fonts have them."""
 
-    @pictures.quietly()
+    @quietly()
     def savefig(self, *arguments: Any, **options: Any) -> None:
         """As any figure's, without a word of missing glyphs."""
         super().savefig(*arguments, **options)
@@ -34,16 +34,18 @@ def confusion(found: Evaluation) -> Look:
     """The table of what was taken for what: a row a class, a column what its images were taken for,
     the share of the row as its shade."""
     table = found.confusion.numpy()
-    count = len(found.classes)
+    classes = found.classes
+    count = len(classes)
+    accuracy = f"accuracy {found.accuracy:.2%}"
     shares = table / table.sum(1, keepdims=True).clip(min=1)
     side = min(9.0, 1.5 + 0.45 * count)
     chart = Look(figsize=(side, side), layout="constrained")
     axes = chart.subplots()
     axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
     axes.grid(False)
-    axes.set(xlabel="taken for", ylabel="is", title=f"accuracy {found.accuracy:.2%}")
+    axes.set(xlabel="taken for", ylabel="is", title=accuracy)
     if count <= MOST_CLASSES:
-        names = list(map(_label, found.classes))
+        names = list(map(_label, classes))
         axes.set_xticks(range(count), names, rotation=90 if count > 6 else 0)
         axes.set_yticks(range(count), names)
     if count <= WRITTEN:
@@ -52,7 +54,7 @@ def confusion(found: Evaluation) -> Look:
             axes.text(j, i, str(table[i, j]), ha="center", va="center", color=colour, fontsize=9)
     mixed = [f"{a} taken for {b} {n} times" for a, b, n in found.mixed_up(3)]
     said = plain("; ".join(mixed)) or "nothing mixed up"
-    chart.words = f"Confusion of {count} classes, accuracy {found.accuracy:.2%}: {said}."
+    chart.words = f"Confusion of {count} classes, {accuracy}: {said}."
     return chart
 
 
@@ -61,7 +63,9 @@ def examples(found: Evaluation, most: int = 8) -> Look:
     """Images that the model is surest about: a row of those where it is right, and one of those
     where it is wrong, each with its class, and what it was taken for."""
     sure, predicted = found.probabilities.max(1)
-    right = predicted == found.labels
+    classes = found.classes
+    labels = found.labels
+    right = predicted == labels
     chart = Look(figsize=(9.0, 3.2), layout="constrained")
     rows = chart.subplots(2, most, squeeze=False)
     words = []
@@ -69,9 +73,9 @@ def examples(found: Evaluation, most: int = 8) -> Look:
         order = sure.where(wanted, -1.0).argsort(descending=True, stable=True)
         count = int(wanted.sum())
         for place, k in zip(axes, order[:count].tolist()):
-            title = _label(found.classes[found.labels[k]])
+            title = _label(classes[labels[k]])
             if wanted is not right:
-                title += f": {_label(found.classes[predicted[k]])}?"
+                title += f": {_label(classes[predicted[k]])}?"
             place.imshow(_shown(found.images[k]), cmap="gray")
             place.set_title(f"{title}\n{sure[k]:.2f}", fontsize=8)
         for place in axes:
@@ -99,16 +103,15 @@ def _label(name: str) -> str:
 
 def _shown(image: str | Tensor) -> np.ndarray | Image:
     if isinstance(image, Tensor):
-        pixels = image.permute(1, 2, 0).numpy()
-        return pixels if pixels.shape[2] == 3 else pixels[:, :, 0]
-    with pictures.quietly():
-        return pictures.read(image)
+        return image.permute(1, 2, 0).numpy()
+    with quietly():
+        return read(image)
 
 
 def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
     """Test `model`, and in a notebook show what it takes for what and examples of both."""
     from IPython.display import display
 
-    found = evaluation.evaluate(model, data)
+    found = evaluate(model, data)
     display(confusion(found), examples(found))
     return found

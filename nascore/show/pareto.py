@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from nascore.errors import require
-from nascore.show.chart import GREY, MARKERS, Chart, panels, styled
+from nascore.show.chart import GREY, MARKERS, Chart, History, panels, styled
 
 Point = tuple[float, float]  # cost, accuracy
+Points = Sequence[Point]
 
 
-def points(history: Sequence[Mapping], cost: str = "multiply_adds") -> list[Point]:
+def points(history: History, cost: str = "multiply_adds") -> list[Point]:
     """(cost, reward) of the rows of a constrained search that did not fail."""
     good = (row for row in history if cost in row and "error" not in row)
     return [(row[cost], row["reward"]) for row in good]
 
 
-def front(found: Sequence[Point]) -> list[Point]:
+def front(found: Points) -> list[Point]:
     """Those that no other beats, cheapest first: each is more accurate than all that cost no
     more."""
     best: list[Point] = []
@@ -24,7 +25,7 @@ def front(found: Sequence[Point]) -> list[Point]:
     return best
 
 
-def hypervolume(found: Sequence[Point], most: float, least: float = 0.0) -> float:
+def hypervolume(found: Points, most: float, least: float = 0.0) -> float:
     """The area that a front dominates, up to the cost `most` and above the accuracy `least`, as a
     share of all of it that an accuracy of 1 would have."""
     steps = [point for point in front(found) if point[0] <= most and point[1] > least]
@@ -35,9 +36,9 @@ def hypervolume(found: Sequence[Point], most: float, least: float = 0.0) -> floa
 
 @styled
 def pareto(
-    histories: Mapping[str, Sequence[Mapping]],
+    histories: Mapping[str, History],
     cost: str = "multiply_adds",
-    truth: Sequence[Point] = (),
+    truth: Points = (),
 ) -> Chart:
     """Searches by name, each row a dot at its cost and accuracy and each front a line of steps;
     `truth` is the front of the whole space, where that is known."""
@@ -49,7 +50,8 @@ def pareto(
         best = front(found)
         (line,) = axes.step(*zip(*best), where="post", label=name)
         axes.plot(*zip(*found), marker, markersize=3, alpha=0.3, color=line.get_color())
-        (least, low), *_, (most, high) = [best[0], *best]
+        least, low = best[0]
+        most, high = best[-1]
         words.append(f"{name} from {low:.3f} at {least:.3g} to {high:.3f} at {most:.3g}")
     if truth:
         known = zip(*front(truth))

@@ -5,11 +5,12 @@ The controls are made from the metadata of the method's `Budget`. A panel is onl
 traits of widgets are set.
 """
 
-import html
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import Field
 from dataclasses import fields as fields_of
+from html import escape
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -29,13 +30,11 @@ from ipywidgets import (
     Widget,
 )
 
-import nascore
-from nascore import search
 from nascore.data import NAMES, Images
 from nascore.errors import UserError, look_up, reason
 from nascore.genotypes import Genotype
 from nascore.knobs import kind_of
-from nascore.search import Budget, Progress, Result
+from nascore.search import Budget, Progress, Result, get, run
 from nascore.show.canvas import GREY
 from nascore.show.chart import COLOURS
 from nascore.show.drawing import draw
@@ -54,30 +53,23 @@ def control(field: Field, value: Any) -> Widget:
     """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
     about = field.metadata
     label = about["label"]
-    if about["unit"]:
-        label += f" ({about['unit']})"
-    help = about["help"]
-    if about["choices"]:
-        choices = about["choices"]
-        return Dropdown(options=choices, description=label, tooltip=help, value=value)
-    whole = kind_of(field) is int
-    bounded = BoundedIntText if whole else BoundedFloatText
-    return bounded(
-        min=about["low"],
-        max=about["high"],
-        step=1 if whole else None,
-        description=label,
-        tooltip=help,
-        value=value,
-    )
+    if unit := about["unit"]:
+        label += f" ({unit})"
+    text = about["help"]
+    if choices := about["choices"]:
+        return Dropdown(options=choices, description=label, tooltip=text, value=value)
+    bounded = BoundedIntText if kind_of(field) is int else BoundedFloatText
+    low = about["low"]
+    high = about["high"]
+    return bounded(min=low, max=high, description=label, tooltip=text, value=value)
 
 
 def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
     """The widgets of the knobs of those names, or of all, by their names, at their values in
     `start`."""
     known = {field.name: field for field in fields_of(start)}
-    shown = known if names is None else {name: look_up(known, name, "field") for name in names}
-    return {name: control(field, getattr(start, name)) for name, field in shown.items()}
+    shown = known if names is None else names
+    return {name: control(look_up(known, name, "field"), getattr(start, name)) for name in shown}
 
 
 def _source(data: str | Path | Images, tables: bool) -> Combobox:
@@ -124,31 +116,32 @@ class SearchPanel(VBox):
         self._stop = Event()
         self._ended = Event()
         self._ended.set()
-        self.entry = search.get(method)
+        entry = self.entry = get(method)
         self.controls = controls(self._start(budget), fields)
         text = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
-        presets = list(self.entry.budget.PRESETS)
+        presets = list(entry.budget.PRESETS)
         self.preset = Dropdown(description="budget", tooltip=text, options=presets, value=budget)
         text = "the same seed, the same search"
         self.seed = BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
-        self.source = _source(data, tables=not self.entry.one_shot)
+        self.source = _source(data, tables=not entry.one_shot)
         self.run_button = Button(description="Run", button_style="primary", icon="play")
         self.stop_button = Button(description="Stop", icon="stop", disabled=True)
         self.bar = FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
         self.status = Label("ready")
         self.curves = _page(CURVES_HEIGHT)
         self.cell = _page(CELL_HEIGHT, f'<span style="color:{GREY}">{EMPTY}</span>')
-        self.preset.observe(lambda change: self._show_preset(change["new"]), "value")
-        self.run_button.on_click(lambda button: self.start())
-        self.stop_button.on_click(lambda button: self.stop())
+        self.preset.observe(self._show_preset, "value")
+        self.run_button.on_click(self.start)
+        self.stop_button.on_click(self.stop)
         buttons = HBox([self.run_button, self.stop_button, self.bar, self.status])
         super().__init__([self._knobs(), buttons, self.curves, self.cell])
 
     def _start(self, preset: str) -> Budget:
         """What the controls show at first: a preset, and values that were given."""
-        known = [field.name for field in fields_of(self.entry.budget)]
+        kind = self.entry.budget
+        known = [field.name for field in fields_of(kind)]
         given = {name: value for name, value in self.run_kwargs.items() if name in known}
-        return self.entry.budget.preset(preset, **given)
+        return kind.preset(preset, **given)
 
     def _knobs(self) -> Box:
         knobs = [self.preset, self.seed, self.source, *self.controls.values()]
@@ -157,25 +150,27 @@ class SearchPanel(VBox):
             widget.layout.width = "23em"
         return Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
 
-    def _show_preset(self, name: str) -> None:
-        preset = self.entry.budget.preset(name)
+    def _show_preset(self, change: object) -> None:
+        preset = self.entry.budget.preset(self.preset.value)
         for field, widget in self.controls.items():
             widget.value = getattr(preset, field)
 
     # --- what the buttons do ----------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, button: object = None) -> None:
         """Run: begin a search with the values shown, once a search that is still running has
         stopped."""
         self.stop()
         before = self._ended
         self._stop = Event()
         self._ended = Event()
-        chosen = {name: widget.value for name, widget in self.controls.items()}
-        options = self.run_kwargs | chosen
-        options["data"] = self.data if self.source.disabled else self.source.value
-        options["budget"] = self.preset.value
-        options["seed"] = self.seed.value
+        options = {
+            **self.run_kwargs,
+            **{name: widget.value for name, widget in self.controls.items()},
+            "data": self.data if self.source.disabled else self.source.value,
+            "budget": self.preset.value,
+            "seed": self.seed.value,
+        }
         self.run_button.disabled = True
         self.stop_button.disabled = False
         self.status.value = "starting"
@@ -184,7 +179,7 @@ class SearchPanel(VBox):
         name = f"search {self.method}"
         Thread(target=self._work, args=work, name=name, daemon=True).start()
 
-    def stop(self) -> None:
+    def stop(self, button: object = None) -> None:
         """Stop: the search ends after the step in hand, with what it has found."""
         self._stop.set()
 
@@ -210,7 +205,7 @@ class SearchPanel(VBox):
         self.result = None
         view = _View(self)
         try:
-            found = nascore.run(self.method, progress=view.update, stop=stop.is_set, **options)
+            found = run(self.method, progress=view.update, stop=stop.is_set, **options)
             self.result = found
             view.refresh()
             view.show(found.genotype)
@@ -237,17 +232,19 @@ class _View:
         self.drawn: Genotype | None = None
         self.due = 0.0
         self.began = time.monotonic()
-        self.series: dict[str, list[float]] = {}
+        self.series: dict[str, list[float]] = defaultdict(list)
         self.best_reward = -1.0
         self.best: Genotype | None = None
         self.last: Progress | None = None
 
     def update(self, progress: Progress) -> None:
         """A step: it is kept, and shown where the last one was shown long enough ago."""
-        for name in FOLLOWED.keys() & progress.metrics.keys():
-            self.series.setdefault(name, []).append(progress.metrics[name])
-        if progress.reward is not None and progress.reward > self.best_reward:
-            self.best_reward = progress.reward
+        metrics = progress.metrics
+        for name in FOLLOWED.keys() & metrics.keys():
+            self.series[name].append(metrics[name])
+        reward = progress.reward
+        if reward is not None and reward > self.best_reward:
+            self.best_reward = reward
             self.best = progress.genotype
         self.last = progress
         if time.monotonic() >= self.due:
@@ -259,10 +256,13 @@ class _View:
         if progress is None:  # a finished search was resumed: no step
             return
         panel = self.panel
-        reward = "" if progress.reward is None else f", reward {progress.reward:.4f}"
-        elapsed = time.monotonic() - self.began
-        panel.bar.value = progress.step / max(1, progress.total)
-        panel.status.value = f"step {progress.step} of {progress.total}{reward}, {elapsed:.0f} s"
+        step = progress.step
+        total = progress.total
+        panel.bar.value = step / max(1, total)
+        status = f"step {step} of {total}"
+        if progress.reward is not None:
+            status += f", reward {progress.reward:.4f}"
+        panel.status.value = f"{status}, {time.monotonic() - self.began:.0f} s"
         curves = ""
         for name, colour in zip(sorted(self.series), COLOURS):
             curves += curve(self.series[name], FOLLOWED[name], colour)
@@ -273,7 +273,7 @@ class _View:
 
     def show(self, genotype: Genotype | None) -> None:
         """Draw the genotype, if it is another than the one shown."""
-        if genotype is None or genotype == self.drawn:
+        if genotype in (None, self.drawn):
             return
         self.drawn = genotype
         fitted = 'max-width:100%;max-height:100%" preserveAspectRatio="xMidYMin meet'
@@ -289,7 +289,7 @@ def curve(values: Sequence[float], label: str, colour: str) -> str:
     last = len(values) - 1
     shown = [*range(0, last, 1 + last // 200), last]
     points = " ".join(f"{k},{high - values[k]:.4g}" for k in shown)
-    words = html.escape(f"{label}: {values[-1]:.5g}")
+    words = escape(f"{label}: {values[-1]:.5g}")
     font = "font:12px Helvetica,Arial,sans-serif"
     return (
         f'<div style="display:inline-block;width:270px;{font};color:{GREY}">{words}<br/>'
