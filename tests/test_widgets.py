@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 import nascore
-from nascore import search
+from nascore import registry, search
 from nascore.errors import UserError
 from nascore.published import GENOTYPES
 from nascore.search import Budget, Progress, Trial, knob
@@ -81,7 +81,7 @@ class SlowSearch:
 
 @pytest.fixture(autouse=True)
 def slow_method(monkeypatch):
-    monkeypatch.setattr(search, "_METHODS", dict(search.methods_by_name()))
+    monkeypatch.setattr(registry, "_METHODS", dict(search.methods_by_name()))
     search.method("slow", budget=SlowBudget, one_shot=True)(SlowSearch)
     running.clear()
     reached.clear()

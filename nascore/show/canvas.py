@@ -17,7 +17,7 @@ from nascore.files import PathName, write_bytes
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
 FAMILY = "Helvetica,Arial,sans-serif"
-FONT = {"fontname": FAMILY, "fontsize": "14"}
+FONT = {"fontname": FAMILY, "fontsize": "14", "fontcolor": "#1b1b1b"}
 # Graphviz's attributes of the picture, of its nodes and of its edges.
 GRAPH = FONT | {
     "fontcolor": GREY,
@@ -29,7 +29,6 @@ GRAPH = FONT | {
     "nslimit": "2",
 }
 NODES = FONT | {
-    "fontcolor": "#1b1b1b",
     "shape": "box",
     "style": "filled",
     "color": GREY,
