@@ -41,10 +41,10 @@ def growing(space: Any) -> Space:
         for position in range(space.levels[-1]):
             prefix = sample[:position]
             field = f"options of decision {position} after {shorten(prefix)}"
-            count = space.choices_at((0,) * position)
+            known = space.choices_at((0,) * position)
             found = space.choices_at(prefix)
-            allowed = f"{count}, as after zeros: the position alone must say how many"
-            require(found == count, field, found, allowed)
+            allowed = f"{known}, as after zeros: the position alone must say how many"
+            require(found == known, field, found, allowed)
     return space
 
 
@@ -265,11 +265,11 @@ class MLPPredictor(Predictor):
         blocks = self.levels.index(length) + 2
         of_parents = (blocks - 1) / blocks * self.read(parents) @ inputs.flatten(1, 2) + self.bias_1
         of_blocks = torch.zeros(1, 1, 1)  # (M, n1 n2 ..., H): every block of new decisions
-        for place, rows in enumerate(self.next_options(length)):
-            of_options = inputs[:, place, rows] / blocks  # (M, n, H)
+        for place, options in enumerate(self.next_options(length)):
+            of_options = inputs[:, place, options] / blocks  # (M, n, H)
             of_blocks = (of_blocks[:, :, None] + of_options[:, None]).flatten(1, 2)
-        each = of_parents.unbind(1)  # (M, H)
-        return torch.stack([self.rest(one[:, None] + of_blocks).mean(0) for one in each])
+        rows = of_parents.unbind(1)  # (M, H) each
+        return torch.stack([self.rest(row[:, None] + of_blocks).mean(0) for row in rows])
 
 
 PREDICTORS = {
@@ -304,7 +304,7 @@ def fit(
     found = f"{len(architectures)} architectures and {size} rewards"
     good = len(architectures) == size > 0
     require(good, "data of a fit", found, "as many of both, and at least one")
-    for reward in rewards:  # the head is a sigmoid
+    for reward in (min(rewards), max(rewards)):  # the head is a sigmoid
         require(0 <= reward <= 1, "reward", reward, "a fraction from 0 to 1, not percent")
     data = predictor.read(architectures)
     target = predictor.head.new_tensor(rewards)

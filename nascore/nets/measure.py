@@ -102,9 +102,10 @@ class _Walk(TorchFunctionMode):
         if made := _tensors(found):
             read = _tensors((args, kwargs))
             depth = max((getattr(x, "depth", 0) for x in read), default=0)
-            if function in (F.conv2d, F.linear):  # a number put out is a sum over a row of weights
+            if function in (F.conv2d, F.linear):
+                weight = read[1]  # a number that is put out is a sum over a row of it
                 depth += 1
-                self.multiply_adds += math.prod(found.shape[1:]) * read[1][0].numel()
+                self.multiply_adds += math.prod(found.shape[1:]) * weight[0].numel()
             self.depth = max(self.depth, depth)
             for x in made:
                 x.depth = depth  # type: ignore[attr-defined]  # ours, which a tensor takes along

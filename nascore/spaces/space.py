@@ -66,7 +66,7 @@ class Space:
     def choices_at(self, prefix: Decisions) -> int:
         """How many options the decision after `prefix` has; 0 when the architecture is complete."""
         left = self.choices[len(prefix) :]
-        return left[0] if left else 0
+        return left[0] if len(left) else 0
 
     def token_at(self, position: int) -> Token:
         """What the decision at `position` is about; by default each is a kind of its own."""
