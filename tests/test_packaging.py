@@ -25,7 +25,7 @@ nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons 
 nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models
 from_scratch evaluation exports answers estimators constraints controllers predictors registry search trials
 policies methods
-bench show/canvas show/drawing show/chart show/curves show/looks show/pareto show/widgets commands/options
+bench show/canvas show/drawing show/chart show/looks show/pareto show/widgets commands/options
 commands/running commands/showing commands/answering cli""".split()
 
 

@@ -6,8 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from course import plots
-from nascore.show import curves
+from course import curves, plots
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3")
 CELL = {"nodes": [{"inputs": [0, 1], "ops": ["skip_connect", "sep_conv_3x3"]}], "concat": [2]}

@@ -1,10 +1,10 @@
 """PNAS: Progressive Neural Architecture Search. Liu, Zoph, Neumann, Shlens, Hua, Li, Fei-Fei,
 Yuille, Huang, Murphy; ECCV 2018; arXiv 1712.00559v3.
 
-In the order of the paper: the space of cells (section 3) is `spaces.cells.Blocks`, the networks of
-3 N cells `nets.skeletons`; the surrogates (4.2) are `predictors`; here is Algorithm 1 (4.1). It
-grows the architectures of any space with `levels`, lengths
-at which a list of decisions is one; below, a block is what is decided between two levels.
+Section 3, the space of cells, is `spaces.cells.Blocks`, and the networks of 3 N cells
+`nets.skeletons`; 4.1, Algorithm 1, is here; 4.2, the surrogates, `predictors`. Any space with
+`levels` grows: a level is a length at which a list of decisions is a whole architecture, a block
+the decisions from one level to the next.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -164,8 +164,9 @@ class PNASBudget(TrialBudget):
 @method("pnas", budget=PNASBudget, space="pnas")
 class PNAS(MultiTrial):
     """Algorithm 1. The architectures of a level wait in a queue; when all are evaluated, `grow`
-    fills it with the next level's. Its last line, a fit on the last level, is left out: nothing
-    would come of it.
+    fills it with the next level's. Where the loop of Algorithm 1 ends by updating the predictor on
+    the new level, `grow` begins by fitting a new one on all levels so far; so none follows the last
+    level, of which nothing would come.
 
     `best` is the best of the largest level so far, as Algorithm 1 returns it: smaller cells,
     evaluated on the way, only teach the predictor. So it may fall when a level begins; the
@@ -222,8 +223,10 @@ class PNAS(MultiTrial):
         return [architecture for architecture, _ in taken]
 
     def learn(self, decisions: Sequence[Decisions], rewards: Sequence[float]) -> None:
-        unspent = self.trials and not self.queue and not super().done
-        if unspent and len(self.decisions[-1]) < self.levels[-1]:
+        """Once a level is evaluated, `grow` learns from all levels so far."""
+        # Not `self.done`, which an empty queue makes true.
+        level_over = self.trials and not self.queue and not super().done
+        if level_over and len(self.decisions[-1]) < self.levels[-1]:
             self.grow()
 
     def grow(self) -> None:
@@ -258,8 +261,8 @@ class PNAS(MultiTrial):
         )
 
     def metrics(self) -> dict[str, float]:
-        """Level, predicted accuracy and the predictor's rank correlation on what it was fitted
-        on; from level 2 on."""
+        """The level; from level 2 on also the predicted objective, and the predictor's rank
+        correlation on what it was fitted on."""
         decisions = self.trials[self.recorded].decisions
         row: dict[str, float] = {"level": self.levels.index(len(decisions)) + 1}
         predicted = self.predicted[decisions]

@@ -54,13 +54,13 @@ def stack(
     halved: bool = False,
     holding: bool = False,
 ) -> Iterator[Place]:
-    """The places of a stack, from the first to the last. A reduction doubles the channels. What a
-    normal and a reduction cell put out is `outputs` times as wide as their nodes; `stem` is the
-    width of what the stem does, which the first cell reads twice.
+    """The places of a stack, from the first to the last. A reduction doubles the channels.
 
-    NASNet on ImageNet: reductions of `first` channels come before all others, and the large one's
-    are `holding`, where the output before is no larger than the previous. `halved`: the stem's last
-    layer did so, and its input is the first cell's `before`."""
+    `stem`: the channels of what the stem puts out, which the first cell reads twice. `outputs`:
+    what a normal and a reduction cell put out, in widths of their nodes. `first`: the channels of
+    extra reductions at the front (NASNet on ImageNet). `halved`: the first cell's `before` is twice
+    as large as its `previous` (DARTS on ImageNet). `holding`: after a reduction whose two inputs
+    are equally large, the next cell keeps the same `before` (the large NASNet)."""
     before = previous = stem
     for index in range(len(first) + cells):
         at = index - len(first)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
+from course.curves import CELLS, policy_curves, search_curves, skip_connections  # noqa: F401
 from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, panels, style, styled  # noqa: F401
-from nascore.show.curves import CELLS, policy_curves, search_curves, skip_connections  # noqa: F401
 from nascore.show.drawing import look
 
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
