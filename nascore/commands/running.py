@@ -30,7 +30,8 @@ def add_search(parser: Parser) -> None:
         text = "search space (default: the method's own)"
         parser.add_argument("--space", metavar="NAME", help=text)
         title = f"fields of {name} (default: the budget's)"
-        add_knobs(parser, title, method.budget, method.budget.preset("full"))
+        budget = method.budget
+        add_knobs(parser, title, budget, budget.preset("full"))
 
 
 def search(method: str, directory: str | None, **options: Any) -> None:
