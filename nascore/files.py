@@ -57,6 +57,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with open(path, "wb") as file:
                 write(file)
             return
+    folder = path.parent
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -66,11 +67,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         if error.filename2 is None:  # a name that no one has given
-            error.filename = os.fspath(path.parent)
+            error.filename = os.fspath(folder)
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    sync(folder)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

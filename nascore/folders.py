@@ -38,6 +38,7 @@ PARTS = {
 }
 PART_OF = {name: part for part, names in PARTS.items() for name in names}
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
+# What differs where a file was changed, or is another one of that name.
 STAMPED = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")
 EMPTY = (0,)  # the stamp of an empty file
 SIDE = 32  # pixels, of images that are not alike
@@ -193,7 +194,7 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
             first = places.setdefault(part, place)
             found = f"{first.name}/ and {place.name}/"
             require(first == place, f"the {part} part of {folder}", found, "one of them")
-    if len(places) < 2 and not any(map(_folders, places.values())):  # it is a class of that name
+    if len(places) < 2 and not any(map(_folders, places.values())):  # none, or a class named so
         return {"train": folder}
     if "test" not in places and "valid" in places:
         places["test"] = places.pop("valid")

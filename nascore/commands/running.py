@@ -33,7 +33,8 @@ def add_search(parser: Parser) -> None:
             text = "processes that train children at the same time (default: one a core, at most 8)"
             parser.add_argument("--workers", type=int, metavar="N", help=text)
         title = f"fields of {name} (default: the budget's)"
-        add_knobs(parser, title, method.budget, method.budget.preset("full"))
+        budget = method.budget
+        add_knobs(parser, title, budget, budget.preset("full"))
 
 
 def search(method: str, directory: str | None, **options: Any) -> None:

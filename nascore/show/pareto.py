@@ -11,8 +11,7 @@ Points = Sequence[Point]
 
 def points(history: History, cost: str = "multiply_adds") -> list[Point]:
     """(cost, reward) of the rows of a constrained search that did not fail."""
-    good = (row for row in history if cost in row and "error" not in row)
-    return [(row[cost], row["reward"]) for row in good]
+    return [(row[cost], row["reward"]) for row in history if cost in row and "error" not in row]
 
 
 def front(found: Points) -> list[Point]:

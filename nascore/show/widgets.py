@@ -159,7 +159,7 @@ class SearchPanel(VBox):
 
     def start(self, button: object = None) -> None:
         """Run: begin a search with the values shown, once a search that is still running has
-        stopped."""
+        stopped; `button` is the one that was pressed, if one was."""
         self.stop()
         before = self._ended
         self._stop = Event()

@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import AutoLocator
 
 from nascore.show.chart import GREY, Chart, History, panels, styled
 
@@ -75,9 +74,7 @@ def search_curves(history: History) -> Chart:
         rows.append({"step": row["step"], **dict(zip(names, counts))})
     words += _curves(skips, "skip connections", rows, names, smooth=False, drawstyle="steps-post")
     skips.set_ylim(bottom=-0.2)
-    whole = AutoLocator()
-    whole.set_params(integer=True)
-    skips.yaxis.set_major_locator(whole)
+    skips.locator_params("y", integer=True)
     chart.words = f"Search curves over {len(history)} steps: {'; '.join(words)}."
     return chart
 
