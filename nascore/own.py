@@ -2,11 +2,11 @@
 
 import os
 import sys
-import traceback
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 
 from nascore.errors import UserError, reason, shorten
@@ -20,7 +20,7 @@ def load(name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        where = extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}, line {where.lineno}"
         if isinstance(error, SyntaxError):
             place = f"{Path(error.filename or name).name}, line {error.lineno}"

@@ -33,14 +33,14 @@ def add_predict(parser: Parser) -> None:
 
 def predict(folder: str, images: list[str], top: int, device: str, as_json: bool) -> int:
     """Say what is on images: the class of each and its probability."""
-    from nascore import models
+    from nascore.models import answers, load
 
     whole("--top", top, 1, 1_000_000)
-    model = models.load(folder, device)
+    model = load(folder, device)
     classes = model.classes
     found = []
     status = 0
-    for image, answer in models.answers(model, images):
+    for image, answer in answers(model, images):
         if isinstance(answer, UserError):
             say(answer)
             status = 2

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from nascore import formats
 from nascore.commands.options import NETWORK_KINDS, Parser, add_genotype, add_sizes
 from nascore.files import named, write_bytes
+from nascore.formats import WRITERS, read, write
 
 
 def add_describe(parser: Parser) -> None:
@@ -60,7 +60,7 @@ def draw(genotype: str, out: str) -> None:
 def add_convert(parser: Parser) -> None:
     """A genotype, a format, and a file."""
     add_genotype(parser)
-    text = f"the format: {', '.join(formats.WRITERS)} (default: json)"
+    text = f"the format: {', '.join(WRITERS)} (default: json)"
     parser.add_argument("--to", default="json", metavar="FORMAT", help=text)
     text = "the file to write (default: standard output)"
     parser.add_argument("-o", "--out", metavar="FILE", help=text)
@@ -68,7 +68,7 @@ def add_convert(parser: Parser) -> None:
 
 def convert(genotype: str, to: str, out: str | None) -> None:
     """Write a genotype as others do, or as we do."""
-    text = formats.write(formats.read(genotype), to) + "\n"
+    text = write(read(genotype), to) + "\n"
     if out is None:
         print(text, end="")
     else:

@@ -39,6 +39,7 @@ from nascore.show.canvas import GREY
 from nascore.show.chart import COLOURS
 from nascore.show.drawing import draw
 
+Data = str | Path | Images
 REFRESH = 0.2  # seconds between two updates of the panel
 FOLLOWED = {
     "loss": "training loss",
@@ -72,7 +73,7 @@ def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
     return {name: control(look_up(known, name, "field"), getattr(start, name)) for name in shown}
 
 
-def _source(data: str | Path | Images, tables: bool) -> Combobox:
+def _source(data: Data, tables: bool) -> Combobox:
     """Where the data come from, which cannot be chosen where it is images that were made."""
     named = isinstance(data, str | Path)
     first, *others = NAMES
@@ -101,7 +102,7 @@ class SearchPanel(VBox):
     def __init__(
         self,
         method: str,
-        data: str | Path | Images = "digits",
+        data: Data = "digits",
         budget: str = "smoke",
         fields: Sequence[str] | None = None,
         *,
