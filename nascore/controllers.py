@@ -276,8 +276,8 @@ class Squashed:
         space = self.space
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
-        liked = [OPERATIONS[op].family == "separable" for op in space.primitives]
-        self.likes = torch.tensor(liked, dtype=torch.float32)
+        liked = [float(OPERATIONS[op].family == "separable") for op in space.primitives]
+        self.likes = torch.tensor(liked)
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]
