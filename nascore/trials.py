@@ -102,6 +102,7 @@ class MultiTrial(Loop):
         self.seed = seed
         self.constraint = _constraint(space, budget)
         self.trials: list[Trial] = []  # the first ones, one a row of the history, are recorded
+        self.recorded = 0  # how many of them
         self.batch_start = 0  # where those begin that were proposed together last
         self.best: Trial | None = None
         self.best_at = 0
@@ -135,11 +136,6 @@ class MultiTrial(Loop):
     def rewards(self) -> list[float]:
         """The objectives of the trials that are recorded."""
         return [trial.objective for trial in self.trials[: self.recorded]]
-
-    @property
-    def recorded(self) -> int:
-        """How many trials have a row in the history."""
-        return len(self.history)
 
     @property
     def done(self) -> bool:
@@ -183,6 +179,7 @@ class MultiTrial(Loop):
         if self.best is None or merit(trial) > merit(self.best):
             self.best = trial
             self.best_at = at
+        self.recorded += 1  # first: a method's metrics are of the rewards up to this one
         metrics = {"best": self.best.reward, **self.metrics(), **costs, "details": trial.details}
         if trial.error:
             metrics["error"] = trial.error
@@ -282,6 +279,7 @@ class MultiTrial(Loop):
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
+        self.recorded = len(self.history)
         self.trials = [self._trial(decisions) for decisions in state["decisions"]]
         self.allowed = state.get("allowed", len(self.trials))
         seconds = state.get("seconds", [0.0] * len(self.trials))

@@ -107,3 +107,30 @@ def test_a_checkpoint_keeps_the_answers_that_came_before_their_turn():
     while not again.done:
         again.step()
     assert again.history == whole.history and len(asked) == 7 and search.trials[2].genotype not in asked
+
+
+def test_the_metrics_of_a_method_are_of_the_rewards_up_to_the_row():
+    from nascore.estimators import Table
+    from nascore.methods.baselines import RandomSearch
+    from nascore.spaces import get
+
+    class Mean(RandomSearch):
+        def metrics(self):
+            return {"mean": sum(self.rewards) / len(self.rewards)}
+
+    found = Mean(get("nasbench201"), Table(), RandomBudget(trials=3), 0)
+    means = [found.step().metrics["mean"] for _ in range(3)]
+    rewards = [row["reward"] for row in found.history]
+    assert means == [sum(rewards[:n]) / n for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("name", ["pnas", "nas-rl", "enas-macro", "nasbench201"])
+def test_a_smaller_architecture_can_be_mutated(name):
+    from random import Random
+
+    space = nascore.spaces.get(name)
+    random = Random(0)
+    for length in space.levels[:2]:
+        small = space.sample(random)[:length]
+        for _ in range(50):
+            assert sum(a != b for a, b in zip(small, space.mutate(small, random), strict=True)) == 1

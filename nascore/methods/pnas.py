@@ -263,7 +263,7 @@ class PNAS(MultiTrial):
     def metrics(self) -> dict[str, float]:
         """The level; from level 2 on also the predicted objective, and the predictor's rank
         correlation on what it was fitted on."""
-        decisions = self.trials[self.recorded].decisions
+        decisions = self.trials[self.recorded - 1].decisions
         row: dict[str, float] = {"level": self.levels.index(len(decisions)) + 1}
         predicted = self.predicted[decisions]
         if predicted is not None:

@@ -94,7 +94,7 @@ class Space:
         """`decisions` with exactly one of them, drawn uniformly among those that have
         alternatives, changed."""
         mutated = list(decisions)
-        changeable = [p for p, count in enumerate(self.choices) if count > 1]
+        changeable = [p for p in range(len(mutated)) if self.choices[p] > 1]
         position = generator.choice(changeable)
         other = generator.randrange(self.choices[position] - 1)
         mutated[position] = other + (other >= mutated[position])
