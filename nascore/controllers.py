@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore import spaces
-from nascore.genotypes import OPERATIONS
+from nascore.genotypes import operation_named
 from nascore.spaces import Decisions
 
 
@@ -269,7 +269,7 @@ class Squashed:
         self.budget = budget  # its fields say how much of each
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
-        liked = (OPERATIONS[op].family == "separable" for op in space.primitives)
+        liked = (operation_named(op).family == "separable" for op in space.primitives)
         self.likes = torch.tensor(list(map(float, liked)))
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ class SharedWeights:
 
     def _reward(self, genotype: Genotype, batches: list[tuple[Tensor, Tensor]]) -> float:
         scores = [self.task.score(self.supernet(x, genotype), targets) for x, targets in batches]
-        return self.task.reward(torch.stack(scores).sum().item(), self.task.count("valid"))
+        return self.task.checked_reward(torch.stack(scores).sum().item(), self.task.count("valid"))
 
 
 # --- training -------------------------------------------------------------------------------------

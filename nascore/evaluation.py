@@ -82,8 +82,9 @@ def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | T
         images = sets.load(data, image_size=view.height if square else None)
     for name in images.classes:
         require(name in known, "class", name, f"those of the model: {', '.join(known)}")
+    tests, labels = images.some("test")
     place = torch.tensor([known.index(name) for name in images.classes])
-    return images.test, place[images.test_labels]
+    return tests, place[labels]
 
 
 def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:

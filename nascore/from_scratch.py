@@ -92,6 +92,7 @@ def train(
         "skeleton": sizes.skeleton,
     }
     with memory_errors(), one_thread():
+        images.some("test")  # for the end
         with seeded(seed, "network"):
             network = Network.of(value, sizes)
         network.check(images.shape)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nascore.errors import UserError
+from nascore.errors import UserError, require
 from nascore.seeding import generator
 from nascore.task import Task
 
@@ -62,6 +62,12 @@ class Images(Task):
             return self.train[:0], self.train_labels[:0]
         return images, getattr(self, f"{name}_labels")
 
+    def some(self, name: str) -> tuple[Tensor, Tensor]:
+        """Those of a part that must have some. Raises `UserError`."""
+        images, labels = self.part(name)
+        require(len(images) > 0, f"{self.name}: {name} images", 0, "at least one")
+        return images, labels
+
     def count(self, part: str) -> int:
         return len(self.part(part)[0])
 
@@ -109,7 +115,7 @@ class Images(Task):
         return Batches(self, size, *place, part=part, augment=augment, cutout=cutout)
 
     def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        pixels, labels = self.part(part)
+        pixels, labels = self.some(part)
         if even:
             parts = max(1, len(pixels) // size)
             cut = zip(pixels.tensor_split(parts), labels.tensor_split(parts))
@@ -159,7 +165,7 @@ class Batches:
         self.cutout = cutout
         self.padding = images.padding if augment else 0
         self.flip = images.flip and augment
-        pixels, self.labels = images.part(part)
+        pixels, self.labels = images.some(part)
         # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in
         # channels_last. (N, H + 2 padding, W + 2 padding, C)
         padded = F.pad(pixels, (self.padding,) * 4)

@@ -41,11 +41,16 @@ def growing(space: Any) -> Space:
         for position in range(space.levels[-1]):
             prefix = sample[:position]
             field = f"options of decision {position} after {shorten(prefix)}"
-            known = space.choices_at((0,) * position)
+            known = options(space, position)
             found = space.choices_at(prefix)
             allowed = f"{known}, as after zeros: the position alone must say how many"
             require(found == known, field, found, allowed)
     return space
+
+
+def options(space: Any, position: int) -> int:
+    """How many options a decision has in a space that grows."""
+    return space.choices_at((0,) * position)
 
 
 def next_block(levels: Sequence[int], length: int) -> range:
@@ -82,16 +87,16 @@ class Predictor(nn.Module):
         super().__init__()
         space = growing(space)
         self.levels = tuple(space.levels)
-        self.choices = tuple(space.choices)[: self.levels[-1]]
+        self.choices = [options(space, position) for position in range(self.levels[-1])]
         self.members = members
         largest: dict[str, int] = {}  # of each kind: how many options its decisions have at most
-        for token, options in zip(space.tokens, self.choices):
-            largest[token.kind] = max(options, largest.get(token.kind, 0))
+        for token, n in zip(space.tokens, self.choices):
+            largest[token.kind] = max(n, largest.get(token.kind, 0))
         begins: dict[str, int] = {}  # of each kind: the first row of its options
         rows = 0
-        for kind, options in largest.items():
+        for kind, n in largest.items():
             begins[kind] = rows
-            rows += options
+            rows += n
         self.rows = [begins[token.kind] for token, _ in zip(space.tokens, self.choices)]
         self.embedding = self._weight(scale, rows, size)
         self.head = self._weight(hidden**-0.5, hidden, 1)

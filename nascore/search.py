@@ -79,6 +79,9 @@ def run(
     estimator and budget are the same. Raises `UserError`.
     """
     entry = get(method)
+    if workers is not None and hasattr(entry.budget, "workers"):  # a field of one's own
+        fields["workers"] = workers
+        workers = None
     budget = _budget(entry, budget, fields)
     chosen = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
@@ -112,7 +115,8 @@ def run(
         best = search.best
     if directory:
         write_json(directory / "genotype.json", as_dict(best.genotype))
-    details = best.details | ({"error": best.error} if best.error else {})
+    error = getattr(best, "error", None)  # any object with the fields of a `Trial` will do
+    details = best.details | ({"error": error} if error else {})
     history = search.history
     return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
 

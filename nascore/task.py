@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nascore.errors import number
+
 
 class Minibatches(Protocol):
     """Minibatches of one part, by the step of training: the same whenever they are asked for."""
@@ -106,3 +108,7 @@ class Task(ABC):
     def reward(self, score: float, count: int) -> float:
         """In [0, 1], of the score of `count` examples."""
         return score / count
+
+    def checked_reward(self, score: float, count: int) -> float:
+        """`reward`. Raises `UserError` where it is none."""
+        return number(f"task {self.name}: reward()", self.reward(score, count), 0.0, 1.0)

@@ -252,7 +252,7 @@ class Training(Loop):
                 f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate"
             )
         self.epoch_so_far.zero_()
-        reward = self.task.reward(score, count)
+        reward = self.task.checked_reward(score, count)
         metrics = {"epoch": epoch + 1, "loss": loss, f"train_{self.task.measure}": reward}
         self.history.append({"format": FORMAT, "step": self.steps, **metrics})
         return metrics
@@ -280,4 +280,4 @@ def evaluate(
             sums[1] += task.score(logits, targets)
     loss, score = sums.tolist()
     count = task.count(part)
-    return loss / count, task.reward(score, count)
+    return loss / count, task.checked_reward(score, count)

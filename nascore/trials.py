@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import torch
 
-from nascore import spaces
 from nascore.answers import Estimate, checked, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
 from nascore.errors import UserError, reason, require, say, shorten
@@ -96,13 +95,13 @@ class MultiTrial(Loop):
 
     def __init__(self, space, estimate: Callable, budget: TrialBudget, seed: int):
         super().__init__()
-        self.space = spaces.of(space)
+        self.space = space
         self.estimate = estimate
         self.budget = budget
         self.seed = seed
         self.constraint = _constraint(space, budget)
         self.trials: list[Trial] = []  # the first ones, one a row of the history, are recorded
-        self.recorded = 0  # how many of them
+        self.rewards: list[float] = []  # the objectives of these
         self.batch_start = 0  # where those begin that were proposed together last
         self.best: Trial | None = None
         self.best_at = 0
@@ -133,9 +132,9 @@ class MultiTrial(Loop):
         return [trial.decisions for trial in self.trials]
 
     @property
-    def rewards(self) -> list[float]:
-        """The objectives of the trials that are recorded."""
-        return [trial.objective for trial in self.trials[: self.recorded]]
+    def recorded(self) -> int:
+        """How many trials are rows of the history."""
+        return len(self.rewards)
 
     @property
     def done(self) -> bool:
@@ -179,7 +178,7 @@ class MultiTrial(Loop):
         if self.best is None or merit(trial) > merit(self.best):
             self.best = trial
             self.best_at = at
-        self.recorded += 1  # first: a method's metrics are of the rewards up to this one
+        self.rewards.append(trial.objective)  # first: a method's metrics are of all up to this one
         metrics = {"best": self.best.reward, **self.metrics(), **costs, "details": trial.details}
         if trial.error:
             metrics["error"] = trial.error
@@ -279,12 +278,12 @@ class MultiTrial(Loop):
 
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
-        self.recorded = len(self.history)
         self.trials = [self._trial(decisions) for decisions in state["decisions"]]
         self.allowed = state.get("allowed", len(self.trials))
         seconds = state.get("seconds", [0.0] * len(self.trials))
         for at, row in enumerate(self.history):
             self.trials[at] = _recorded(self.trials[at], row, seconds[at])
+        self.rewards = [trial.objective for trial in self.trials[: len(self.history)]]
         for at, answer in enumerate(state["answers"], self.recorded):
             if answer:
                 self.answer(at, Estimate(**answer))

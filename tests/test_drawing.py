@@ -174,9 +174,9 @@ def test_the_alternative_text_says_the_whole_cell():
     )
 
 
-def test_a_name_is_text_and_never_markup(monkeypatch):
+def test_a_name_is_text_and_never_markup(open_table):
     name = '<script>alert("&\\N\x00\n")</script>'
-    monkeypatch.setitem(genotypes.OPERATIONS, name, genotypes.Operation("own"))
+    genotypes.OPERATIONS.add(name)
     for genotype in (CellGenotype(Cell((Node((0,), (name,)),), (2,))), MacroGenotype((MacroLayer(name),))):
         picture = draw(genotype)
         root = ElementTree.fromstring(picture.svg)

@@ -300,14 +300,15 @@ def test_whatever_the_exporter_of_pt2_says_nothing_is_heard(trained, tmp_path, m
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_operation_of_one_s_own_has_no_text(monkeypatch):
-    monkeypatch.setitem(genotypes.OPERATIONS, "conv_3x3", genotypes.Operation("own"))
+def test_an_operation_of_one_s_own_has_no_text(open_table):
+    del genotypes.TABLE["conv_3x3"]
     cell = CellGenotype(published.GENOTYPES["darts-v2"].normal, published.GENOTYPES["darts-v2"].reduce)
     network = Network(cell, channels=4, cells=3)
     source.python(network, "x", (8, 8))
-    monkeypatch.setitem(genotypes.OPERATIONS, "skip_connect", genotypes.Operation("own"))
-    with pytest.raises(UserError, match="operation: found 'skip_connect', allowed: one of nascore's"):
-        source.python(network, "x", (8, 8))
+    for family in ("own", "squeeze"):  # and one that only networks know
+        genotypes.TABLE["skip_connect"] = genotypes.Operation(family)
+        with pytest.raises(UserError, match="operation: found 'skip_connect', allowed: one of nascore's"):
+            source.python(network, "x", (8, 8))
 
 
 # --- what a network costs ---------------------------------------------------------------------------------------------

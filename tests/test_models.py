@@ -17,7 +17,6 @@ from test_pictures import tiff
 import nascore
 from nascore import cli, data, folders, formats, genotypes, models, training
 from nascore.errors import UserError
-from nascore.nets import operations
 from nascore.show import looks
 
 TINY = dict(channels=4, cells=3, epochs=2, batch_size=120, progress=False)
@@ -311,10 +310,8 @@ def test_a_pipe_is_refused_and_not_waited_for(folder, capsys, name):
     assert f"{name}: found 'no regular file'" in line(capsys, "predict", folder, "x.png")
 
 
-def test_an_operation_of_ones_own_is_trained_and_loaded(digits, tmp_path, monkeypatch):
+def test_an_operation_of_ones_own_is_trained_and_loaded(digits, tmp_path, open_table):
     """One that looks at values while it is built, which tensors without any (on `meta`) do not have."""
-    for registry in (operations.REGISTERED, genotypes.OPERATIONS):
-        monkeypatch.setitem(registry, "scaled", None)  # forgotten afterwards
 
     class Scaled(torch.nn.Conv2d):
         def __init__(self, channels_in, channels_out, stride, affine):

@@ -10,6 +10,7 @@ import nascore
 from nascore import genotypes, spaces
 from nascore.genotypes import (
     OPERATIONS,
+    TABLE,
     Cell,
     CellGenotype,
     MacroGenotype,
@@ -17,7 +18,7 @@ from nascore.genotypes import (
     Node,
     Operation,
 )
-from nascore.nets import operations, source
+from nascore.nets import source
 from nascore.nets.convolutional import Network
 from nascore.nets.edges import PlainEdges
 from nascore.nets.shared import shared_network
@@ -27,9 +28,10 @@ from nascore.show.drawing import FAMILIES, draw, look
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_line_of_the_table_is_an_operation(monkeypatch):
+def test_a_line_of_the_table_is_an_operation(open_table):
     name = "sep_conv_9x9"
-    monkeypatch.setitem(OPERATIONS, name, Operation("separable", 9))
+    TABLE[name] = Operation("separable", 9)
+    OPERATIONS.add(name)
     works_everywhere(name)
     assert look(name) == FAMILIES["separable"]
     text = source.python(network_of(name), "Nine by nine", (16, 16))
@@ -44,9 +46,7 @@ def test_a_line_of_the_table_is_an_operation(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mine", "sep_conv_3x3", "max_pool_3x3", "skip_connect"])
-def test_a_registered_one_is_too_also_in_a_published_one_s_place(name, monkeypatch):
-    for registry in (OPERATIONS, operations.REGISTERED):
-        monkeypatch.setitem(registry, name, None)  # as it was, afterwards
+def test_a_registered_one_is_too_also_in_a_published_one_s_place(name, open_table):
     made = []
 
     def construct(channels_in, channels_out, stride, affine):

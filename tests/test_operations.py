@@ -6,7 +6,6 @@ from torch import nn
 
 from nascore import genotypes
 from nascore.errors import UserError
-from nascore.nets import operations
 from nascore.nets.operations import FactorizedReduce, ResidualBlock, build, register
 
 # Trainable parameters at C -> C, stride 1, affine (DARTS, table of operations; PNAS, table of eight).
@@ -122,10 +121,15 @@ def test_what_cannot_be_built_is_refused_in_one_line(attempt, line):
     assert line in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_users_own_operation_is_a_name_like_any_other():
-    try:
-        register("scale_shift", lambda c_in, c_out, stride, affine=True: nn.Conv2d(c_in, c_out, 1, stride))
-        assert genotypes.Node((0,), ("scale_shift",)).ops == ("scale_shift",)
-        assert count(build("scale_shift", 4, 4)) == 20
-    finally:
-        del genotypes.OPERATIONS["scale_shift"], operations.REGISTERED["scale_shift"]
+def test_a_users_own_operation_is_a_name_like_any_other(open_table):
+    register("scale_shift", lambda c_in, c_out, stride, affine=True: nn.Conv2d(c_in, c_out, 1, stride))
+    assert genotypes.Node((0,), ("scale_shift",)).ops == ("scale_shift",)
+    assert count(build("scale_shift", 4, 4)) == 20
+
+
+def test_the_names_are_an_open_set(open_table):
+    assert isinstance(genotypes.OPERATIONS, set)
+    genotypes.OPERATIONS.add("no_module_yet")
+    assert genotypes.Node((0,), ("no_module_yet",)).ops == ("no_module_yet",)
+    with pytest.raises(UserError, match="operation: found 'no_module_yet', allowed: avg_pool_3x3, "):
+        build("no_module_yet", 4, 4)

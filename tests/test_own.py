@@ -11,7 +11,6 @@ import pytest
 
 import nascore
 from nascore import cli, genotypes, registry, search, spaces
-from nascore.nets import operations
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "README.md").read_text().split("\n## Your own parts\n")[1].split("\n## ")[0]
@@ -22,20 +21,19 @@ SMALL = "--trials 2 --child-epochs 1 --channels 4 --cells 3 --batch-size 360".sp
 
 
 @pytest.fixture
-def my_nas(tmp_path, monkeypatch):
+def my_nas(tmp_path, monkeypatch, open_table):
     """That file in the current folder; what it registers is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     Path("my_nas.py").write_text(OWN)
-    before = dict(search.methods_by_name()), dict(spaces.SPACES), dict(genotypes.OPERATIONS)
+    before = dict(search.methods_by_name()), dict(spaces.SPACES)
     path = list(sys.path)
     yield tmp_path / "my_nas.py"
     sys.path[:] = path
     for module in ("imported_my_nas", "my_nas", "mine", "mine.nas"):
         sys.modules.pop(module, None)
-    for known, contents in zip((registry._METHODS, spaces.SPACES, genotypes.OPERATIONS), before):
+    for known, contents in zip((registry._METHODS, spaces.SPACES), before):
         known.clear()
         known.update(contents)
-    operations.REGISTERED.clear()
 
 
 def test_each_part_takes_less_than_thirty_lines():

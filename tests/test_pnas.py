@@ -89,7 +89,7 @@ def test_a_search_climbs_level_by_level_and_keeps_what_its_predictor_ranks_first
     levels = [row["level"] for row in search.history]
     assert levels == [1] * 5 + [2] * 20 + [3] * 20
     rows, parents, seen = search.history, search.decisions[5:25], search.decisions[:25]
-    search.trials, search.recorded = search.trials[:25], 25
+    del search.trials[25:], search.rewards[25:]
     predictor = search.fitted(2)
     scores = predictor.score_children(parents).flatten()
     assert scores.shape == (20 * 125,)

@@ -29,11 +29,11 @@ def add_search(parser: Parser) -> None:
         parser.add_argument("--budget", default="reduced", help=text)
         text = "search space (default: the method's own)"
         parser.add_argument("--space", metavar="NAME", help=text)
-        if not method.one_shot:
+        budget = method.budget
+        if not method.one_shot and not hasattr(budget, "workers"):  # a field of one's own
             text = "processes that train children at the same time (default: one a core, at most 8)"
             parser.add_argument("--workers", type=int, metavar="N", help=text)
         title = f"fields of {name} (default: the budget's)"
-        budget = method.budget
         add_knobs(parser, title, budget, budget.preset("full"))
 
 

@@ -74,7 +74,7 @@ def skeleton_of(name: Source) -> str | None:
 
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         config = json.loads(_text_in(os.path.join(folder, "config.json")))
         return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
     return None

@@ -3,11 +3,11 @@
 Five kinds, one for each family of search space: `CellGenotype` (NASNet, PNAS, ENAS micro, DARTS,
 NAS-Bench-201), `ChainGenotype` (NAS-RL), `MacroGenotype` (ENAS macro), `RecurrentGenotype` (ENAS,
 DARTS) and `RecurrentTree` (NAS-RL). Values are hashable and equal by value; `to_json` and
-`from_json` are exact inverses, as are `as_dict` and `from_dict`. `OPERATIONS` is the table of the
-names that a genotype may use. Nothing here knows of torch."""
+`from_json` are exact inverses, as are `as_dict` and `from_dict`. `OPERATIONS` are the names
+that a genotype may use. Nothing here knows of torch."""
 
 from nascore.genotypes.canonical import canonical
-from nascore.genotypes.operations import OPERATIONS, Operation, operation_named
+from nascore.genotypes.operations import OPERATIONS, TABLE, Operation, operation_named
 from nascore.genotypes.values import (
     ACTIVATIONS,
     COMBINATIONS,
@@ -56,6 +56,7 @@ __all__ = [
     "Operation",
     "RecurrentGenotype",
     "RecurrentTree",
+    "TABLE",
     "as_dict",
     "canonical",
     "distinct",

@@ -18,7 +18,7 @@ class Operation:
 
 
 # A line adds an operation: `nets` builds whatever belongs to a family.
-_PUBLISHED = {
+_LINES = {
     "none": ("none", 1),
     "skip_connect": ("skip", 1),
     "avg_pool_3x3": ("average pool", 3),
@@ -39,10 +39,14 @@ _PUBLISHED = {
     "nor_conv_1x1": ("convolution", 1),
     "nor_conv_3x3": ("convolution", 3),
 }
-# Open: `nets.operations.register` adds a user's own, or puts it in the place of a published one.
-OPERATIONS = {name: Operation(family, kernel) for name, (family, kernel) in _PUBLISHED.items()}
+TABLE = {name: Operation(family, kernel) for name, (family, kernel) in _LINES.items()}
+# The names, an open set: `nets.operations.register` adds a user's own, or takes a published one's
+# place.
+OPERATIONS = set(TABLE)
 
 
 def operation_named(name: str) -> Operation:
-    """The entry of a name. Raises `UserError` for one that is not in the table."""
-    return OPERATIONS[one_of("operation", name, sorted(OPERATIONS))]
+    """What a name means: its line of the table, or a user's own. Raises `UserError` for one that is
+    not known."""
+    known = one_of("operation", name, sorted(OPERATIONS))
+    return TABLE.get(known, Operation("own"))

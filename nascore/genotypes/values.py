@@ -49,8 +49,7 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
         basis, allowed = parts
         if basis is int:
             return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-        names = sorted(allowed) if allowed is OPERATIONS else allowed
-        return one_of(field, value, names, GenotypeError)
+        return one_of(field, value, allowed, GenotypeError)
     if ... in parts:
         low, high = least, MAX_NODES
         kinds: Iterable[Any] = repeat(parts[0])

@@ -4,7 +4,7 @@ and Le, "Regularized Evolution for Image Classifier Architecture Search", AAAI 2
 from dataclasses import dataclass
 from random import Random
 
-from nascore import search
+from nascore import search, spaces
 from nascore.errors import UserError
 from nascore.search import knob
 from nascore.spaces.guards import drawn, name_of
@@ -121,8 +121,8 @@ class RegularizedEvolution(Baseline):
 
     def __init__(self, space, estimate, budget: EvolutionBudget, seed: int):
         super().__init__(space, estimate, budget, seed)
-        if not self.space.can_mutate:
-            raise UserError(f"evolution: space {self.space.name} has no method mutate")
+        if not spaces.of(space).can_mutate:
+            raise UserError(f"evolution: space {name_of(space)} has no method mutate")
 
     def propose_one(self) -> Decisions:
         random = self.generator

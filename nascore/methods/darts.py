@@ -274,7 +274,7 @@ class DARTS(Loop):
                 lower = "lower --learning-rate or --alpha-learning-rate"
                 raise UserError(f"{name} became {losses[name]} {where}; {lower}")
         genotype = derive(alphas, self.space)
-        reward = self.task.reward(score, len(valid[1]))
+        reward = self.task.checked_reward(score, len(valid[1]))
         metrics = {"epoch": epoch + 1, **losses, **self.strengths(alphas)}
         progress = Progress(self.steps, self.total, genotype, reward, metrics)
         self.history.append(progress.row())

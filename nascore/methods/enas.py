@@ -275,7 +275,7 @@ class ENAS(Loop):
         found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read
         if not math.isfinite(found):
             raise UserError(f"loss became {found} in epoch {epoch + 1}: lower --learning-rate")
-        return genotype, self.task.reward(right, len(targets)), {"loss": found}
+        return genotype, self.task.checked_reward(right, len(targets)), {"loss": found}
 
     def train_controller(self, step: int) -> tuple[Genotype, float, dict]:
         """One step of theta, omega fixed: REINFORCE on M architectures, each with its own

@@ -25,6 +25,7 @@ from nascore.predictors import (
     growing,
     make,
     next_block,
+    options,
     rank_correlation,
 )
 from nascore.search import Progress, knob, method
@@ -40,9 +41,8 @@ def next_blocks(space, length: int = 0) -> list[Decisions]:
     """All blocks that can follow `length` decisions; from 0 on, all architectures of one block.
     A parent with each of them is expand-by-one-block, in the order of
     `Predictor.score_children`."""
-    space = spaces.of(space)
-    block = next_block(space.levels, length)
-    return list(product(*(range(space.choices[position]) for position in block)))
+    block = next_block(spaces.of(space).levels, length)
+    return list(product(*(range(options(space, position)) for position in block)))
 
 
 def meaning(space, architecture: Decisions) -> Genotype:
@@ -207,7 +207,7 @@ class PNAS(MultiTrial):
         here = lengths.count(lengths[-1])
         for level, (start, end) in enumerate(pairwise(self.levels), 1):
             if start >= lengths[-1]:
-                children = here * prod(self.space.choices[start:end])
+                children = here * prod(options(self.space, at) for at in range(start, end))
                 here = min(children, self.share(spent, level))
                 spent += here
         return spent

@@ -5,7 +5,7 @@ each operation of the table.
 import ast
 from inspect import getsource
 
-from nascore.genotypes import OPERATIONS
+from nascore.genotypes import TABLE
 from nascore.nets import plain
 
 # What an operation is by its family, with a kernel of {k}; others have a function in `nets.plain`.
@@ -19,6 +19,7 @@ FAMILIES = {
     "dilated convolution": "relu_conv_bn(c_in, c_out, {k}, stride, dilation=2)",
     "factorized convolution": "factorized(c_in, c_out, {k}, stride)",
 }
+WITH_TEXT = {"none", "skip", *FAMILIES}
 # What a skeleton means by a separable convolution where that is something else.
 SEPARABLE = {
     "enas-macro": "separable(c_in, c_out, {k}, stride)",
@@ -55,7 +56,7 @@ def _definitions(skeleton: str) -> dict[str, str]:
 def _operation_functions(skeleton: str) -> dict[str, str]:
     says = FAMILIES | {"separable": SEPARABLE.get(skeleton, FAMILIES["separable"])}
     found = {}
-    for name, operation in OPERATIONS.items():
+    for name, operation in TABLE.items():
         if operation.family in says:
             k = operation.kernel
             made = says[operation.family].format(k=k, half=k // 2)

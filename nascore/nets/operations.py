@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nascore.errors import require
-from nascore.genotypes import OPERATIONS, Operation, operation_named
+from nascore.errors import one_of, require
+from nascore.genotypes import OPERATIONS, TABLE, operation_named
 from nascore.nets.depthwise import DepthwiseConv
 from nascore.nets.plain import Zero
 
@@ -215,7 +215,8 @@ def register(name: str, constructor: Constructor) -> None:
     published one too."""
     good = isinstance(name, str) and name.isidentifier()
     require(good, "operation name", name, "letters, digits and underscores")
-    OPERATIONS[name] = Operation("own")
+    OPERATIONS.add(name)
+    TABLE.pop(name, None)
     REGISTERED[name] = constructor
 
 
@@ -225,6 +226,7 @@ def build(
     """The module of an operation; at stride 2 it halves the map."""
     operation = operation_named(name)
     if operation.family == "own":
+        one_of("operation", name, sorted(TABLE.keys() | REGISTERED))
         return REGISTERED[name](channels_in, channels_out, stride, affine)
     made = _FAMILIES[operation.family]
     return made(operation.kernel, channels_in, channels_out, stride, affine)

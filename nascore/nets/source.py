@@ -12,7 +12,6 @@ from torch import nn
 
 from nascore.errors import require
 from nascore.genotypes import (
-    OPERATIONS,
     Cell,
     CellGenotype,
     ChainGenotype,
@@ -20,10 +19,11 @@ from nascore.genotypes import (
     MacroGenotype,
     MacroLayer,
     Node,
+    operation_named,
 )
 from nascore.nets.blocks import ChainBody, MacroBody, PlacedCell
 from nascore.nets.convolutional import Network
-from nascore.nets.definitions import used
+from nascore.nets.definitions import WITH_TEXT, used
 from nascore.nets.expressions import expression, widths
 from nascore.nets.measure import parameters
 
@@ -57,7 +57,7 @@ def python(
     `constants`: CLASSES, MEAN, STD. Raises `UserError` for an operation of one's own, whose text is
     not known."""
     for name in _operations(network.genotype):
-        known = OPERATIONS[name].family != "own"
+        known = operation_named(name).family in WITH_TEXT
         require(known, "operation", name, "one of nascore's: the text of yours is not known")
     height, width = image
     shape = f"(N, {network.in_channels}, {height}, {width})"

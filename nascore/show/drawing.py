@@ -14,7 +14,7 @@ from graphviz import Digraph, escape
 from nascore import formats
 from nascore.errors import UserError
 from nascore.genotypes import (
-    OPERATIONS,
+    TABLE,
     Cell,
     CellGenotype,
     ChainGenotype,
@@ -55,7 +55,7 @@ INPUT, NODE, OUTPUT = "#CBE6CB", "#C6DCF1", "#F3E6B3"
 def look(name: str) -> Look:
     """The stroke, tint and line style of an operation, a family of them or an activation: the same
     has the same colour everywhere."""
-    if known := OPERATIONS.get(name):
+    if known := TABLE.get(name):
         name = known.family
     return FAMILIES.get(name, FAMILIES["own"])
 

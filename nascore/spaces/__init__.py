@@ -86,9 +86,7 @@ def enas_micro(nodes: int = 5, primitives: Names = ENAS_PRIMITIVES) -> Blocks:
 @lru_cache(maxsize=1)  # one object, so that all runs share its decoded genotypes
 def nasbench201() -> Edges:
     """NAS-Bench-201's cells, of which `estimators.Table` holds the accuracies."""
-    space = Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
-    space.tabulated = True
-    return space
+    return Edges("nasbench201", "nasbench201", NASBENCH201_PRIMITIVES, 3, ("normal",))
 
 
 SPACES: dict[str, Callable[..., Any]] = {

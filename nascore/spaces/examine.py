@@ -22,9 +22,9 @@ def examine(found: Any) -> dict[str, Any]:
         raise UserError(f"space: found {shorten(found)}, allowed: {allowed}")
     space = of(found)
     name = name_of(space)
-    size = ask(space, "size")
-    (whole,) = _indices([size])
-    require(whole > 0, f"space {name}: size()", size, "a whole number from 1 on")
+    said = ask(space, "size")
+    (size,) = _indices([said])
+    require(size > 0, f"space {name}: size()", said, "a whole number from 1 on")
     random = Random(0)
     digest = hashlib.blake2b(digest_size=16)
     for _ in range(WALKS):

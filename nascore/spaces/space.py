@@ -13,6 +13,7 @@ from nascore.genotypes import MAX_NODES, OPERATIONS, Genotype, GenotypeError
 from nascore.spaces.guards import Decisions, name_of, walk
 
 METHODS = ("choices_at", "decode", "size", "sample")  # that an object must have
+TABULATED = "nasbench201"  # the name of the space whose cells `estimators.Table` holds
 WALKS = 20  # architectures that are looked at
 Names = Sequence[str]
 Words = tuple[str, ...]
@@ -121,10 +122,18 @@ class Own(Space):
 
     def __init__(self, found: Any):
         self.name = name_of(found)
+        self.found = found
         self.can_mutate = callable(getattr(found, "mutate", None))
+        self.tabulated = self.keeps_every_edge = self.name == TABULATED
         for part in self.PARTS:
             if (value := getattr(found, part, None)) is not None:
-                setattr(self, part, value)
+                setattr(self, part, getattr(value, "tolist", lambda: value)())  # no arrays
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the object has, for a method that knows it."""
+        if name == "found":  # not yet there, where a copy is made
+            raise AttributeError(name)
+        return getattr(self.found, name)
 
 
 def of(found: Any) -> Space:
@@ -151,6 +160,7 @@ class PaperSpace(Space):
     def __init__(self, name: str, skeleton: str, layout: Layout):
         self.name = name
         self.skeleton = skeleton
+        self.tabulated = name == TABULATED
         self.tokens, self._options = zip(*layout)
         self.choices = tuple(map(len, self._options))
 

@@ -23,7 +23,7 @@ def main() -> None:
             decisions = tuple(search.space.sample(random))[:length]
             reward = random.uniform(0.7, 0.9)
             search.trials.append(Trial(search.space.decode(decisions), reward, {}, decisions, reward))
-        search.recorded = len(lengths)
+            search.rewards.append(reward)
         seconds = [time.process_time()]
         predictor, parents = search.fitted(4), search.decisions[-256:]
         seconds.append(time.process_time())
