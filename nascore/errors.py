@@ -50,23 +50,23 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-Kind = type[UserError]
+Raised = type[UserError]
 
 
-def refuse(field: str, found: object, allowed: str, error: Kind = UserError) -> NoReturn:
+def refuse(field: str, found: object, allowed: str, error: Raised = UserError) -> NoReturn:
     """Raise `error` with the line that names the field, what was found and what is allowed."""
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
 def require(
-    condition: object, field: str, found: object, allowed: str, error: Kind = UserError
+    condition: object, field: str, found: object, allowed: str, error: Raised = UserError
 ) -> None:
     """`refuse` where the condition does not hold."""
     if not condition:
         refuse(field, found, allowed, error)
 
 
-def one_of(field: str, found: T, names: Iterable[Any], error: Kind = UserError) -> T:
+def one_of(field: str, found: T, names: Iterable[Any], error: Raised = UserError) -> T:
     """`found`, which must be one of `names`."""
     known = sorted(names) if isinstance(names, set) else list(names)
     if found not in known:  # a list: what cannot be hashed is refused like anything else
@@ -74,22 +74,22 @@ def one_of(field: str, found: T, names: Iterable[Any], error: Kind = UserError) 
     return found
 
 
-def whole(field: str, found: Any, low: int, high: int, error: Kind = UserError) -> int:
+def whole(field: str, found: Any, low: int, high: int, error: Raised = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
     good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
     require(good, field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
-def number(field: str, found: Any, low: float, high: float, error: Kind = UserError) -> float:
+def number(field: str, found: Any, low: float, high: float, error: Raised = UserError) -> float:
     """`found` as a float, which must be a number from `low` to `high`, both finite."""
     good = isinstance(found, int | float) and not isinstance(found, bool) and low <= found <= high
     require(good, field, found, f"a number from {low:g} to {high:g}", error)
     return float(found)
 
 
-def look_up(known: Mapping[str, T], name: object, kind: str) -> T:
+def look_up(known: Mapping[str, T], name: object, what: str) -> T:
     """`known[name]`; an unknown name gets the list of those there are."""
     if not isinstance(name, str) or name not in known:
-        raise UserError(f"unknown {kind} {shorten(name)}; allowed: {', '.join(known)}")
+        raise UserError(f"unknown {what} {shorten(name)}; allowed: {', '.join(known)}")
     return known[name]

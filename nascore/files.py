@@ -32,11 +32,11 @@ NAMES = (
 )
 
 
-def named(name: PathName, option: str, kind: str = "the name of a file") -> Path:
+def named(name: PathName, option: str, allowed: str = "the name of a file") -> Path:
     """`name` as a path. Raises `UserError`, for "" (an unset variable of a shell) too, and for a
     file of a run or of a model, which would be lost."""
     good = isinstance(name, PathName) and str(name).strip() and "\0" not in str(name)
-    require(good, option, name, kind)
+    require(good, option, name, allowed)
     path = Path(realpath(name))
     if path.name in NAMES:
         folder = path.parent
@@ -52,8 +52,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     terminal) is written to as it is."""
     path = Path(realpath(path))
     with suppress(FileNotFoundError):
-        kind = os.stat(path).st_mode
-        if not S_ISREG(kind) and not S_ISDIR(kind):
+        mode = os.stat(path).st_mode
+        if not S_ISREG(mode) and not S_ISDIR(mode):
             with open(path, "wb") as file:
                 write(file)
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 from nascore.errors import require
 
-KINDS = {"int": int, "float": float, "str": str, "bool": bool}
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 NUMBERS = {int: "a whole number ", float: "a number "}
 WORDS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -35,16 +35,16 @@ def knob(
     return field(default=default, metadata=metadata)
 
 
-def kind_of(f: Field) -> type:
+def type_of(f: Field) -> type:
     """int, float, str or bool; a module may have its annotations as texts."""
-    kind = f.type
-    return kind if isinstance(kind, type) else KINDS[kind]
+    found = f.type
+    return found if isinstance(found, type) else TYPES[found]
 
 
 def bounds_of(f: Field) -> str:
     """What the field may be, in words."""
     about = f.metadata
-    if kind_of(f) is bool:
+    if type_of(f) is bool:
         return "true or false"
     if choices := about["choices"]:
         return " or ".join(map(str, choices))
@@ -53,19 +53,19 @@ def bounds_of(f: Field) -> str:
 
 def check_field(f: Field, value: Any) -> Any:
     """`value` as the type that the field `f` wants, or a `UserError` that gives its bounds."""
-    kind = kind_of(f)
+    expected = type_of(f)
     about = f.metadata
-    if kind is bool:
+    if expected is bool:
         found = str(value).lower()  # of True and False too
         require(found in WORDS, f.name, value, bounds_of(f))
         return WORDS[found]
     try:
-        exact = kind(value)
-        good = not isinstance(value, bool) and (kind is str or float(value) == exact)
+        exact = expected(value)
+        good = not isinstance(value, bool) and (expected is str or float(value) == exact)
     except (TypeError, ValueError, OverflowError):
         exact = value
         good = False
-    allowed = NUMBERS.get(kind, "")
+    allowed = NUMBERS.get(expected, "")
     if choices := about["choices"]:
         good = good and exact in choices
     else:

@@ -62,8 +62,8 @@ def weights_bytes(network: nn.Module) -> int:
     at = 0
     for name, x in sorted(network.state_dict().items(), key=_place_in_file):
         end = at + x.nbytes
-        kind = "I64" if x.dtype == torch.int64 else "F32"
-        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, end]}
+        dtype = "I64" if x.dtype == torch.int64 else "F32"
+        header[name] = {"dtype": dtype, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
     text = len(json.dumps(header, separators=(",", ":")).encode())
     return 8 + -(-text // 8) * 8 + at  # the header's length, it in whole eights, the numbers

@@ -98,11 +98,11 @@ class SharedCells(nn.Module):
         self.stem = conv_bn(in_channels, width)
         self.cells = nn.ModuleList()
         self.halves = nn.ModuleDict()
-        self.kinds: list[str] = []
+        self.types: list[str] = []
         at = (micro_reductions if micro else reductions)(cells)
         for place in stack(channels, cells, at, width):
             channels = place.channels
-            self.kinds.append("reduce" if place.reduction else "normal")
+            self.types.append("reduce" if place.reduction else "normal")
             if micro:
                 self.cells.append(self._micro_cell(space, place))
             elif place.reduction:
@@ -134,7 +134,7 @@ class SharedCells(nn.Module):
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
         self.check(images.shape)
         before = previous = self.stem(images)
-        for index, (cell, kind) in enumerate(zip(self.cells, self.kinds)):
+        for index, (cell, cell_type) in enumerate(zip(self.cells, self.types)):
             if str(index) in self.halves:
                 of_before, of_previous = self.halves[str(index)].children()
                 before = of_before(before)
@@ -142,7 +142,7 @@ class SharedCells(nn.Module):
             if isinstance(cell, Reduction):
                 output = cell(before, previous)
             else:
-                chosen = getattr(genotype, kind)
+                chosen = getattr(genotype, cell_type)
                 output = cell((before, previous)[-chosen.n_inputs :], chosen)
             before = previous
             previous = output

@@ -171,8 +171,8 @@ class Supernet(nn.Module):
         stem = self.stem_norm(self.stem(channels_last(images)))
         stem = channels_last(stem)  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs
-        for cell, kind in zip(self.cells, self.types):
-            states = [*states[1:], cell(states, probabilities[kind])]
+        for cell, cell_type in zip(self.cells, self.types):
+            states = [*states[1:], cell(states, probabilities[cell_type])]
         x = states[-1] if self.last_norm is None else self.activation(self.last_norm(states[-1]))
         return self.classifier(x.mean((2, 3)))
 

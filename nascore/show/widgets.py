@@ -33,7 +33,7 @@ from ipywidgets import (
 from nascore.data import NAMES, Images
 from nascore.errors import UserError, look_up, reason
 from nascore.genotypes import Genotype
-from nascore.knobs import kind_of
+from nascore.knobs import type_of
 from nascore.search import Budget, Progress, Result, get, run
 from nascore.show.canvas import GREY
 from nascore.show.chart import COLOURS
@@ -59,7 +59,7 @@ def control(field: Field, value: Any) -> Widget:
     text = about["help"]
     if choices := about["choices"]:
         return Dropdown(options=choices, description=label, tooltip=text, value=value)
-    bounded = BoundedIntText if kind_of(field) is int else BoundedFloatText
+    bounded = BoundedIntText if type_of(field) is int else BoundedFloatText
     low = about["low"]
     high = about["high"]
     return bounded(min=low, max=high, description=label, tooltip=text, value=value)
@@ -139,10 +139,10 @@ class SearchPanel(VBox):
 
     def _start(self, preset: str) -> Budget:
         """What the controls show at first: a preset, and values that were given."""
-        kind = self.entry.budget
-        known = [field.name for field in fields_of(kind)]
+        budget = self.entry.budget
+        known = [field.name for field in fields_of(budget)]
         given = {name: value for name, value in self.run_kwargs.items() if name in known}
-        return kind.preset(preset, **given)
+        return budget.preset(preset, **given)
 
     def _knobs(self) -> Box:
         knobs = [self.preset, self.seed, self.source, *self.controls.values()]

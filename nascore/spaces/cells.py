@@ -9,11 +9,11 @@ from nascore.errors import UserError
 from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
 from nascore.spaces.space import (
     Indices,
-    Layout,
     Names,
     PaperSpace,
     Placed,
     Position,
+    Positions,
     Token,
     Values,
     Words,
@@ -46,13 +46,13 @@ class CellSpace(PaperSpace):
         self.nodes = depth(name, "size", nodes)
         self.cell_types = cell_types
         self.primitives = operations(name, primitives)
-        layout: Layout = []
+        layout: Positions = []
         for _ in cell_types:
             for i in range(nodes):
                 layout += self._about(i, len(layout))
         super().__init__(name, skeleton, layout)
 
-    def _about(self, i: int, position: int) -> Layout:
+    def _about(self, i: int, position: int) -> Positions:
         raise NotImplementedError
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
@@ -93,12 +93,12 @@ class CellSpace(PaperSpace):
                 self._refuse(f"{name}.concat", list(cell.concat), allowed)
 
     def _summed(
-        self, node: Node, field: str, choices: Sequence[Indices], allowed: str
+        self, node: Node, field: str, possible: Sequence[Indices], allowed: str
     ) -> tuple[Indices, Words]:
         """The inputs of a node and the operations on them, in the order of the inputs. It must be a
-        sum, and the inputs one of `choices`."""
+        sum, and the inputs one of `possible`."""
         inputs, ops = zip(*sorted(zip(node.inputs, node.ops)))
-        if node.combine != "add" or inputs not in choices:
+        if node.combine != "add" or inputs not in possible:
             self._refuse(field, (node.combine, node.inputs), allowed)
         return inputs, ops
 
@@ -108,7 +108,7 @@ class Pairs(CellSpace):
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    def _about(self, i: int, position: int) -> Layout:
+    def _about(self, i: int, position: int) -> Positions:
         # `none` is for the supernet only.
         ops = [op for op in self.primitives if op != "none"]
         if len(ops) < 2:
@@ -153,7 +153,7 @@ class Blocks(CellSpace):
         if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
             self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
-    def _about(self, i: int, position: int) -> Layout:
+    def _about(self, i: int, position: int) -> Positions:
         each = len(self.order)
         start = position - each * i  # of the cell; a block is its last decision
         ends = tuple(range(start + each - 1, position, each))
@@ -203,7 +203,7 @@ class Edges(CellSpace):
     }
     _rule = "the last node"
 
-    def _about(self, i: int, position: int) -> Layout:
+    def _about(self, i: int, position: int) -> Positions:
         return [(Token("op"), self.primitives)] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up

@@ -6,7 +6,16 @@ from typing import Any
 
 from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
 from nascore.spaces.guards import Decisions
-from nascore.spaces.space import Layout, Names, PaperSpace, Placed, Token, Values, depth, operations
+from nascore.spaces.space import (
+    Names,
+    PaperSpace,
+    Placed,
+    Positions,
+    Token,
+    Values,
+    depth,
+    operations,
+)
 
 Options = dict[str, Values]  # of a layer: what there is to choose from, by kind
 Chosen = tuple[Values, Decisions]  # of a layer: by kind, and the bits that are set
@@ -21,7 +30,7 @@ class Layers(PaperSpace):
     def __init__(self, name: str, layers: int, options: Options):
         self.layers = depth(name, "layers", layers)
         self._kinds = tuple(options)
-        layout: Layout = []
+        layout: Positions = []
         anchors: list[int] = []  # of the layers before: the last of what is no bit
         levels = []
         for _ in range(layers):

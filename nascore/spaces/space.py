@@ -145,7 +145,7 @@ def of(found: Any) -> Space:
 
 Values = Sequence[Any]  # what was decided, or what there is to decide between
 Position = tuple[Token, Values]  # what a decision is about, and its options
-Layout = list[Position]
+Positions = list[Position]
 Placed = Iterator[tuple[Any, str]]  # values, each with the field of the genotype where it stands
 
 
@@ -157,7 +157,7 @@ class PaperSpace(Space):
     genotype: type[Any]
     choices: Sequence[int] = ()
 
-    def __init__(self, name: str, skeleton: str, layout: Layout):
+    def __init__(self, name: str, skeleton: str, layout: Positions):
         self.name = name
         self.skeleton = skeleton
         self.tabulated = name == TABULATED
