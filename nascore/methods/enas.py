@@ -332,7 +332,7 @@ class ENAS(Loop):
             inputs, targets = self.valid_batches[minibatch]
             scores.append(self.task.score(self.supernet(inputs, genotype), targets))
             counts.append(len(targets))
-        return list(map(self.task.reward, torch.stack(scores).tolist(), counts))
+        return list(map(self.task.checked_reward, torch.stack(scores).tolist(), counts))
 
     def derive(self) -> Genotype:
         """Sample some architectures, score each on the same validation minibatch, keep the best, to
