@@ -11,8 +11,8 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
+from nascore.cuda import GRAPHS, is_lost
 from nascore.errors import one_of, reason, require, whole
 from nascore.genotypes import CellGenotype, Genotype, canonical
 from nascore.loop import Progress, memory_errors
@@ -177,12 +178,14 @@ class TrainChildren:
         seconds: float | None = None,
         workers: int | None = None,
         threads: int = 1,
+        graphs: str = "auto",
         progress: Callable[[Progress], None] | None = None,
     ):
         one_of("skeleton of the children", skeleton, SKELETONS)
         whole("last_epochs", last_epochs, 1, recipe.epochs)
         whole("patience", 1 if patience is None else patience, 1, 100_000)
         whole("threads", threads, 1, 1024)
+        one_of("graphs", graphs, GRAPHS)
         require(seconds is None or seconds > 0, "seconds", seconds, "a number above 0")
         self.workers = default_number() if workers is None else whole("--workers", workers, 1, 1024)
         self.at_once = 2 * self.workers
@@ -195,11 +198,11 @@ class TrainChildren:
             classes=task.outputs,
             in_channels=task.channels,
         )
-        self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds, threads)
+        self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds, threads, graphs)
         self.cache: dict[Genotype, Estimate] = {}
         self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What the children are trained on, and how, as config.json and --resume know it."""
         content = repr((self.task.fingerprint(), self.child)).encode()
@@ -237,7 +240,8 @@ class TrainChildren:
         if left:  # as arrays, which joblib lets the workers share where they are large
             arrays = self.task.mapped(lambda tensor: tensor.numpy(force=True))
             device = self.task.device
-            call = partial(_in_a_worker, self.child, arrays, device, operations.REGISTERED)
+            name = self.name
+            call = partial(_in_a_worker, self.child, name, arrays, device, operations.REGISTERED)
             for k, answer in unordered(call, left, self.workers):
                 yield left[k], answer if isinstance(answer, Estimate) else _failed(answer)
 
@@ -256,6 +260,7 @@ class Child:
     patience: int | None
     seconds: float | None
     threads: int
+    graphs: str = field(default="auto", repr=False)  # no part of what is trained
 
     def network(self, genotype: Genotype) -> Network:
         """The network that is trained, as it is drawn."""
@@ -268,6 +273,8 @@ class Child:
             with memory_errors():
                 found = self._train(genotype, task)
         except Exception as error:
+            if is_lost(error):  # no child after it would get its reward
+                raise
             found = _failed(error)
         finally:
             torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
@@ -279,6 +286,7 @@ class Child:
             network = self.network(genotype)
         training = Training(network, task, self.recipe, self.seed)
         training.threads = self.threads
+        training.graphs = self.graphs
         epochs = self.recipe.epochs
         rewards: list[float] = []
         for epoch in range(epochs):
@@ -305,12 +313,26 @@ class Child:
         return self.patience is not None and epoch - rewards.index(max(rewards)) >= self.patience
 
 
+_on_the_card: dict[str, Task] = {}  # in a worker: the last task, by its estimator's name
+
+
 def _in_a_worker(
-    child: Child, arrays: Task, device: torch.device, registered: dict, genotype: Genotype
+    child: Child,
+    name: str,
+    arrays: Task,
+    device: torch.device,
+    registered: dict,
+    genotype: Genotype,
 ) -> Estimate:
-    for name, constructor in registered.items():
-        operations.register(name, constructor)
-    return child.estimate(genotype, arrays.mapped(torch.from_numpy).to(device))
+    for own, constructor in registered.items():
+        operations.register(own, constructor)
+    task = _on_the_card.get(name)
+    if task is None:
+        task = arrays.mapped(torch.from_numpy).to(device)
+        if device.type == "cuda":  # once for all children; on the CPU it is shared memory
+            _on_the_card.clear()
+            _on_the_card[name] = task
+    return child.estimate(genotype, task)
 
 
 def _failed(error: Exception) -> Estimate:

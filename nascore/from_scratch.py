@@ -55,6 +55,7 @@ def train(
     stop: Callable[[], bool] | None = None,
     checkpoint_seconds: float = 30.0,
     threads: int | None = None,
+    graphs: str = "auto",
     image_size: int | None = None,
     flip: bool | None = None,
     **fields,
@@ -107,6 +108,7 @@ def train(
             stop=stop,
             checkpoint_seconds=checkpoint_seconds,
             threads=threads,
+            graphs=graphs,
             defaults=training.DEFAULTS,
         )
         return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began)

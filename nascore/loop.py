@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from tqdm.auto import tqdm
 
-from nascore.errors import UserError, number, require, say, whole
+from nascore.cuda import GRAPHS, is_lost, ran_out_of_memory
+from nascore.errors import UserError, number, one_of, reason, require, say, shorten, whole
 from nascore.files import FORMAT
 from nascore.genotypes import Genotype, as_dict
 from nascore.record import Record, alone_in, directory_named
@@ -59,6 +59,7 @@ class Loop:
     PARTS: ClassVar[tuple[str, ...]] = ()
     STATE: ClassVar[tuple[str, ...]] = ("steps", "history")
     threads = 1
+    graphs = "auto"  # whether a GPU plays recorded steps: auto, on or off
     total: int
 
     def __init__(self) -> None:
@@ -96,8 +97,7 @@ def memory_errors(lower: str = "--batch-size, --channels or --cells") -> Iterato
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # PyTorch's own, on the CPU a plain RuntimeError
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):
+        if not ran_out_of_memory(error):
             raise
         raise UserError(f"out of memory: lower {lower}") from None
 
@@ -112,6 +112,7 @@ def drive(
     stop: Callable[[], bool] | None = None,
     checkpoint_seconds: float = 10.0,
     threads: int | None = None,
+    graphs: str = "auto",
     defaults: Mapping | None = None,
 ) -> bool:
     """Step `loop` until it is done, or until Ctrl-C or `stop()` says so; True when it is done.
@@ -129,6 +130,8 @@ def drive(
         raise UserError("--resume needs the directory of the run to resume: --out DIR")
     if threads is not None:
         loop.threads = whole("--threads", threads, 1, 1024)
+    if one_of("--graphs", graphs, GRAPHS) != "auto":
+        loop.graphs = graphs
     with nullcontext() if directory is None else alone_in(directory, make=not resume):
         record = None
         if directory is not None:
@@ -164,6 +167,11 @@ def _steps(
             step = loop.step()
         except StepFailed as error:
             raise UserError(f"{error}; {_kept(record, loop)}") from error.__cause__
+        except RuntimeError as error:
+            if not is_lost(error):
+                raise
+            lost = f"the GPU was lost ({shorten(reason(error).splitlines()[0], 200)})"
+            raise UserError(f"{lost}: go on with --resume from the last checkpoint") from None
         waiting += time.monotonic() - began
         report(step)
         if record and (rows := loop.history[before:]):

@@ -1,5 +1,9 @@
 """The directory of a run: `config.json` (what runs), `checkpoint.pt` (where it is), `history.jsonl`
 (what came out, the same for the same seed) and `timing.jsonl` (what it took).
+
+A checkpoint says how many rows the two lists had and does not hold them: rows are only ever added,
+before the checkpoint that counts them, and what follows those that it counts was written by a
+process that was killed.
 """
 
 import json
@@ -8,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from itertools import islice
 from os.path import lexists
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,17 +21,20 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from nascore.errors import UserError, say, shorten, whole
+from nascore.errors import UserError, refuse, require, say, shorten, whole
 from nascore.files import (
     FORMAT,
     NAMES,
     check_format,
     named,
+    read_rows,
     remove_temporaries,
     write_bytes,
     write_json,
 )
 
+HISTORY = "history.jsonl"
+TIMING = "timing.jsonl"
 # Of a config, what says nothing of what runs: data and spaces are their content.
 NO_CONTENT = ("format", "data's name", "space's name")
 
@@ -152,7 +160,7 @@ class Record:
         with self._writing():
             remove_temporaries(directory, NAMES)
             write_json(directory / "config.json", self.config)
-        self._write_rows("w")  # those that a killed process wrote after its last checkpoint go
+        self._write_rows()
 
     def _restore(self, defaults: Mapping) -> None:
         checkpoint = self.checkpoint
@@ -165,7 +173,7 @@ class Record:
             differs = self._difference(config, defaults)
             if differs is None:
                 self.config = config | self.config
-                self.timing = list(state["timing"])
+                self._restore_rows(state)
                 self.loop.load_state_dict(state["loop"])
         except UserError as error:
             raise UserError(f"{self.directory}: {error}") from None
@@ -174,6 +182,19 @@ class Record:
             raise UserError(f"{checkpoint} does not fit this run: {reason}") from None
         if differs is not None:
             raise UserError(f"{self.directory} holds another run: {differs}")
+
+    def _restore_rows(self, state: dict) -> None:
+        """Into the state, which had them itself before there was `rows`."""
+        if "rows" not in state:
+            self.timing = list(state["timing"])
+            return
+        for name, count in state["rows"].items():
+            rows = keep_rows(self.directory / name, count)
+            self.written[name] = count
+            if name == HISTORY:
+                state["loop"]["history"] = rows
+            else:
+                self.timing = rows
 
     def _difference(self, config: dict, defaults: Mapping) -> str | None:
         """What makes the stored run another one. What it says nothing of, a field that is younger
@@ -187,7 +208,9 @@ class Record:
         for name in then | now:
             found = (then | younger).get(name)
             asked = now.get(name)
-            if found != asked:
+            if found != asked and name == "device":
+                say(f"{self.directory} was begun on {found}: on {asked} the last digits are others")
+            elif found != asked:
                 return f"its {name} is {shorten(found)}, asked for is {shorten(asked)}"
         if younger:
             fields = ", ".join(f"{name}, which is {younger[name]!r} in it" for name in younger)
@@ -206,24 +229,47 @@ class Record:
 
     def save(self) -> None:
         """The rows since the last one, and the checkpoint."""
-        self._write_rows("a")
+        self._write_rows()
         self._checkpoint()
 
     def _checkpoint(self) -> None:
         with self._writing():
+            loop = self.loop.state_dict()
             state = {
                 "format": FORMAT,
                 "config": self.config,
-                "timing": self.timing,
-                "loop": self.loop.state_dict(),
+                "rows": {HISTORY: len(self.loop.history), TIMING: len(self.timing)},
+                "loop": {name: value for name, value in loop.items() if name != "history"},
             }
             save_checkpoint(self.checkpoint, state)
 
-    def _write_rows(self, mode: str) -> None:
-        for name, rows in (("history.jsonl", self.loop.history), ("timing.jsonl", self.timing)):
+    def _write_rows(self) -> None:
+        for name, rows in ((HISTORY, self.loop.history), (TIMING, self.timing)):
+            done = self.written[name]
+            mode = "a" if done else "w"
             with self._writing(), open(self.directory / name, mode, encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows[self.written[name] :])
+                file.writelines(json.dumps(row) + "\n" for row in rows[done:])
+                file.flush()
+                os.fsync(file.fileno())
             self.written[name] = len(rows)
+
+
+def keep_rows(path: Path, count: int) -> list[dict]:
+    """The first rows of a file, `count` of them; those after them go. Raises `UserError` where it
+    has fewer."""
+    if not count:  # a process that is killed at once has made none
+        return []
+    try:
+        with open(path, "r+b") as file:
+            lines = list(islice(file, count))
+            whole = len(lines) == count and all(line.endswith(b"\n") for line in lines)
+            require(
+                whole, path.name, f"{len(lines)} rows", f"the {count} of its checkpoint, or more"
+            )
+            file.truncate(sum(map(len, lines)))
+    except OSError as error:
+        refuse(path.name, error.strerror, f"a file with the {count} rows of its checkpoint")
+    return read_rows(path)
 
 
 def _flat(config: dict) -> dict:

@@ -60,6 +60,7 @@ def run(
     checkpoint_seconds: float = 10.0,
     threads: int | None = None,
     workers: int | None = None,
+    graphs: str = "auto",
     image_size: int | None = None,
     flip: bool | None = None,
     **fields,
@@ -72,7 +73,8 @@ def run(
     `fields` replace single fields of the preset; `progress` may be a callable that gets every
     `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
     ask for; `workers` how many processes train children at the same time (default: one a core, at
-    most 8), which changes nothing but how long it takes.
+    most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
+    records a step once and plays it: those of DARTS and of children, whose steps repeat.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space,
@@ -96,7 +98,7 @@ def run(
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
         config["budget"] = dataclasses.asdict(budget)
-        search = _build(entry, setting, budget, seed, chosen, threads, workers)
+        search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs)
         began = time.monotonic()
         finished = drive(
             search,
@@ -107,6 +109,7 @@ def run(
             stop=stop,
             checkpoint_seconds=checkpoint_seconds,
             threads=threads,
+            graphs=graphs,
             defaults={f.name: f.default for f in dataclasses.fields(budget)},
         )
         seconds = time.monotonic() - began
@@ -205,6 +208,7 @@ def _build(
     device: torch.device,
     threads: int | None = None,
     workers: int | None = None,
+    graphs: str = "auto",
 ) -> Any:
     """The search. Children are trained where there is no other estimator."""
     space = setting.space
@@ -213,7 +217,9 @@ def _build(
     require(trains or workers is None, "--workers", workers, none)
     if entry.one_shot:
         return entry.build(space, setting.data.to(device), budget, seed, device)
-    estimate = setting.estimate or _children(setting, budget, seed, device, threads, workers)
+    estimate = setting.estimate or _children(
+        setting, budget, seed, device, threads=threads or 1, workers=workers, graphs=graphs
+    )
     return entry.build(space, estimate, budget, seed)
 
 
@@ -222,8 +228,7 @@ def _children(
     budget: Any,
     seed: int,
     device: torch.device,
-    threads: int | None,
-    workers: int | None,
+    **how: Any,
 ) -> TrainChildren:
     """The estimator that trains each architecture as the budget says."""
     recipe = replace(
@@ -240,8 +245,7 @@ def _children(
         validation=budget.validation,
         seconds=budget.child_seconds or None,
         last_epochs=min(budget.last_epochs, recipe.epochs),
-        threads=threads or 1,
-        workers=workers,
+        **how,
     )
     estimate.check(examine.example(setting.space))
     return estimate

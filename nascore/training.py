@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nascore.cuda import Played, plays
 from nascore.errors import UserError, look_up, one_of
 from nascore.files import FORMAT
 from nascore.knobs import check_field, knob
 from nascore.loop import Loop, Progress
-from nascore.seeding import generator
+from nascore.seeding import seed_of
 from nascore.task import Task
 from nascore.threads import fitting, using_threads, with_its_threads
 
@@ -204,6 +205,8 @@ class Training(Loop):
         self.threads = fitting(network, recipe.batch_size, task.positions)
         # Of this epoch: loss, score, examples.
         self.epoch_so_far = torch.zeros(3, device=self.device, dtype=torch.float64)
+        self.generator = torch.Generator(self.device)  # of drop path, seeded at each step
+        self.played = Played(self.learn, self.generator if recipe.drop_path else None)
 
     @with_its_threads
     def step(self) -> Progress:
@@ -214,26 +217,34 @@ class Training(Loop):
         inputs, targets = self.batches[self.steps]
         rates = (recipe.learning_rate, recipe.final_learning_rate)
         rate = warm_restarts(*rates, epoch, recipe.period or recipe.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if not self.network.training:  # as after an evaluation
             self.network.train()
-        self.network.drop_path = recipe.drop_path * epoch / recipe.epochs
+        drop_path = recipe.drop_path * epoch / recipe.epochs
         if recipe.drop_path:
-            place = (self.seed, "drop path", self.steps)
-            self.network.generator = generator(*place, device=self.device)
+            self.generator.manual_seed(seed_of(self.seed, "drop path", self.steps))
+        if plays(self.graphs, self.device, self.batches.per_epoch):
+            self.played((rate, drop_path), inputs, targets)
+        else:
+            self.learn(rate, drop_path, inputs, targets)
+        self.steps += 1
+        metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
+        return Progress(self.steps, self.total, metrics=metrics)
+
+    def learn(self, rate: float, drop_path: float, inputs: Tensor, targets: Tensor) -> None:
+        """One step of SGD on a minibatch. Nothing waits for the device: a graph can hold it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.drop_path = drop_path
+        self.network.generator = self.generator
         self.optimizer.zero_grad()
         logits, loss = self._loss(inputs, targets)
         loss.backward()
-        if recipe.clip:
-            nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
         self.optimizer.step()
-        self.steps += 1
         self.epoch_so_far[0] += loss.detach() * len(targets)
         self.epoch_so_far[1] += self.task.score(logits, targets)
         self.epoch_so_far[2] += len(targets)
-        metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
-        return Progress(self.steps, self.total, metrics=metrics)
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         output = self.network(inputs)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from operator import index
 from typing import ClassVar
 
-import torch
-
 from nascore.answers import Estimate, checked, evaluate
 from nascore.constraints import IN_A_ROW, Constraint
+from nascore.cuda import ran_out_of_memory
 from nascore.errors import UserError, reason, require, say, shorten
 from nascore.genotypes import as_dict
 from nascore.knobs import knob
@@ -202,11 +201,11 @@ class MultiTrial(Loop):
         name = f"{type(self).__name__}.propose({count})"
         try:
             found = [tuple(map(index, decisions)) for decisions in self.propose(count)]
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except UserError as error:
             raise StepFailed(str(error)) from error
         except Exception as error:
+            if ran_out_of_memory(error):
+                raise
             raise StepFailed(f"{name} raised {shorten(reason(error), 200)}") from error
         some = "at least one architecture, a list of decisions each"
         require(len(found) > 0, name, found, some, StepFailed)

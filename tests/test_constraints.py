@@ -179,7 +179,7 @@ def test_a_thousand_in_a_row_end_the_search_in_one_line(method, tmp_path, capsys
         said.count("\n") == 1
         and f"{found} more than parameters 1,000: begin anew in another directory and allow more" in said
     )
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["loop"]["history"] == []
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")["rows"]["history.jsonl"] == 0
 
 
 @pytest.mark.parametrize("method", METHODS)

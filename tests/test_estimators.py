@@ -315,6 +315,21 @@ def test_a_child_that_takes_too_much_or_fails_gets_nothing_and_the_others_go_on(
     assert torch.get_num_threads() == threads
 
 
+LOST = "CUDA error: device-side assert triggered"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_card_that_is_lost_ends_the_search_and_gives_no_child_nothing(images, workers):
+    """After such an error every child would have reward 0."""
+
+    def fail(*sizes):
+        raise RuntimeError(LOST)
+
+    train = TrainChildren(images, RECIPE, **PROXY, workers=workers)
+    with pytest.raises(UserError, match=f"raised RuntimeError: {LOST}"):
+        evaluate(train, [own_operation("lost", fail), one_op("skip_connect"), one_op("nor_conv_1x1")])
+
+
 def test_ctrl_c_goes_through(images):
     def interrupt(*sizes):
         raise KeyboardInterrupt

@@ -100,7 +100,7 @@ def test_an_interrupt_lets_the_step_in_hand_finish(tmp_path, number):
     before = signal.getsignal(number)
     counter = Counter(trap=trap)
     assert not drive(counter, directory=tmp_path, progress=False)
-    assert len(load_checkpoint(tmp_path / "checkpoint.pt")["loop"]["history"]) == len(counter.history) == 3
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["rows"]["history.jsonl"] == len(counter.history) == 3
     assert signal.getsignal(number) is before
 
 
@@ -113,7 +113,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path):
     counter = Counter(trap=trap)
     with pytest.raises(KeyboardInterrupt):
         drive(counter, directory=tmp_path, progress=False, checkpoint_seconds=0.0)
-    assert len(load_checkpoint(tmp_path / "checkpoint.pt")["loop"]["history"]) == len(counter.history) == 2
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["rows"]["history.jsonl"] == len(counter.history) == 2
 
 
 def test_a_run_in_a_thread_leaves_the_signals_alone():
@@ -316,3 +316,53 @@ def test_checkpoints_that_take_long_are_made_seldom(tmp_path, monkeypatch):
         drive(counter, directory=tmp_path / str(cost), progress=False, checkpoint_seconds=10)
         between = [later - earlier - cost for earlier, later in zip(saves[1:-1], saves[2:-1])]
         assert between and set(between) == {expected}
+
+
+def test_a_checkpoint_counts_its_rows_and_does_not_hold_them(tmp_path):
+    counter = Counter()
+    assert not drive(counter, directory=tmp_path, progress=False, stop=lambda: len(counter.history) == 3)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert "history" not in state["loop"] and "timing" not in state
+    assert state["rows"] == {"history.jsonl": 3, "timing.jsonl": 3}
+    history, timing = tmp_path / "history.jsonl", tmp_path / "timing.jsonl"
+    kept = history.read_text()
+    # What a killed process wrote after its checkpoint goes, a torn line too.
+    history.write_text(kept + '{"step": 4, "reward": 7.0}\n{"ste')
+    resumed = Counter()
+    assert drive(resumed, directory=tmp_path, resume=True, progress=False)
+    whole = Counter()
+    drive(whole, progress=False)
+    assert lines(history) == resumed.history == whole.history and len(lines(timing)) == 6
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_text(path.read_text()[:-9])])
+@pytest.mark.parametrize("name", ["history.jsonl", "timing.jsonl"])
+def test_rows_that_are_lost_are_said_to_be(tmp_path, name, spoil):
+    counter = Counter()
+    drive(counter, directory=tmp_path, progress=False, stop=lambda: len(counter.history) == 3)
+    spoil(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: found .*, allowed: .*the 3 (rows )?of its checkpoint") as caught:
+        drive(Counter(), directory=tmp_path, resume=True, progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_held_its_rows_goes_on(tmp_path):
+    """As they were before they were counted."""
+    counter = Counter()
+    drive(counter, directory=tmp_path, progress=False, stop=lambda: len(counter.history) == 3)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    state["loop"]["history"], state["timing"] = lines(tmp_path / "history.jsonl"), lines(tmp_path / "timing.jsonl")
+    del state["rows"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    (tmp_path / "history.jsonl").write_text("what a killed process left")
+    resumed, whole = Counter(), Counter()
+    assert drive(resumed, directory=tmp_path, resume=True, progress=False) and drive(whole, progress=False)
+    assert lines(tmp_path / "history.jsonl") == resumed.history == whole.history
+
+
+def test_a_run_may_go_on_on_another_device(tmp_path, capsys):
+    counter = Counter()
+    how = dict(directory=tmp_path, progress=False)
+    drive(counter, config={"device": "cuda"}, stop=lambda: len(counter.history) == 3, **how)
+    assert drive(Counter(), directory=tmp_path, config={"device": "cpu"}, resume=True, progress=False)
+    assert "was begun on cuda: on cpu the last digits are others" in capsys.readouterr().err

@@ -386,7 +386,7 @@ def test_a_terminal_that_closes_leaves_no_worker_and_nothing_in_shared_memory(tm
         signal.sigtimedwait([], 0.1)
     assert not shared_memory(leader)
     state = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
-    assert state["loop"]["history"]
+    assert state["rows"]["history.jsonl"]
 
 
 @pytest.mark.parametrize(

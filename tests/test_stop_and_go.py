@@ -162,7 +162,8 @@ def assert_same_run(out, whole):
     assert len(ours["alphas"]) == 2 and all(torch.equal(a, b) for a, b in zip(ours["alphas"], theirs["alphas"]))
     pairs = list(zip(tensors(ours), tensors(theirs), strict=True))
     assert len(pairs) > 100 and all(torch.equal(a, b) for a, b in pairs)  # weights and both optimizers too
-    assert len((out / "timing.jsonl").read_text().splitlines()) == len(ours["history"])
+    steps = load_checkpoint(out / "checkpoint.pt")["rows"]["history.jsonl"]
+    assert len((out / "timing.jsonl").read_text().splitlines()) == steps
     assert not list(out.glob("*.tmp"))
 
 
@@ -181,7 +182,7 @@ def test_a_search_killed_ten_times_ends_in_the_same_bits(words, uninterrupted, l
             byte = dice.randrange(1, (uninterrupted / "checkpoint.pt").stat().st_size // 2)
             assert status(child(run_until_killed_at_a_byte, command, byte)) == -signal.SIGXFSZ
         if checkpoint.exists():
-            survived.append(len(load_checkpoint(checkpoint)["loop"]["history"]))  # whole, whenever the kill came
+            survived.append(load_checkpoint(checkpoint)["rows"]["history.jsonl"])  # whole, whenever the kill came
     assert survived == sorted(survived) and 0 < survived[-1] < STEPS
     assert status(child(run_nascore, [*words, "--out", str(out), "--resume"])) == 0
     assert_same_run(out, uninterrupted)
@@ -219,7 +220,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(words, lin
     out = tmp_path / "run"
     half = (loop.__file__, lines[loop.__file__] // 2)
     assert status(child(run_until_killed_at_a_line, [*words, "--out", str(out)], *half)) == -signal.SIGKILL
-    done = len(load_checkpoint(out / "checkpoint.pt")["loop"]["history"])
+    done = load_checkpoint(out / "checkpoint.pt")["rows"]["history.jsonl"]
     assert 0 < done < STEPS
     for limit in ((out / "checkpoint.pt").stat().st_size // 2, (out / "history.jsonl").stat().st_size // 2 + 1):
         process = child(run_nascore, [*words, "--out", str(out), "--resume"], tmp_path / "errors", limit)
@@ -227,7 +228,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint_whole(words, lin
         error = (tmp_path / "errors").read_text()
         assert error.count("\n") == 1
         assert f"cannot write to {out}" in error and "the last checkpoint is whole" in error and "--resume" in error
-        assert len(load_checkpoint(out / "checkpoint.pt")["loop"]["history"]) == done
+        assert load_checkpoint(out / "checkpoint.pt")["rows"]["history.jsonl"] == done
 
 
 # `python -m nascore`, whose fourth step lasts until its user has pressed Ctrl-C and then Enter.

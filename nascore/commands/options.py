@@ -56,6 +56,8 @@ def add_run_options(parser: Parser, seconds: float) -> None:
     add_device(parser)
     text = "that PyTorch computes with, part of the run (default: 1, or 2 where its maps are large)"
     add("--threads", type=int, metavar="N", help=text)
+    text = "whether a GPU records a step and plays it: auto, on or off (default: auto)"
+    add("--graphs", default="auto", help=text)
     add("--quiet", dest="progress", action="store_false", help="no progress")
     text = f"time between checkpoints (default: {seconds:.0f})"
     add("--checkpoint-seconds", type=float, default=seconds, help=text)

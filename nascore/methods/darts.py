@@ -1,15 +1,14 @@
 """DARTS: Differentiable Architecture Search. Liu, Simonyan, Yang; ICLR 2019; arXiv 1806.09055v2.
 
-In the order of the paper: the continuous relaxation (section 2.2) is `nets.supernet`; here are the
-approximate architecture gradient (2.3), the discrete architecture (2.4) and Algorithm 1 with the
-settings of section 3.1 and appendix A.1.1. Text and authors' code differ in three places, each a
-field of the budget: the last learning rate, the initial alphas, and the order of approximation. One
-difference is ours: the validation minibatches pass over their half of the data epoch by epoch,
-where the code draws a fresh random one at each step.
+In the order of the paper: the continuous relaxation (section 2.2) is `nets.supernet`; the
+approximate architecture gradient (2.3) `bilevel`; here are the discrete architecture (2.4) and
+Algorithm 1 with the settings of section 3.1 and appendix A.1.1. Text and authors' code differ in
+three places, each a field of the budget: the last learning rate, the initial alphas, and the order
+of approximation. One difference is ours: the validation minibatches pass over their half of the
+data epoch by epoch, where the code draws a fresh random one at each step.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nascore.bilevel import (
+    PRODUCTS,
+    Tensors,
+    architecture_gradient,
+    exact_product,
+    finite_difference,
+    unrolled_weights,
+)
+from nascore.cuda import Played, plays
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.genotypes import Cell, CellGenotype, Node
@@ -30,78 +38,17 @@ from nascore.task import Task
 from nascore.threads import fitting, with_its_threads
 from nascore.training import cosine
 
-Batch = tuple[Tensor, Tensor]  # inputs and targets
-Tensors = list[Tensor] | tuple[Tensor, ...]
-Loss = Callable[[Tensors, Tensors], Tensor]  # (weights, alphas) -> scalar
+__all__ = [
+    "DARTS",
+    "DARTSBudget",
+    "architecture_gradient",
+    "derive",
+    "exact_product",
+    "finite_difference",
+    "unrolled_weights",
+]
 
-
-# --- Section 2.3: the approximate architecture gradient -------------------------------------------
-
-
-def unrolled_weights(
-    weights: Tensors,
-    gradients: Tensors,
-    xi: float,
-    velocities: Tensors | None = None,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-) -> list[Tensor]:
-    """One inner step in place of convergence: w' = w - xi grad_w L_train (equation 6), with the
-    momentum and the weight decay that the weights' own optimizer would use."""
-    step = torch._foreach_add(gradients, weights, alpha=weight_decay)
-    if velocities is not None:
-        torch._foreach_add_(step, velocities, alpha=momentum)
-    return list(torch._foreach_add(weights, step, alpha=-xi))
-
-
-def finite_difference(
-    train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01
-) -> Tensors:
-    """Equation 8: d2_{alpha,w} L_train . v from two probes at w +- eps v, eps = radius / ||v||."""
-    eps = radius / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
-    # eps stays on the device: no step waits for the host to read it.
-    offset = torch._foreach_mul(v, eps)
-    above = torch.autograd.grad(train_loss(torch._foreach_add(weights, offset), alphas), alphas)
-    below = torch.autograd.grad(train_loss(torch._foreach_sub(weights, offset), alphas), alphas)
-    return [(a - b) / (2 * eps) for a, b in zip(above, below)]
-
-
-def exact_product(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors) -> Tensors:
-    """d2_{alpha,w} L_train . v as autograd has it: grad_w L_train, differentiated once more
-    along v."""
-    weights = [w.detach().requires_grad_() for w in weights]
-    slope = torch.autograd.grad(train_loss(weights, alphas), weights, create_graph=True)
-    return torch.autograd.grad(slope, alphas, grad_outputs=v)
-
-
-PRODUCTS = {"finite-difference": finite_difference, "exact": exact_product}
-
-
-def architecture_gradient(
-    train_loss: Loss,
-    valid_loss: Loss,
-    weights: Tensors,
-    alphas: Tensors,
-    xi: float = 0.0,
-    product: Callable[..., Tensors] = finite_difference,
-    velocities: Tensors | None = None,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-) -> Tensors:
-    """grad_alpha L_val(w - xi grad_w L_train(w, alpha), alpha) by equation 7; with xi = 0 the
-    first-order gradient. `product` makes the second term; velocities, momentum and weight decay are
-    those of `unrolled_weights`."""
-    weights = [w.detach() for w in weights]  # they get no gradient: none is computed for them
-    if xi == 0:
-        return torch.autograd.grad(valid_loss(weights, alphas), alphas)
-    here = [w.detach().requires_grad_() for w in weights]
-    slope = torch.autograd.grad(train_loss(here, [a.detach() for a in alphas]), here)
-    ahead = unrolled_weights(weights, slope, xi, velocities, momentum, weight_decay)
-    ahead = [w.requires_grad_() for w in ahead]  # w'
-    gradients = torch.autograd.grad(valid_loss(ahead, alphas), [*alphas, *ahead])
-    direct = gradients[: len(alphas)]
-    v = gradients[len(alphas) :]
-    return [d - xi * p for d, p in zip(direct, product(train_loss, weights, alphas, v))]
+Batch = tuple[Tensor, ...]  # inputs and targets
 
 
 # --- Section 2.4: deriving the discrete architecture ----------------------------------------------
@@ -253,20 +200,27 @@ class DARTS(Loop):
             lr=budget.alpha_learning_rate,
             betas=(0.5, 0.999),
             weight_decay=budget.alpha_weight_decay,
+            capturable=device.type == "cuda",
         )
+        self.played_alphas = Played(self._descend_architecture)
+        self.played_weights = Played(self._descend_weights)
 
     @with_its_threads
     def step(self) -> Progress:
         budget = self.budget
         epoch = self.steps // self.train_batches.per_epoch
         rate = cosine(budget.learning_rate, budget.final_learning_rate, epoch, budget.epochs)
-        self.weight_optimizer.param_groups[0]["lr"] = rate
+        xi = rate if budget.order == 2 else 0.0
         train = self.train_batches[self.steps]
         valid = self.valid_batches[self.steps]
-        seen = self.descend_architecture(train, valid, xi=rate if budget.order == 2 else 0.0)
-        loss = self.descend_weights(train)
+        if plays(self.graphs, self.task.device, self.train_batches.per_epoch):
+            valid_seen = self.played_alphas((xi,), *train, *valid)
+            train_seen = self.played_weights((rate,), *train)
+        else:
+            valid_seen = self._descend_architecture(xi, *train, *valid)
+            train_seen = self._descend_weights(rate, *train)
         self.steps += 1
-        alphas, (valid_loss, train_loss, score) = self.read(seen.loss, loss, seen.score)
+        alphas, (valid_loss, score, train_loss) = self.read(*valid_seen, train_seen)
         losses = {"valid_loss": valid_loss, "loss": train_loss}
         for name in ("loss", "valid_loss"):
             if not math.isfinite(losses[name]):
@@ -279,6 +233,14 @@ class DARTS(Loop):
         progress = Progress(self.steps, self.total, genotype, reward, metrics)
         self.history.append(progress.row())
         return progress
+
+    def _descend_architecture(self, xi: float, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.descend_architecture(tensors[:2], tensors[2:], xi)
+        return seen.loss, seen.score
+
+    def _descend_weights(self, rate: float, *train: Tensor) -> Tensor:
+        self.weight_optimizer.param_groups[0]["lr"] = rate
+        return self.descend_weights(train)
 
     @with_its_threads
     def descend_architecture(self, train: Batch, valid: Batch, xi: float) -> "LossOn":
@@ -353,7 +315,11 @@ class DARTS(Loop):
         return super().state_dict() | {"alphas": [a.detach().clone() for a in self.alphas]}
 
     def load_state_dict(self, state: dict) -> None:
-        super().load_state_dict(state)
+        """From a checkpoint of any device."""
+        adam = state["alpha_optimizer"]
+        capturable = {"capturable": self.task.device.type == "cuda"}
+        adam = adam | {"param_groups": [group | capturable for group in adam["param_groups"]]}
+        super().load_state_dict(state | {"alpha_optimizer": adam})
         with torch.no_grad():
             for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
                 alpha.copy_(stored)

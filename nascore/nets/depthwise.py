@@ -3,9 +3,13 @@
 oneDNN computes their input gradients, their weight gradients and small maps by slow kernels. Here
 each has a fast one, equal to the last digits: the input gradient is a forward convolution with the
 flipped kernel, the weight gradient is made three columns at a time, and on a small map only the
-taps that can reach a pixel are read. Where more than a plain call is wanted (`is_plain`), PyTorch's
-own convolution does it, so that these compose as it does.
+taps that can reach a pixel are read. Where more than a plain call is wanted (`is_plain`), and on a
+GPU, PyTorch's own convolution does it, so that these compose as it does; but not where it is
+`differentiated_twice`: PyTorch makes that of a convolution for every image and channel.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +26,8 @@ def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> 
         weight = weight[:, :, excess:-excess, excess:-excess]
     if weight.size(2) == 1:
         return x[:, :, ::stride, ::stride] * weight.view(-1, 1, 1)
-    if weight.size(2) <= 5 and x.dtype == weight.dtype in FAST and is_plain(x):
+    ours = _twice > 0 or x.device.type == "cpu"
+    if weight.size(2) <= 5 and x.dtype == weight.dtype in FAST and ours and is_plain(x):
         return Depthwise.apply(x, weight, stride, dilation)
     return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
 
@@ -30,12 +35,25 @@ def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> 
 FAST = (torch.float32, torch.float64)
 
 
+_twice = 0  # blocks that are open
+
+
+@contextmanager
+def differentiated_twice() -> Iterator[None]:
+    """A block whose gradients are differentiated again: there a GPU, too, takes `Depthwise`."""
+    global _twice
+    _twice += 1
+    try:
+        yield
+    finally:
+        _twice -= 1
+
+
 def is_plain(x: Tensor) -> bool:
-    """Whether `x` is computed with on a CPU, and that is all: no autocast, no transform of
-    `torch.func`, no forward differentiation, no compilation."""
+    """Whether `x` is computed with, and that is all: no autocast, no transform of `torch.func`, no
+    forward differentiation, no compilation."""
     return (
-        x.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
+        not torch.is_autocast_enabled(x.device.type)
         and not is_transformed()
         and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0

@@ -17,7 +17,7 @@ Activation = Callable[[Tensor], Tensor]
 def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, training=True)
-    if y.requires_grad and is_plain(y):
+    if y.requires_grad and y.device.type == "cpu" and is_plain(y):
         # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger
         # tensor.
         y.register_hook(channels_last)
