@@ -326,7 +326,7 @@ def test_a_card_that_is_lost_ends_the_search_and_gives_no_child_nothing(images, 
         raise RuntimeError(LOST)
 
     train = TrainChildren(images, RECIPE, **PROXY, workers=workers)
-    with pytest.raises(UserError, match=f"raised RuntimeError: {LOST}"):
+    with pytest.raises(UserError, match=f"raised 'RuntimeError: {LOST}'"):
         evaluate(train, [own_operation("lost", fail), one_op("skip_connect"), one_op("nor_conv_1x1")])
 
 
