@@ -52,20 +52,15 @@ class MixedCell(nn.Module):
         states = list(states)
         for k, convolution in enumerate(self.preprocess):
             states[k] = batch_norm(convolution(self.activation(states[k])))
-        sums: list[list[Tensor]] = [[] for _ in range(self.nodes)]
         sources: Any = self.sources
+        ahead: list[Tensor] = []  # sums that wait for more, of all nodes to come
         for k, source in enumerate(sources):
             if k >= self.n_inputs:
-                states.append(_sum(sums[k - self.n_inputs]))
-            outputs = source(states[k], probabilities[k]).split(source.channels, 1)
-            for node, output in zip(sums[-source.edges :], outputs):
-                node.append(output)
-        states.append(_sum(sums[-1]))
+                state, *ahead = ahead[0].split([source.channels, source.edges * source.channels], 1)
+                states.append(channels_last(state))
+            ahead = [source(states[k], probabilities[k], ahead)]
+        states.append(ahead[0])
         return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
-
-
-def _sum(terms: list[Tensor]) -> Tensor:
-    return sum(terms[1:], terms[0])
 
 
 class FixedReduction(nn.Module):
