@@ -47,7 +47,8 @@ def main() -> None:
             rows.append(setting | {"recomputed": again, "expected": expected, "measured": found})
             print(f"{rows[-1]} {expected / found:.3f}")
     file = Path(__file__).with_suffix(".json")
-    file.write_text(json.dumps({"command": f"python notebooks/runs/{Path(__file__).name}", "rows": rows}, indent=1) + "\n")
+    about = {"command": f"python notebooks/runs/{Path(__file__).name}", "rows": rows}
+    file.write_text(json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":
