@@ -4,6 +4,7 @@ those of a reference checkout, each side in a process of its own.
 `bf16` is `torch.autocast` around a step, and for a convolution by itself the type of its tensors.
 """
 
+import json
 import multiprocessing
 import statistics
 import time
@@ -21,6 +22,8 @@ from torch.utils.benchmark import Timer
 
 from nascore import bench
 from nascore.cuda import Played
+from nascore.errors import reason
+from nascore.files import write_json
 
 Workload = getattr(bench, "Workload", None) or bench.Sizes
 WAYS = {"cuda": ("eager", "graph", "bf16"), "cpu": ("eager", "bf16")}
@@ -177,13 +180,19 @@ def step_times(sides: Sides, step: int, rounds: int, times: int) -> dict:
     """Milliseconds of one step by way: median, least and most of `rounds`, all ways in turn."""
     ways = [("ours", way) for way in WAYS[sides.workload.device]]
     ways += [("reference", "eager")] if "reference" in sides.folders else []
-    values: dict[str, list[float]] = {f"{side}, {way}": [] for side, way in ways}
+    values: dict = {way: [] for way in ways}
+    failed: dict = {}
     for _ in range(rounds):
-        for side, way in ways:
-            values[f"{side}, {way}"].append(sides.ask(side, _milliseconds, step, way, times))
+        for side, way in [way for way in ways if way not in failed]:
+            try:
+                values[side, way].append(sides.ask(side, _milliseconds, step, way, times))
+            except Exception as error:
+                failed[side, way] = reason(error).splitlines()[0][:200]
     return {
-        name: {"median": statistics.median(found), "least": min(found), "most": max(found)}
-        for name, found in values.items()
+        f"{side}, {way}": {"error": failed[side, way]}
+        if (side, way) in failed
+        else {"median": statistics.median(found), "least": min(found), "most": max(found)}
+        for (side, way), found in values.items()
     }
 
 
@@ -215,3 +224,40 @@ def _profile(folder: str | None, workload, rows: int) -> dict:
 
 def profile_of(sides: Sides, side: str, rows: int = 15) -> dict:
     return sides.ask(side, _profile, rows)
+
+
+# --- as steps of gpu.py -----------------------------------------------------------------------------------------------
+
+
+def workload(run):
+    return Workload(**run.sizes["workload"], device=run.device)
+
+
+def kernels(run, need: float) -> None:
+    """Convolutions by themselves, in both layouts and three precisions: this chooses the layout."""
+    for width, side in run.sizes["maps"]:
+        how = (width, side, workload(run), run.sizes["kernel_seconds"])
+        items = [(f"{c.name}, {width} x {side} x {side}", c) for c in CONVOLUTIONS]
+        run.each("kernels", need, ((name, lambda c=c, how=how: convolution_times(c, *how)) for name, c in items))
+
+
+def profiles(run, need: float) -> None:
+    """Of one weights step; the longest kernels go into a file of their own."""
+    file = run.out / "profile.json"
+
+    def profiled(side: str) -> dict:
+        found = profile_of(sides, side)
+        stored = json.loads(file.read_text()) if file.exists() else {}
+        write_json(file, stored | {side: found})
+        return {name: value for name, value in found.items() if name != "longest"}
+
+    with Sides(run.reference, workload(run)) as sides:
+        run.each("profile", need, ((side, lambda side=side: profiled(side)) for side in sides.folders))
+
+
+def steps(run, need: float) -> None:
+    """A step of each kind: eager, as a graph, in bf16 and the reference's, in turn."""
+    rounds, times = run.sizes["rounds"], run.sizes["times"]
+    with Sides(run.reference, workload(run)) as sides:
+        items = ((name, lambda k=k: step_times(sides, k, rounds, times)) for k, name in enumerate(bench.STEPS))
+        run.each("steps", need, items)
