@@ -118,6 +118,8 @@ class Played:
             with torch.cuda.stream(aside), recording:  # one that fails does not leave its stream
                 self.outputs = call(*numbers, *self.inputs)
         except Exception as error:
+            if "captur" not in reason(error):
+                raise
             first = error.__context__ or error  # the end of a recording that failed fails too
             if "captur" not in reason(first):
                 raise first from None

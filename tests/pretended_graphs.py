@@ -55,9 +55,11 @@ class Recording(TorchDispatchMode):
         self.graph = graph
         self.before = {}  # what is overwritten, and its bytes
         self.states = [generator.get_state() for generator in graph.generators]
+        self.broken = False
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function.name() in READS:
+            self.broken = True
             raise torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing")
         kwargs = kwargs or {}
         if function._schema.is_mutable or "batch_norm" in function.name():  # whose running averages no schema names
@@ -74,6 +76,8 @@ class Recording(TorchDispatchMode):
             memory.copy_(content)
         for generator, state in zip(self.graph.generators, self.states):
             generator.set_state(state)
+        if self.broken or error[0]:
+            raise torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture")
         Graph.made += 1
 
 
