@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore.genotypes import Operation, operation_named
-from torch.nn.grad import conv2d_weight
-from nascore.nets.depthwise import FAST as FAST_TYPES
-from nascore.nets.depthwise import channels_last, depthwise, is_plain
+from nascore.nets.depthwise import channels_last, depthwise, is_fast
 from nascore.nets.operations import build, on_batch_statistics
 
 Activation = Callable[[Tensor], Tensor]
@@ -19,18 +17,11 @@ Activation = Callable[[Tensor], Tensor]
 def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, training=True)
-    if y.requires_grad and y.device.type == "cpu" and is_plain(y):
+    if y.requires_grad and is_fast(y):
         # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger
         # tensor.
         y.register_hook(channels_last)
     return y
-
-
-EPSILON = 1e-5  # PyTorch's default
-
-
-def is_ours(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype in FAST_TYPES and is_plain(x)
 
 
 def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
@@ -41,83 +32,59 @@ def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
 
 
 def norm_sum(maps: list[Tensor], scales: list[Tensor], others: list[Tensor]) -> Tensor:
-    """sum of p_o BN(y_o) over maps (B, C, H, W) and their scales (C,), and of the other maps."""
-    if maps and is_ours(maps[0]):
-        return NormSum.apply(len(maps), *scales, *maps, *others)
+    """The sum of `others` and of the batch norms of `maps` (B, C, H, W) by their `scales` (C,)."""
+    if maps and is_fast(maps[0]):
+        return NormSum.apply(len(maps), *maps, *scales, *others)
     terms = [*map(batch_norm, maps, scales), *others]
     return sum(terms[1:], terms[0])
 
 
+EPSILON = 1e-5  # PyTorch's default
+
+
 class NormSum(torch.autograd.Function):
-    """A batch norm is affine once its statistics are known: so each is added in place, and none of
-    them is ever a map of its own. The gradients are those of PyTorch's batch norm."""
+    """`norm_sum` in place: once its statistics are known, a batch norm is a slope and a shift. Its
+    gradients are PyTorch's own."""
 
     @staticmethod
     def forward(ctx, n: int, *terms: Tensor) -> Tensor:
-        scales = torch.stack(terms[:n])
-        maps = terms[n : 2 * n]
-        found = [torch.ops.aten.batch_norm_update_stats(y, None, None, 0.0) for y in maps]
-        means = torch.stack([mean for mean, _ in found])
-        inverses = (torch.stack([variance for _, variance in found]) + EPSILON).rsqrt()
-        slopes = (scales * inverses)[..., None, None]
-        shift = -(slopes[..., 0, 0] * means).sum(0)
-        total = torch.addcmul(shift[:, None, None], maps[0], slopes[0])
-        for y, slope in zip(maps[1:], slopes[1:]):
+        kept = []
+        slopes = []
+        shifts = []
+        for y, scale in zip(terms[:n], terms[n:]):
+            mean, variance = torch.ops.aten.batch_norm_update_stats(y, None, None, 0.0)
+            inverse = (variance + EPSILON).rsqrt()
+            kept += [y, scale, mean, inverse]
+            slopes.append((scale * inverse)[:, None, None])
+            shifts.append(mean[:, None, None] * slopes[-1])
+        total = torch.addcmul(-sum(shifts), terms[0], slopes[0])
+        for y, slope in zip(terms[1:n], slopes[1:]):
             total.addcmul_(y, slope)
         for other in terms[2 * n :]:
             total.add_(other)
-        ctx.others = len(terms) - 2 * n
-        ctx.save_for_backward(means, inverses, *terms[: 2 * n])
+        ctx.save_for_backward(*kept)
         return total
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        means, inverses, *terms = ctx.saved_tensors
-        n = len(means)
         gradient = channels_last(gradient)
-        to_terms: list[list[Tensor]] = [[], []]
-        for scale, y, mean, inverse in zip(terms[:n], terms[n:], means, inverses):
-            about = (scale, None, None, mean, inverse, True, EPSILON, [True, True, False])
-            to_map, to_scale, _ = torch.ops.aten.native_batch_norm_backward(gradient, y, *about)
-            to_terms[0].append(to_scale)
-            to_terms[1].append(to_map)
-        return None, *to_terms[0], *to_terms[1], *[gradient] * ctx.others
+        kept = [iter(ctx.saved_tensors)] * 4
+        to_maps = []
+        to_scales = []
+        for needed, y, scale, mean, inverse in zip(ctx.needs_input_grad[1:], *kept):
+            how = (True, EPSILON, [needed, True, False])
+            to_map, to_scale, _ = torch.ops.aten.native_batch_norm_backward(
+                gradient, y, scale, None, None, mean, inverse, *how
+            )
+            to_maps.append(to_map)
+            to_scales.append(to_scale)
+        others = len(ctx.needs_input_grad) - 1 - 2 * len(to_maps)
+        return None, *to_maps, *to_scales, *[gradient] * others
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """Mix the channels of each edge: a 1x1 convolution in as many groups as there are edges."""
-    return Pointwise.apply(x, weight) if is_ours(x) else mix(x, weight)
-
-
-def mix(x: Tensor, weight: Tensor) -> Tensor:
-    edges = x.size(1) // weight.size(1)
-    if weight.size(1) <= 16 and is_ours(x):
-        weight = torch.block_diag(*weight.flatten(1).chunk(edges))[..., None, None]
-        edges = 1
-    return F.conv2d(x, weight, groups=edges)
-
-
-class Pointwise(torch.autograd.Function):
-    """Up to 16 channels a dense convolution with zeros is faster than one in groups; and the input
-    is kept only for a weight gradient."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        return mix(x, weight)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        x, weight = ctx.saved_tensors
-        edges = weight.size(0) // weight.size(1)
-        gradient = channels_last(gradient)
-        to_x = to_weight = None
-        if ctx.needs_input_grad[0]:
-            square = weight.view(edges, weight.size(1), weight.size(1))
-            to_x = Pointwise.apply(gradient, square.transpose(1, 2).reshape(weight.shape))
-        if ctx.needs_input_grad[1]:
-            to_weight = conv2d_weight(x, weight.shape, gradient, groups=edges)
-        return to_x, to_weight
+    return F.conv2d(x, weight, groups=x.size(1) // weight.size(1))
 
 
 def two_phases(x: Tensor) -> Tensor:
@@ -259,27 +226,36 @@ class MixedEdges(nn.Module):
                 self.plain[name] = PlainEdges(name, channels, edges, stride)
 
     def forward(self, x: Tensor, probabilities: Tensor, others: Sequence[Tensor] = ()) -> Tensor:
+        """`others` are maps to be added, such as those of another state's edges to the same
+        nodes."""
         active = self.activation(x)
         repeated = torch.cat([active] * self.edges, 1)
-        thinned = repeated
-        if self.stride > 1:
-            thinned = torch.cat([active[:, :, :: self.stride, :: self.stride]] * self.edges, 1)
-        reads = {SepConv: repeated, DilConv: thinned}
+        reads = {SepConv: repeated, DilConv: repeated}
+        if self.stride > 1:  # thinned out before it is repeated
+            thin = active[:, :, :: self.stride, :: self.stride]
+            reads[DilConv] = torch.cat([thin] * self.edges, 1)
         # Of each operation (edges * C,).
-        scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()
-        maps = [make(reads.get(type(make), active)) for make in self.convolutions.values()]
-        scales = [scales[self.primitives.index(name)] for name in self.convolutions]
+        by_operation = probabilities.t().repeat_interleave(self.channels, 1).unbind()
+        maps = []
+        scales = []
+        for name, convolution in self.convolutions.items():
+            maps.append(convolution(reads.get(type(convolution), active)))
+            scales.append(by_operation[self.primitives.index(name)])
         terms = list(others)
         if self.shared:
-            pooled = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
-            identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
-            # Columns: indexing by a list would copy it to the device, and wait.
-            shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
-            mixing = torch.kron(shared, identity)
-            terms.append(F.conv2d(pooled, mixing[:, :, None, None]))  # sum of p_o o(x)
+            terms.append(self.mixed(x, probabilities))
         for name, operation in self.plain.items():
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
         return norm_sum(maps, scales, terms)
+
+    def mixed(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        """The sum of p_o o(x) over the operations that make the same map for every edge."""
+        maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
+        identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
+        # Columns: indexing by a list would copy it to the device, and wait.
+        shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
+        mixing = torch.kron(shared, identity)
+        return F.conv2d(maps, mixing[:, :, None, None])
 
     def shared_map(self, operation: Operation, x: Tensor) -> Tensor:
         """What a pool, or the identity at stride 1, makes of x for every edge."""

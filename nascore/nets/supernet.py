@@ -55,11 +55,11 @@ class MixedCell(nn.Module):
         for k, convolution in enumerate(self.preprocess):
             states[k] = batch_norm(convolution(self.activation(states[k])))
         sources: Any = self.sources
-        ahead: list[Tensor] = []  # sums that wait for more, of all nodes to come
+        ahead: list[Tensor] = []  # sums so far, of all nodes that are still to come
         for k, source in enumerate(sources):
             if k >= self.n_inputs:
                 state, *ahead = ahead[0].split([source.channels, source.edges * source.channels], 1)
-                states.append(channels_last(state))
+                states.append(state)
             ahead = [source(states[k], probabilities[k], ahead)]
         states.append(ahead[0])
         return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
