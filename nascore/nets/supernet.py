@@ -14,7 +14,7 @@ weighted edge by edge in place of one 1x1 convolution. Not done: a fast 5x5 weig
 stride 2 (by its timing alone about 1 % of a weights step).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,8 @@ class Supernet(nn.Module):
     that need none: none is computed then.
     """
 
+    mixed: Callable[..., Any] = MixedEdges  # what computes the edges that leave a state
+
     def __init__(
         self,
         primitives: Sequence[str] = DARTS_PRIMITIVES,
@@ -147,7 +149,7 @@ class Supernet(nn.Module):
         for state, edges in enumerate(self.edges_of):
             stride = place.stride if state < self.n_inputs else 1
             how = (channels, edges, stride, self.darts, self.activation)
-            sources.append(MixedEdges(self.primitives, *how))
+            sources.append(self.mixed(self.primitives, *how))
         if not self.darts:
             return MixedCell(sources, [], 1, self.activation)
         widths = (place.before, place.previous)[-self.n_inputs :]

@@ -1,0 +1,73 @@
+"""The DARTS supernet as it is written down, which is what ours is timed against where there is no
+other."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nascore.genotypes import operation_named
+from nascore.methods.darts import DARTS
+from nascore.nets.depthwise import DepthwiseConv
+from nascore.nets.edges import Activation
+from nascore.nets.operations import build, on_batch_statistics
+from nascore.nets.supernet import Supernet
+
+
+class NaiveEdges(nn.Module):
+    """What `nets.edges.MixedEdges` computes, one operation of one edge after another: a module for
+    each, in PyTorch's own convolutions and layout. Its activation is ReLU."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        channels: int,
+        edges: int,
+        stride: int,
+        norm_pools: bool,
+        activation: Activation,
+    ):
+        super().__init__()
+        self.channels = channels
+        self.edges = edges
+        self.operations = nn.ModuleList()
+        for _ in range(edges):
+            made = [_operation(name, channels, stride, norm_pools) for name in names]
+            self.operations.append(nn.ModuleList(made))
+
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        maps = []
+        x = x.contiguous()  # the stem's map is in channels_last
+        edges: Any = self.operations
+        for row, operations in zip(probabilities, edges):
+            maps.append(sum(p * operation(x) for p, operation in zip(row, operations)))
+        return torch.cat(maps, 1)
+
+
+def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> nn.Module:
+    operation = build(name, channels, channels, stride, affine=False)
+    if norm_pools and "pool" in operation_named(name).family:
+        operation = nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
+    for module in operation.modules():
+        if isinstance(module, DepthwiseConv):
+            slow: Any = partial(nn.Conv2d.forward, module)
+            module.forward = slow  # type: ignore[method-assign]
+    return on_batch_statistics(operation)
+
+
+class NaiveSupernet(Supernet):
+    """Without any trick in its edges."""
+
+    mixed = NaiveEdges
+
+
+class NaiveDARTS(DARTS):
+    """The same search with the naive supernet, in PyTorch's own layout (NCHW)."""
+
+    NETWORK = NaiveSupernet
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.supernet.to(memory_format=torch.contiguous_format)
