@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from nascore.bench.growth import START, growth
-from nascore.bench.harness import Operations, Plan, Side, measure, ratios
+from nascore.bench.growth import START, growth, lines
+from nascore.bench.harness import Operations, Plan, Side, clock, measure, ratios
 from nascore.bench.naive import NaiveDARTS
 from nascore.bench.rows import Row, rows
 from nascore.bench.steps import STEPS, Workload, our_steps, reference_steps
@@ -91,18 +91,18 @@ def _plans(rounds: int, threads: tuple[int, ...], device: str) -> list[Plan]:
         Plan(operations, "operations", 1, 1, device),
     ]
     for count in threads:
-        clock = "wall" if device == "cuda" or count > 1 else "cpu"
-        title = f"{clock} seconds on {count} threads"
-        plans.append(Plan(title, clock, rounds, count, device))
+        which = clock(count, device)
+        plans.append(Plan(f"{which} seconds on {count} threads", which, rounds, count, device))
     return plans
 
 
 def _row(row: Row, rounds: int) -> Result:
-    """Seconds and MiB of both sides."""
-    clock = "wall" if row.threads > 1 else "cpu"
-    plans = [Plan("memory", "memory", 1, row.threads), Plan("seconds", clock, rounds, row.threads)]
-    measured = measure({"ours": row.ours, "reference": row.reference}, 1, plans)
-    return {"fair": row.fair, "amount": row.amount, "clock": clock, **measured}
+    """Both sides' seconds, and MiB."""
+    seconds = Plan("seconds", clock(row.threads), rounds, row.threads)
+    plans = [Plan("memory", "memory", 1, row.threads), seconds]
+    sides = {"ours": row.ours, "reference": row.reference}
+    measured = measure(sides, len(row.steps), plans)
+    return {"against": row.against, "steps": row.steps, "clock": seconds.figure, **measured}
 
 
 # --- as a table -----------------------------------------------------------------------------------
@@ -112,42 +112,33 @@ def table(result: Result) -> str:
     """What `benchmark` found, as the lines that `nascore bench` prints."""
     size = (
         "supernet of {cells} cells, {channels} channels, batch {batch}; {rounds} rounds; "
-        "{device}, PyTorch {torch}\nreference: {reference}\n"
+        "{device}, PyTorch {torch}\nagainst {reference}\n"
     )
-    lines = [size.format_map(result["setting"])]
-    lines.append(f"{'':54}{'reference / ours:':24}peak memory, MiB")
-    names = f"{'medians':30}{'ours':<12}{'reference':<12}"
-    lines.append(f"{names}{'min - median - max':24}{'ours':<8}{'reference':<11}ratio")
+    text = [
+        size.format_map(result["setting"]),
+        f"{'':54}{'reference / ours:':24}peak memory, MiB",
+        f"{'medians':30}{'ours':12}{'reference':12}{'min - median - max':24}ours, reference, ratio",
+    ]
     memory = result["measured"][MEMORY]
     for title, sides in result["measured"].items():
         if title != MEMORY:
-            lines += ["", title]
+            text += ["", title]
             for k, step in enumerate(result["steps"]):
-                lines.append(_line(step, k, sides, memory))
+                text.append(_line(step, k, sides, memory))
     for title, row in result.get("rows", {}).items():
-        lines += ["", f"{title} ({row['clock']} seconds)"]
-        lines.append(_line("", 0, row["seconds"], row["memory"], row["amount"]))
-        lines.append(f"  against {row['fair']}")
-    return "\n".join(lines + _growth(result.get("growth", {})))
+        text += ["", f"{title} ({row['clock']} seconds), against {row['against']}"]
+        for k, (step, amount) in enumerate(row["steps"].items()):
+            text.append(_line(step, k, row["seconds"], row["memory"], amount))
+    if "growth" in result:
+        text += ["", *lines(result["growth"])]
+    return "\n".join(text)
 
 
-def _line(step: str, k: int, sides: dict, memory: dict, amount: float = 0) -> str:
-    line = f"  {step:28}"
+def _line(name: str, k: int, sides: dict, memory: dict, amount: float = 0) -> str:
+    line = f"  {name:28}"
     for values in sides.values():
         median = statistics.median(values[k])
         line += f"{amount / median if amount else median:<12,.5g}"
     spread = " - ".join(f"{ratio:.2f}" for ratio in ratios(sides)[k])
     ours, reference = (values[k][0] for values in memory.values())
-    return f"{line}{spread:24}{ours:<8,.0f}{reference:<11,.0f}{reference / ours:.2f}"
-
-
-def _growth(found: dict) -> list[str]:
-    """A line for each size that grows."""
-    if not found:
-        return []
-    lines = ["", "slopes of log seconds over log size, least squares"]
-    for name, grown in found.items():
-        slopes = ", ".join(f"{step} {value:.2f}" for step, value in grown["slopes"].items())
-        sizes = ", ".join(map(str, grown["sizes"]))
-        lines.append(f"  {name + ' ' + sizes:28}{slopes}")
-    return lines
+    return f"{line}{spread:24}{ours:,.0f}, {reference:,.0f}, {reference / ours:.2f}"

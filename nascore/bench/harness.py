@@ -87,13 +87,13 @@ def _measure(side: Side, step: int, plan: Plan) -> float:
         run()
         # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
         return max(1.0, _peak_memory(plan.device) - start)
-    clock = time.process_time if plan.figure == "cpu" else time.perf_counter
+    now = time.process_time if plan.figure == "cpu" else time.perf_counter
     wait = torch.cuda.synchronize if plan.device == "cuda" else int
     wait()
-    began = clock()
+    began = now()
     run()
     wait()
-    return clock() - began
+    return now() - began
 
 
 def _peak_memory(device: str) -> float:
@@ -113,6 +113,11 @@ def _peak_memory(device: str) -> float:
 
 
 # --- the sides in turn ----------------------------------------------------------------------------
+
+
+def clock(threads: int, device: str = "cpu") -> str:
+    """The figure that is the time of a step."""
+    return "wall" if device == "cuda" or threads > 1 else "cpu"
 
 
 def measure(sides: dict[str, Side], steps: int, plans: Sequence[Plan]) -> dict[str, Values]:

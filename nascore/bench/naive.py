@@ -1,5 +1,4 @@
-"""The DARTS supernet as it is written down, which is what ours is timed against where there is no
-other."""
+"""The DARTS supernet as it is written down: what ours is timed against where there is no other."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nascore.genotypes import operation_named
 from nascore.methods.darts import DARTS
 from nascore.nets.depthwise import DepthwiseConv
 from nascore.nets.edges import Activation
@@ -32,23 +30,19 @@ class NaiveEdges(nn.Module):
         super().__init__()
         self.channels = channels
         self.edges = edges
-        self.operations = nn.ModuleList()
-        for _ in range(edges):
-            made = [_operation(name, channels, stride, norm_pools) for name in names]
-            self.operations.append(nn.ModuleList(made))
+        how = (channels, stride, norm_pools)
+        made = (_operation(name, *how) for _ in range(edges) for name in names)
+        self.operations = nn.ModuleList(made)
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
-        maps = []
         x = x.contiguous()  # the stem's map is in channels_last
-        edges: Any = self.operations
-        for row, operations in zip(probabilities, edges):
-            maps.append(sum(p * operation(x) for p, operation in zip(row, operations)))
-        return torch.cat(maps, 1)
+        operations = iter(self.operations)
+        return torch.cat([sum(p * next(operations)(x) for p in edge) for edge in probabilities], 1)
 
 
 def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> nn.Module:
     operation = build(name, channels, channels, stride, affine=False)
-    if norm_pools and "pool" in operation_named(name).family:
+    if norm_pools and "pool" in name:
         operation = nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
     for module in operation.modules():
         if isinstance(module, DepthwiseConv):

@@ -1,4 +1,4 @@
-"""What is timed beside DARTS's steps: each row against the plainest other way to the same result."""
+"""What is timed beside DARTS's steps, each against the plainest other way to the same result."""
 
 import runpy
 from dataclasses import replace
@@ -9,153 +9,119 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, default_collate
 
-from nascore import data, formats, models, spaces
+from nascore import data, models, spaces
 from nascore.bench.harness import Side
-from nascore.bench.steps import Step, Workload, random_batch, random_images
+from nascore.bench.steps import CLIP, DECAY, MOMENTUM, Step, Workload, random_batch, random_images
 from nascore.controllers import Controller
 from nascore.estimators import Table, TrainChildren
 from nascore.exports import export
+from nascore.from_scratch import train
 from nascore.genotypes import Genotype
-from nascore.nets.convolutional import Network
 from nascore.nets.shared import shared_network
-from nascore.nets.sizes import Sizes
 from nascore.seeding import generator
 from nascore.training import RECIPES, evaluate
 
 CHILD = replace(RECIPES["child"], epochs=1)
-SHARED = ("enas-micro", "enas-macro", "nasbench201")
-PREDICTED = 100  # images in a minibatch
 
 
 class Row(NamedTuple):
-    """A comparison: what is compared, and in a sentence why that is fair. Shown are seconds, or
-    where there is an `amount`, that over seconds. `threads` above 1 have the wall's clock."""
+    """A comparison: of what, with what, and the steps of both sides by what is shown of them, each
+    with an amount: that over seconds is shown, or for 0 seconds. More than one of the `threads` has
+    the wall's clock."""
 
     title: str
-    fair: str
+    against: str
     ours: Side
     reference: Side
-    amount: float = 0
+    steps: dict[str, float]
     threads: int = 1
 
 
 def rows(workload: Workload, many: int = 1000, threads: int = 1) -> list[Row]:
-    """All of them, at the sizes of a supernet; `many` images, queries, architectures, and a child
-    for each 250."""
-    children = -(-many // 250)
+    """All of them, at the sizes of a supernet: `many` images, queries and architectures, and a
+    child for each 250."""
+    images = (workload, many)
     found = [
         Row(
-            "augmentation: images a second",
-            "torchvision's RandomCrop, RandomHorizontalFlip, ToTensor and Normalize of PIL images, "
-            "by a DataLoader without workers",
-            Side(our_augmentation, (many, workload.batch)),
-            Side(their_augmentation, (many, workload.batch)),
-            many,
+            "augmentation",
+            "torchvision's transforms of PIL images, in a DataLoader without workers",
+            Side(our_augmentation, images),
+            Side(their_augmentation, images),
+            {"images a second": many},
         ),
         Row(
-            "NAS-Bench-201's table: queries a second",
+            "the table of NAS-Bench-201",
             "a dict of the same answers by genotype: the least that a query can cost",
             Side(our_queries, (many,)),
             Side(queries_of_a_dict, (many,)),
-            many,
+            {"queries a second": many},
         ),
         Row(
-            "sampling of NASNet's cells: architectures a second",
-            "the same controller, one architecture after another",
+            f"sampling of {many:,} of NASNet's architectures by a controller",
+            "the same controller, one architecture at a time",
             Side(sampling, (many, many)),
             Side(sampling, (many, 1)),
-            many,
+            {"architectures a second": many},
+        ),
+        Row(
+            "a network of DARTS-V2",
+            "the file that `nascore export --to python` writes: plain PyTorch, without checks",
+            Side(our_answers, images),
+            Side(plain_answers, images),
+            {"load, seconds": 0, "predict, images a second": many},
         ),
     ]
+    children = -(-many // 250)
     for workers in sorted({1, threads}):
-        found.append(
-            Row(
-                f"children a minute, {workers} at once",
-                "the same cells as plain PyTorch, an epoch of digits each, one after another in "
-                "the obvious loop, on as many threads",
-                Side(our_children, (children, workers)),
-                Side(plain_children, (children,)),
-                60 * children,
-                workers,
-            )
+        title = f"DARTS's cells trained for an epoch of digits, {workers} at once"
+        against = (
+            "the same networks as plain PyTorch (NCHW) in the obvious loop, on as many threads"
         )
-    for name in SHARED:
-        found.append(
-            Row(
-                f"a step with shared weights, {name}: seconds",
-                "the path that is trained, alone: no other operation is in that network",
-                Side(shared_step, (workload, name, False)),
-                Side(shared_step, (workload, name, True)),
-            )
-        )
-    exported = "the file that `nascore export --to python` writes: plain PyTorch, no checks"
-    found += [
-        Row(
-            "load a network: seconds",
-            exported,
-            Side(our_load, (workload,)),
-            Side(plain_load, (workload,)),
-        ),
-        Row(
-            "predict: images a second",
-            exported,
-            Side(our_predictions, (workload, many)),
-            Side(plain_predictions, (workload, many)),
-            many,
-        ),
-    ]
+        ours = Side(our_children, (children, workers))
+        plain = Side(plain_children, (children,))
+        steps = {"children a minute": 60 * children}
+        found.append(Row(title, against, ours, plain, steps, workers))
+    for space in ("enas-micro", "enas-macro", "nasbench201"):
+        title = f"a step of ENAS's shared weights, {space}"
+        against = "the same path in a network that has no other"
+        sides = [Side(shared_step, (workload, space, alone)) for alone in (False, True)]
+        found.append(Row(title, against, *sides, {"seconds": 0}))
     return found
 
 
 # --- images ---------------------------------------------------------------------------------------
 
 
-def our_augmentation(count: int, batch: int) -> list[Step]:
-    """An epoch of minibatches that are cropped and mirrored."""
-    batches = random_images(count).batches("train", batch, 0)
-    return [lambda: [len(batches[step][1]) for step in range(batches.per_epoch)]]
+def our_augmentation(workload: Workload, count: int) -> list[Step]:
+    """An epoch of minibatches of images that are cropped and mirrored."""
+    batches = random_images(count).batches("train", workload.batch, 0)
+    return [lambda: [batches[step] for step in range(batches.per_epoch)]]
 
 
-class Pictures(Dataset):
-    """PIL images by index, each transformed as it is asked for."""
-
-    def __init__(self, count: int):
-        from torchvision import transforms
-
-        images = random_images(count)
-        self.labels = images.train_labels.tolist()
-        arrays = images.train.permute(0, 2, 3, 1).numpy()
-        self.pictures = [Image.fromarray(array) for array in arrays]
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(images.mean, images.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(self.pictures[index]), self.labels[index]
-
-
-def their_augmentation(count: int, batch: int) -> list[Step]:
+def their_augmentation(workload: Workload, count: int) -> list[Step]:
     """The same by torchvision."""
-    loader: DataLoader = DataLoader(Pictures(count), batch, shuffle=True)
-    return [lambda: [len(labels) for _, labels in loader]]
+    from torchvision import transforms as by
+
+    images = random_images(count)
+    crop = by.RandomCrop(32, padding=images.padding)
+    normalise = by.Normalize(images.mean, images.std)
+    transform = by.Compose([crop, by.RandomHorizontalFlip(), by.ToTensor(), normalise])
+    examples: Any = list(zip(map(by.ToPILImage(), images.train), images.train_labels))
+
+    def collate(chosen: list) -> Any:
+        return default_collate([(transform(image), label) for image, label in chosen])
+
+    loader = DataLoader(examples, workload.batch, shuffle=True, collate_fn=collate)
+    return [lambda: list(loader)]
 
 
 # --- architectures --------------------------------------------------------------------------------
 
 
-def genotypes(space: str, count: int) -> list[Genotype]:
+def genotypes(space: str, count: int) -> list[Any]:
     """Some of a space, at random but always the same."""
     found = spaces.get(space)
     random = Random(0)
@@ -165,13 +131,13 @@ def genotypes(space: str, count: int) -> list[Genotype]:
 def our_queries(count: int) -> list[Step]:
     """Cells of NAS-Bench-201, looked up."""
     table = Table()
-    cells: Any = genotypes("nasbench201", count)
+    cells = genotypes("nasbench201", count)
     return [lambda: table(cells)]
 
 
 def queries_of_a_dict(count: int) -> list[Step]:
     """The same, found before."""
-    cells: Any = genotypes("nasbench201", count)
+    cells = genotypes("nasbench201", count)
     answers = dict(zip(cells, Table()(cells)))
     return [lambda: [answers[cell] for cell in cells]]
 
@@ -183,50 +149,49 @@ def sampling(count: int, together: int) -> list[Step]:
     return [lambda: [controller.sample(together, random) for _ in range(count // together)]]
 
 
-# --- children, and shared weights -----------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
+
+
+def plain(network: str | Genotype, **sizes: Any) -> dict[str, Any]:
+    """The names in the file of plain PyTorch that `network` is exported to."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "plain.py")
+        export(network, "python", file, **sizes)
+        return runpy.run_path(str(file))
 
 
 def our_children(count: int, workers: int) -> list[Step]:
-    """Children as the searches train them."""
+    """Cells trained for an epoch of digits, as searches do it."""
     images = data.load("digits")
     cells = genotypes("darts", count)
-
-    def train() -> object:
-        children = TrainChildren(images, CHILD, CHILD.channels, CHILD.cells, workers=workers)
-        return children(cells)  # a new one each time: it remembers what it trained
-
-    return [train]
+    how = (images, CHILD, CHILD.channels, CHILD.cells)
+    # A new one each time: it remembers what it has trained.
+    return [lambda: TrainChildren(*how, workers=workers)(cells)]
 
 
 def plain_children(count: int) -> list[Step]:
-    """The same, in the obvious loop."""
+    """The same as a tutorial writes it."""
     images = data.load("digits").validation_split(0.2)
     sizes = {"channels": CHILD.channels, "cells": CHILD.cells, "input": 8, "in_channels": 1}
     networks = [plain(cell, **sizes)["Network"] for cell in genotypes("darts", count)]
-
-    def train() -> None:
-        for network in networks:
-            train_plainly(network(), images)
-
-    return [train]
-
-
-def train_plainly(network: nn.Module, images: data.Images) -> None:
-    """An epoch of SGD as a tutorial writes it, and the validation."""
     batches = images.batches("train", CHILD.batch_size, 0)
-    rates = {"momentum": CHILD.momentum, "weight_decay": CHILD.weight_decay}
-    optimizer = torch.optim.SGD(network.parameters(), CHILD.learning_rate, **rates)
-    for step in range(batches.per_epoch):
-        pixels, labels = batches[step]
-        optimizer.zero_grad()
-        F.cross_entropy(network(pixels.contiguous()), labels).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), CHILD.clip)
-        optimizer.step()
-    evaluate(network, images, "valid", threads=torch.get_num_threads())
+
+    def train_one(network: nn.Module) -> None:
+        weights = list(network.parameters())
+        optimizer = torch.optim.SGD(weights, 0.05, MOMENTUM, weight_decay=DECAY)
+        for step in range(batches.per_epoch):
+            pixels, labels = batches[step]
+            optimizer.zero_grad()
+            F.cross_entropy(network(pixels.contiguous()), labels).backward()
+            nn.utils.clip_grad_norm_(weights, CLIP)
+            optimizer.step()
+        evaluate(network, images, "valid", threads=torch.get_num_threads())
+
+    return [lambda: [train_one(network()) for network in networks]]
 
 
 def shared_step(workload: Workload, space: str, alone: bool) -> list[Step]:
-    """A step of SGD on one path of the supernet of a space, or on it `alone`."""
+    """A step of one path of the supernet of a space, of which that path can be left `alone`."""
     images, labels = random_batch(workload)
     (genotype,) = genotypes(space, 1)
     network = shared_network(spaces.get(space), workload.channels, workload.cells, 10, 3)
@@ -237,8 +202,8 @@ def shared_step(workload: Workload, space: str, alone: bool) -> list[Step]:
 
     if alone:
         backward()
-        _keep_path(network)
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+        _leave_path(network)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, MOMENTUM)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -248,7 +213,7 @@ def shared_step(workload: Workload, space: str, alone: bool) -> list[Step]:
     return [step]
 
 
-def _keep_path(network: nn.Module) -> None:
+def _leave_path(network: nn.Module) -> None:
     """Delete the operations whose weights the last step did not reach."""
     for operations in list(network.modules()):
         if isinstance(operations, nn.ModuleDict):
@@ -258,61 +223,33 @@ def _keep_path(network: nn.Module) -> None:
                     del operations[name]
 
 
-# --- a trained network ----------------------------------------------------------------------------
-
-
-def plain(network: models.Model | Genotype, **sizes: int) -> dict[str, Any]:
-    """The names in the file of plain PyTorch that `network` is exported to."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "plain.py")
-        export(network, "python", file, **sizes)
-        return runpy.run_path(str(file))
-
-
-def _model(workload: Workload) -> models.Model:
-    """DARTS's network, untrained: that costs the same."""
-    sizes = Sizes(channels=workload.channels, cells=workload.cells)
-    network = Network.of(formats.read("darts-v2"), sizes)
-    images = random_images(10)
-    about = {"network": {name: getattr(sizes, name) for name in models.SIZES}}
-    return models.Model(network, images.classes, models.Preprocessing.of(images), about)
-
-
-def our_load(workload: Workload) -> list[Step]:
-    """A folder's network."""
+def _trained(workload: Workload) -> TemporaryDirectory:
+    """The folder of a network that has hardly begun to learn, which costs the same."""
     folder = TemporaryDirectory()
-    _model(workload).save(folder.name)
-    return [lambda: models.load(folder.name, "cpu")]
+    how = replace(CHILD, channels=workload.channels, cells=workload.cells)
+    few = random_images(10)
+    train("darts-v2", few, recipe=how, directory=folder.name, progress=False, device="cpu")
+    return folder
 
 
-def plain_load(workload: Workload) -> list[Step]:
-    """The same weights into plain PyTorch."""
-    folder = TemporaryDirectory()
-    model = _model(workload)
-    model.save(folder.name)
-    names = plain(model)
-    return [lambda: names["load"](folder.name)]
-
-
-def our_predictions(workload: Workload, count: int) -> list[Step]:
-    """Probabilities of images."""
-    model = _model(workload)
-    model.network.to(memory_format=torch.channels_last)  # as it is loaded
+def our_answers(workload: Workload, count: int) -> list[Step]:
+    """A network is loaded, and says what it takes images for."""
+    folder = _trained(workload)
+    model = models.load(folder.name, "cpu")
     pixels = random_images(count).train
-    return [lambda: model.predict(pixels, PREDICTED)]
+    return [lambda: models.load(folder.name, "cpu"), lambda: model.predict(pixels)]
 
 
-def plain_predictions(workload: Workload, count: int) -> list[Step]:
+def plain_answers(workload: Workload, count: int) -> list[Step]:
     """The same in plain PyTorch."""
-    names = plain(_model(workload))
-    network = names["Network"]().eval()
-    mean, std = (torch.tensor(names[name]).view(-1, 1, 1) for name in ("MEAN", "STD"))
-
+    folder = _trained(workload)
+    load = plain(folder.name)["load"]
+    network = load(folder.name)
     pixels = random_images(count).train
 
     @torch.no_grad()
     def predict() -> Tensor:
-        batches = pixels.split(PREDICTED)
-        return torch.cat([network((x / 255 - mean) / std).softmax(1) for x in batches])
+        batches = [network((x / 255 - 0.5) / 0.5) for x in pixels.split(100)]
+        return torch.cat(batches).softmax(1)
 
-    return [predict]
+    return [lambda: load(folder.name), predict]
