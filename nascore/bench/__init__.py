@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from nascore.bench.growth import START, growth, lines
+from nascore.bench.growth import START, grow, lines
 from nascore.bench.harness import Operations, Plan, Side, clock, measure, ratios
 from nascore.bench.naive import NaiveDARTS
-from nascore.bench.rows import Row, rows
+from nascore.bench.rows import Row, other_rows
 from nascore.bench.steps import STEPS, Workload, our_steps, reference_steps
 from nascore.errors import require, whole
 
@@ -66,11 +66,11 @@ def benchmark(
     if others:
         on_cpu = workload._replace(device="cpu")
         result["rows"] = {}
-        for row in rows(on_cpu, many, max(threads)):
+        for row in other_rows(on_cpu, many, max(threads)):
             result["rows"][row.title] = found = _row(row, rounds)
             result["ratios"][row.title] = ratios(found["seconds"])
     if grows:
-        result["growth"] = growth(rounds, START._replace(device=device))
+        result["growth"] = grow(rounds, START._replace(device=device))
     return result
 
 

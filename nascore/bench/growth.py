@@ -22,7 +22,7 @@ def seconds(workload: Workload, threads: int, rounds: int) -> list[float]:
     return [statistics.median(values[1:]) for values in found[""]["ours"]]
 
 
-def growth(rounds: int = 3, start: Workload = START, cost: Cost = seconds) -> Growth:
+def grow(rounds: int = 3, start: Workload = START, cost: Cost = seconds) -> Growth:
     """By what grows: its sizes, the seconds of each step at each of them, and the slope of each
     step: 1 where twice the size costs twice as much. The other sizes are those of the `start`;
     threads, 1 to all, have the largest minibatch."""
