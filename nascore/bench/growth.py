@@ -9,32 +9,37 @@ from nascore.bench.harness import Plan, Side, clock, measure
 from nascore.bench.steps import STEPS, Workload, our_steps
 from nascore.show.chart import MARKERS, Chart, panels, styled
 
-START = Workload(batch=16, channels=8, cells=5, side=16)
-RANGES = {"batch": (16, 64, 256), "channels": (8, 16, 32), "cells": (5, 10, 20)}
-Cost = Callable[[Workload, int, int], list[float]]
+START = Workload(batch=64, channels=8, cells=5, side=16)
+CORES = os.cpu_count() or 1
+RANGES = {
+    "batch": (16, 64, 256),
+    "channels": (8, 16, 32),
+    "cells": (5, 10, 20),
+    "threads": sorted({1, (CORES + 1) // 2, CORES}),
+}
 Growth = dict[str, dict]
 
 
-def seconds(workload: Workload, threads: int, rounds: int) -> list[float]:
+def seconds(workload: Workload, rounds: int) -> list[float]:
     """The median of each step, after one that is not counted."""
-    how = (clock(threads, workload.device), rounds + 1, threads, workload.device)
-    found = measure({"ours": Side(our_steps, (workload,))}, len(STEPS), [Plan("", *how)])
-    return [statistics.median(values[1:]) for values in found[""]["ours"]]
+    *_, device, _, threads = workload
+    plan = Plan("seconds", clock(threads, device), rounds + 1, threads, device)
+    found = measure({"ours": Side(our_steps, (workload,))}, len(STEPS), [plan])
+    return [statistics.median(values[1:]) for values in found["seconds"]["ours"]]
 
 
-def grow(rounds: int = 3, start: Workload = START, cost: Cost = seconds) -> Growth:
+def grow(
+    rounds: int = 3,
+    start: Workload = START,
+    cost: Callable[[Workload, int], list[float]] = seconds,
+) -> Growth:
     """By what grows: its sizes, the seconds of each step at each of them, and the slope of each
-    step: 1 where twice the size costs twice as much. The other sizes are those of the `start`;
-    threads, 1 to all, have the largest minibatch."""
+    step: 1 where twice the size costs twice as much. The other sizes are those of the `start`."""
     found = {}
     for name, sizes in RANGES.items():
-        grown = [Workload(**start._asdict() | {name: size}) for size in sizes]
-        found[name] = _slopes(sizes, [cost(workload, 1, rounds) for workload in grown])
-    large = start._replace(batch=RANGES["batch"][-1])
-    cores = os.cpu_count() or 1
-    threads = sorted({1, (cores + 1) // 2, cores})
-    if cores > 1:
-        found["threads"] = _slopes(threads, [cost(large, count, rounds) for count in threads])
+        if len(sizes) > 1:  # threads, where there is one core
+            grown = [Workload(**start._asdict() | {name: size}) for size in sizes]
+            found[name] = _slopes(sizes, [cost(workload, rounds) for workload in grown])
     return found
 
 

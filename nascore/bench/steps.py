@@ -23,13 +23,14 @@ Step = Callable[[], object]
 
 
 class Workload(NamedTuple):
-    """The sizes of a supernet and of its minibatches, and where they are."""
+    """The sizes of a supernet and of its minibatches, where they are, and on how many threads."""
 
     batch: int
     channels: int
     cells: int
     device: str = "cpu"
     side: int = 32  # of an image, pixels
+    threads: int = 1
 
 
 def random_images(count: int, side: int = 32) -> Images:
@@ -43,7 +44,7 @@ def random_images(count: int, side: int = 32) -> Images:
 
 def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> list[Step]:
     """The steps of `methods.darts` on random images, in the order of `STEPS`."""
-    batch, channels, cells, device, side = workload
+    batch, channels, cells, device, side, _ = workload
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     images = random_images(8, side)
     search = method(spaces.get("darts"), images, budget, 0, torch.device(device))
@@ -64,7 +65,7 @@ def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> list[Step]:
 def reference_steps(folder: str, workload: Workload) -> list[Step]:
     """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give
     it one of its own."""
-    _, channels, cells, device, _ = workload
+    _, channels, cells, device, *_ = workload
     if device == "cpu":  # mypy takes no shim for what it replaces
         Tensor.cuda = nn.Module.cuda = _stays  # type: ignore[method-assign,assignment]
     for name in ("add_", "sub_", "sub"):
@@ -111,6 +112,6 @@ def _old_signature(new: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def random_batch(workload: Workload) -> tuple[Tensor, Tensor]:
     """A minibatch of noise: images (B, 3, side, side) and labels (B,)."""
-    batch, *_, device, side = workload
+    batch, _, _, device, side, _ = workload
     x = torch.randn(batch, 3, side, side, device=device)
     return x, torch.randint(10, (batch,), device=device)
