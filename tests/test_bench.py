@@ -14,6 +14,7 @@ from nascore.cli import main
 from nascore.errors import UserError
 from nascore.methods.darts import DARTS
 from nascore.nets.edges import MixedEdges
+from nascore.nets.shared import shared_network
 from nascore.nets.supernet import Supernet, initial_alphas
 
 SMALL = dict(batch=2, rounds=2, channels=4, cells=3, threads=(1,))
@@ -136,15 +137,19 @@ def test_the_naive_supernet_is_searched_by_the_same_steps():
 
 
 @pytest.mark.parametrize("name", ["enas-micro", "enas-macro", "nasbench201"])
-def test_a_path_alone_is_a_step_of_the_same_operations(name):
-    ours, alone = (rows.shared_step(bench.Workload(2, 4, 6), name, alone)[0] for alone in (False, True))
-    counts = []
-    for step in (ours, alone):
-        step()
-        with bench.Operations() as counter:
-            step()
-        counts.append(counter.count)
-    assert counts[0] == counts[1]
+def test_a_path_alone_computes_the_same_with_no_weight_of_another(name):
+    space = spaces.get(name)
+    network = shared_network(space, 4, 6, 10, 3)
+    images = torch.randn(2, 3, 32, 32)
+    (genotype,) = rows.genotypes(name, 1)
+    logits = network(images, genotype)
+    logits.sum().backward()
+    ours = len(list(network.parameters()))
+    reached = {weight for weight in network.parameters() if weight.grad is not None}
+    rows._leave_path(network)
+    assert torch.equal(network(images, genotype), logits)
+    left = set(network.parameters())
+    assert reached <= left and len(left) < ours
 
 
 def test_a_reference_that_fails_is_reported_with_its_own_words(tmp_path):
