@@ -293,7 +293,12 @@ def anytime() -> plots.Chart:
     return plots.anytime(curves, label, best=94.3733, queries=stored["queries"], bands=bands)
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime)
+def roofline() -> plots.Chart:
+    """What bounds a step of the supernet on a CPU."""
+    return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
+
+
+FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime, roofline)
 
 
 def main(names: list[str]) -> None:

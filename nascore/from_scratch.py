@@ -10,6 +10,7 @@ import torch
 
 from nascore import data as sets
 from nascore import formats, training
+from nascore import memory as memory_of
 from nascore.data import Images, choose_device
 from nascore.errors import whole
 from nascore.files import write_json
@@ -56,6 +57,7 @@ def train(
     checkpoint_seconds: float = 30.0,
     threads: int | None = None,
     graphs: str = "auto",
+    memory: str | int | None = None,
     image_size: int | None = None,
     flip: bool | None = None,
     **fields,
@@ -84,6 +86,9 @@ def train(
         in_channels=images.channels,
         auxiliary=recipe.auxiliary_weight > 0,
     )
+    again = False
+    if memory is not None:
+        recipe, again = _fitting(value, sizes, images, recipe, seed, memory)
     config = {
         "command": "train",
         "genotype": as_dict(value),
@@ -98,6 +103,8 @@ def train(
             network = Network.of(value, sizes)
         network.check(images.shape)
         loop = Training(network, images, recipe, seed)
+        if again:
+            loop.recompute()
         began = time.monotonic()
         drive(
             loop,
@@ -112,6 +119,25 @@ def train(
             defaults=training.DEFAULTS,
         )
         return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began)
+
+
+def _fitting(
+    value: Genotype, sizes: Sizes, images: Images, recipe: Recipe, seed: int, limit: str | int
+) -> tuple[Recipe, bool]:
+    """The recipe with a minibatch that fits, and whether cells are computed again."""
+
+    def make(batch: int, again: bool) -> Training:
+        network = Network.of(value, sizes)
+        loop = Training(network, images, replace(recipe, batch_size=batch), seed)
+        if again:
+            loop.recompute()
+        return loop
+
+    with one_thread(), seeded(seed, "network"):
+        batch, again = memory_of.fitting(
+            limit, recipe.batch_size, make, images.nbytes, images.device
+        )
+    return replace(recipe, batch_size=batch), again
 
 
 def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> Trained:

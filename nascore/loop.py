@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from torch import nn
 from tqdm.auto import tqdm
 
 from nascore.cuda import GRAPHS, is_lost, ran_out_of_memory
@@ -74,6 +75,12 @@ class Loop:
     def done(self) -> bool:
         """Whether there is nothing left to do."""
         return self.steps >= self.total
+
+    def recompute(self) -> None:
+        """Take more time and less memory, the same bits: see `nets.recompute`."""
+        for name in self.PARTS:
+            if isinstance(part := getattr(self, name), nn.Module):
+                setattr(part, "recomputes", True)  # noqa: B010  # for mypy a module has tensors
 
     def state_dict(self) -> dict:
         """All that a checkpoint has to hold: tensors and plain values."""

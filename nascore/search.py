@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nascore import memory as memory_of
 from nascore import spaces
 from nascore.answers import name_of
 from nascore.data import Images, choose_device
@@ -61,6 +62,7 @@ def run(
     threads: int | None = None,
     workers: int | None = None,
     graphs: str = "auto",
+    memory: str | int | None = None,
     image_size: int | None = None,
     flip: bool | None = None,
     **fields,
@@ -74,7 +76,9 @@ def run(
     `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
     ask for; `workers` how many processes train children at the same time (default: one a core, at
     most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
-    records a step once and plays it: those of DARTS and of children, whose steps repeat.
+    records a step once and plays it: those of DARTS and of children, whose steps repeat. `memory`
+    ("8G"; one-shot methods only) is a limit: cells are computed again in the backward pass where
+    that keeps it, which changes no bit, and else minibatches are smaller, which is said.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space,
@@ -96,9 +100,14 @@ def run(
         threads = kept_threads(directory)
     with memory_errors(), one_thread():
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
+        again = False
+        if memory is not None:
+            budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
         config["budget"] = dataclasses.asdict(budget)
         search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs)
+        if again:
+            search.recompute()
         began = time.monotonic()
         finished = drive(
             search,
@@ -221,6 +230,28 @@ def _build(
         setting, budget, seed, device, threads=threads or 1, workers=workers, graphs=graphs
     )
     return entry.build(space, estimate, budget, seed)
+
+
+def _fitting(
+    entry: Method,
+    setting: _Setting,
+    budget: Any,
+    seed: int,
+    device: torch.device,
+    limit: str | int,
+) -> tuple[Budget, bool]:
+    """The budget with a minibatch that fits, and whether cells are computed again."""
+    allowed = "none, but in one-shot searches and in trainings"
+    require(entry.one_shot and hasattr(budget, "batch_size"), "--memory", limit, allowed)
+
+    def make(batch: int, again: bool) -> Any:
+        search = _build(entry, setting, replace(budget, batch_size=batch), seed, device)
+        if again:
+            search.recompute()
+        return search
+
+    batch, again = memory_of.fitting(limit, budget.batch_size, make, setting.data.nbytes, device)
+    return replace(budget, batch_size=batch), again
 
 
 def _children(

@@ -59,6 +59,12 @@ class Task(ABC):
     def fingerprint(self) -> dict:
         """What tells this task from others, for config.json: its content, whatever its name."""
 
+    @property
+    def nbytes(self) -> int:
+        """Of all its tensors."""
+        held = (getattr(self, f.name) for f in fields(self))
+        return sum(x.nbytes for x in held if isinstance(x, Tensor | np.ndarray))
+
     def mapped(self, function: Callable) -> Self:
         """The same task, with `function` of each of its fields that is a tensor or an array."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -18,14 +18,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 
 # The house, from the bottom up: a file imports only what stands above it here.
-HOUSE = """errors files knobs own workers threads seeding genotypes/operations genotypes/values
-genotypes/canonical published spaces/guards spaces/space spaces/chains spaces/cells spaces/examine formats/words
-formats/tokens formats/strings formats/python cuda record loop pictures cache folders task images data nets/sizes
-nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/convolutional nets/measure
-nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models
-from_scratch evaluation exports answers estimators constraints controllers predictors registry search trials
-policies bilevel methods
-show/canvas show/drawing show/chart show/looks show/pareto show/widgets
+HOUSE = """errors files knobs own workers threads seeding genotypes/operations genotypes/values genotypes/canonical
+published spaces/guards spaces/space spaces/chains spaces/cells spaces/examine formats/words formats/tokens
+formats/strings formats/python cuda memory record loop pictures cache folders task images data nets/sizes nets/stack
+nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recompute nets/convolutional nets/measure
+nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models from_scratch
+evaluation exports answers estimators constraints controllers predictors registry search trials policies bilevel
+methods show/canvas show/drawing show/chart show/looks show/pareto show/widgets
 bench/steps bench/naive bench/harness bench/rows bench/growth commands/options
 commands/running commands/showing commands/answering cli""".split()
 

@@ -194,6 +194,7 @@ class ENAS(Loop):
         self.supernet.to(device).to(memory_format=torch.channels_last)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
+        self.path: list[Tensor] = []  # of these, what the last architecture used
         self.weight_optimizer = torch.optim.SGD(
             self.weights,
             budget.learning_rate,
@@ -259,17 +260,19 @@ class ENAS(Loop):
         if self._written[0] != epoch:  # theta is fixed for an epoch: all are written at once
             written = self.sample(self.train_batches.per_epoch, "shared", epoch)
             self._written = (epoch, written.lists())
-        genotype = self.space.decode(self._written[1][k])
         budget = self.budget
+        genotype = self.space.decode(self._written[1][k])
         inputs, targets = self.train_batches[epoch * self.train_batches.per_epoch + k]
         rate = warm_restarts(budget.learning_rate, budget.final_learning_rate, epoch, budget.period)
         self.weight_optimizer.param_groups[0]["lr"] = rate
-        self.weight_optimizer.zero_grad()
+        for weight in self.path:  # all others have no gradient: they are many
+            weight.grad = None
         logits = self.supernet(inputs, genotype)
         loss = self.task.loss(logits, targets)
         loss.backward()
+        self.path = [weight for weight in self.weights if weight.grad is not None]
         if budget.clip:
-            nn.utils.clip_grad_norm_(self.weights, budget.clip)
+            nn.utils.clip_grad_norm_(self.path, budget.clip)
         self.weight_optimizer.step()
         score = self.task.score(logits.detach(), targets)
         found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read
@@ -344,8 +347,7 @@ class ENAS(Loop):
 
     @property
     def best(self) -> Trial:
-        """The derived architecture; its reward is the accuracy of the shared weights on all
-        validation images."""
+        """What was derived; its reward is the shared weights' accuracy on all validation images."""
         genotype = self.derive()
         estimate = SharedWeights(self.supernet, self.task, self.budget.batch_size)
         estimate.threads = self.threads

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, Genotype
 from nascore.nets.blocks import Drop, require_images
+from nascore.nets.recompute import recomputed
 from nascore.nets.sizes import Sizes
 from nascore.nets.skeletons import SKELETONS
 
@@ -69,6 +71,7 @@ class Network(nn.Module):
         self.auxiliary = layout.auxiliary
         self.auxiliary_after = layout.auxiliary_after
         self.drops_more_with_depth = layout.drops_more_with_depth
+        self.recomputes = False  # cells, in the backward pass: for less memory
         self.drop_path = 0.0
         self.generator: torch.Generator | None = None
         for module in self.modules():
@@ -102,13 +105,18 @@ class Network(nn.Module):
             before, previous = previous, stem(previous)
         auxiliary = None
         for index, cell in enumerate(self.cells):
-            output = cell(before, previous, self._drop(index))
+            output = self._call(cell, before, previous, self._drop(index))
             before = before if index in self.holds else previous
             previous = output
             if self.auxiliary is not None and self.training and index == self.auxiliary_after:
                 auxiliary = self.auxiliary(previous)
         logits = self.head(previous)
         return logits if auxiliary is None else (logits, auxiliary)
+
+    def _call(self, cell: nn.Module, *inputs: Any) -> Tensor:
+        if not self.recomputes or not self.training:
+            return cell(*inputs)
+        return recomputed(cell, *inputs, generator=self.generator if self.drop_path else None)
 
     def _drop(self, index: int) -> Drop:
         if not self.training or self.drop_path == 0:

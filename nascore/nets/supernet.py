@@ -15,6 +15,7 @@ stride 2 (by its timing alone about 1 % of a weights step).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from nascore.errors import one_of
 from nascore.nets.blocks import require_images
 from nascore.nets.depthwise import channels_last
 from nascore.nets.edges import Activation, MixedEdges, MixedReduce, batch_norm, conv, norm
+from nascore.nets.recompute import recomputed
 from nascore.nets.stack import Place, reductions, stack
 from nascore.spaces import DARTS_PRIMITIVES
 
@@ -137,6 +139,7 @@ class Supernet(nn.Module):
             self.cells.append(self._cell(place))
             self.types.append(self.cell_types.index("reduce") if place.reduction and darts else 0)
             width = outputs * place.channels
+        self.recomputes = False  # cells, in the backward pass: for less memory
         self.last_norm = None if darts else norm(width)
         self.classifier = nn.Linear(width, classes)
 
@@ -174,7 +177,8 @@ class Supernet(nn.Module):
         stem = channels_last(stem)  # a convolution of one channel loses the format
         states = [stem] * self.n_inputs
         for cell, cell_type in zip(self.cells, self.types):
-            states = [*states[1:], cell(states, probabilities[cell_type])]
+            how = partial(recomputed, cell) if self.recomputes else cell
+            states = [*states[1:], how(states, probabilities[cell_type])]
         x = states[-1] if self.last_norm is None else self.activation(self.last_norm(states[-1]))
         return self.classifier(x.mean((2, 3)))
 

@@ -281,3 +281,37 @@ def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping
     rank = spearmanr(x, y).statistic
     chart.words = f"{len(x):,} architectures, {ylabel} against {xlabel}: rank correlation {rank:.3f}."
     return chart
+
+
+@styled
+def roofline(stored: Mapping) -> Chart:
+    """`runs/roofline.json`: each kind of operation of a step at its arithmetic for each byte and at what it reaches,
+    its area its share of the time, below the machine's roof."""
+    chart, (axes,) = panels(1, 3.8)
+    peak, bandwidth = stored["peak"], stored["bandwidth"]
+    kinds: dict[str, np.ndarray] = {}  # (seconds, FLOP, bytes); gradients with what they are of
+    for row in stored["kinds"]:
+        found = np.array([row["seconds"], row["flops"], row["bytes"]])
+        kind = row["kind"].split(",")[0]
+        kinds[kind] = kinds.get(kind, 0) + found
+    whole = sum(kinds.values())[0]
+    shown = {kind: found for kind, found in kinds.items() if found[0] > 0.01 * whole and kind != "other"}
+    edge, least = peak / bandwidth, min(found[1] / found[2] for found in shown.values())
+    axes.plot([least / 2, edge, 3 * edge], [least / 2 * bandwidth, peak, peak], color=GREY, linestyle="-")
+    words, bound = [], 0.0
+    for kind, (seconds, flops, held) in sorted(shown.items(), key=lambda item: -item[1][0]):
+        share, place = seconds / whole, (flops / held, flops / seconds / 1e9)
+        axes.scatter(*place, s=4000 * share, color=COLOURS[0], alpha=0.5, linewidth=0)
+        above = {"relu": 9, "sums": -9}.get(kind, 0)  # these two lie beside the copies
+        how = dict(xytext=(32 * share**0.5 + 4, above), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(f"{kind} {share:.0%}", place, **how)
+        words.append(f"{kind} {share:.0%}")
+        bound += share * (place[0] < 2)
+    axes.set(xscale="log", yscale="log", xlabel="arithmetic for each byte (FLOP)", ylabel="reached (GFLOP/s)")
+    axes.set_title(f"the roof: {peak:.0f} GFLOP/s, {bandwidth:.1f} GB/s from memory", fontsize=9)
+    chart.words = (
+        f"Roofline of a weights step of the supernet, shares of its time: {', '.join(words)}. {bound:.0%} of the time "
+        f"goes into operations that do less than 2 FLOP for a byte, where the roof is memory's {bandwidth:.1f} GB/s "
+        f"and not the {peak:.0f} GFLOP/s of the processor."
+    )
+    return chart

@@ -1,0 +1,144 @@
+"""A limit of memory: what a step takes is known before, and what is done about it changes no bit that it need not."""
+
+
+import pytest
+import torch
+
+import nascore
+from nascore import data, memory, published, spaces
+from nascore.cli import main
+from nascore.errors import UserError
+from nascore.methods.darts import DARTS, DARTSBudget
+from nascore.methods.enas import ENAS, MacroBudget, MicroBudget
+from nascore.nets.convolutional import Network
+from nascore.seeding import seeded
+from nascore.training import RECIPES, Training
+
+CPU = torch.device("cpu")
+DIGITS = data.load("digits")
+
+
+def darts(batch, space="darts", **fields):
+    budget = DARTSBudget(channels=4, cells=5, batch_size=batch, **fields)
+    return DARTS(spaces.get(space), DIGITS, budget, 0, CPU)
+
+
+def enas(name, budget):
+    fields = dict(channels=8, cells=5, batch_size=256)
+    return ENAS(spaces.get(name), DIGITS, budget.preset("smoke", **fields), 0, CPU)
+
+
+def training(name="darts-v2", batch=256, skeleton="darts"):
+    recipe = "darts-cifar" if skeleton == "darts" else "nasnet-cifar"
+    with seeded(0, "network"):
+        network = Network(published.GENOTYPES[name], 4, 5, 10, 1, skeleton)
+    loop = Training(network, DIGITS, nascore.training.replace(RECIPES[recipe], batch_size=batch, epochs=2), 0)
+    loop.steps = loop.batches.per_epoch  # in the first epoch no path is dropped
+    return loop
+
+
+LOOPS = {
+    "darts": lambda: darts(16, order=1),
+    "darts, second order": lambda: darts(16, order=2),
+    "darts, exact": lambda: darts(16, order=2, hessian="exact"),
+    "darts on nasbench201": lambda: darts(16, "nasbench201", order=2),
+    "enas-micro": lambda: enas("enas-micro", MicroBudget),
+    "enas-macro": lambda: enas("enas-macro", MacroBudget),
+    "enas on nasbench201": lambda: enas("nasbench201", MicroBudget),
+    "training": training,
+    "training in nasnet's skeleton": lambda: training("nasnet-a", skeleton="nasnet"),
+}
+
+
+def tensors(value):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors(part)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_is_computed_again_has_the_same_bits_and_takes_less(name):
+    states, peaks = [], []
+    for again in (False, True):
+        with memory.Held() as held:
+            loop = LOOPS[name]()
+            if again:
+                loop.recompute()
+            for _ in range(3):
+                loop.step()
+        states.append(loop.state_dict())
+        peaks.append(held.peak)
+    kept, recomputed = (list(tensors(state)) for state in states)
+    assert len(kept) == len(recomputed) > 20 and all(map(torch.equal, kept, recomputed))
+    assert states[0]["history"] == states[1]["history"]
+    assert peaks[1] < 0.8 * peaks[0] or name == "darts, exact"  # which keeps what is differentiated once more
+
+
+def test_what_a_step_holds_grows_by_the_same_with_every_image():
+    few, more = memory.TRIED
+    found = {batch: memory.peak(lambda b=batch: darts(b), CPU) for batch in (few, more, 24, 96)}
+    image = (found[more] - found[few]) / (more - few)
+    for batch in (24, 96):
+        assert found[few] + (batch - few) * image == pytest.approx(found[batch], rel=0.12)  # fewer images: other peaks
+
+
+def test_held_counts_what_is_there_at_the_same_time():
+    with memory.Held() as held:
+        x = torch.zeros(1000)
+        y = x + 1
+        view = y[:10]
+        del x
+        z = y * 2
+    assert held.peak == 8000 and held.now == 8000 and len(view) == 10 and len(z) == 1000
+
+
+GIB = 2**30
+
+
+def needs(monkeypatch, kept, again):
+    """As if a step took these, fixed and an image."""
+    monkeypatch.setattr(memory, "need", lambda make, recomputes, *_: memory.Need(*(again if recomputes else kept)))
+
+
+@pytest.mark.parametrize(
+    "limit, found, said",
+    [
+        ("80G", (64, False), "--memory 80.00G: 64 images a step take 65.00G"),
+        ("65g", (64, False), "64 images a step take 65.00G"),
+        ("40GB", (64, True), "with cells computed again 17.00G, which changes no bit: so it is done"),
+        ("9GiB", (32, True), "cells are computed again, with 32 images a step"),
+    ],
+)
+def test_the_limit_decides_and_it_is_said(monkeypatch, capsys, limit, found, said):
+    needs(monkeypatch, (GIB, GIB), (GIB, GIB / 4))
+    assert memory.fitting(limit, 64, None, 0, CPU) == found
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", ["", "8 apples", "-1G", "0", "nan", "G", None, "8GG", 0, [8]])
+def test_what_is_no_size_is_one_line(limit):
+    with pytest.raises(UserError, match="--memory: found .*, allowed: a size, such as 8G or 512M"):
+        memory.bytes_of(limit)
+    assert memory.bytes_of("1.5M") == 1.5 * 2**20 and memory.bytes_of(77) == 77
+
+
+def test_too_little_is_one_line(monkeypatch):
+    needs(monkeypatch, (GIB, GIB), (GIB, GIB / 4))
+    with pytest.raises(UserError, match="--memory: found '1.20G', allowed: 1.50G or more, for minibatches of 2"):
+        memory.fitting("1.2G", 64, None, 0, CPU)
+
+
+def test_a_limit_is_for_one_shot_searches_and_trainings(tmp_path, capsys):
+    how = dict(budget="smoke", channels=2, cells=3, epochs=1, progress=False)
+    free = nascore.run("darts", **how)
+    assert nascore.run("darts", memory="64G", **how).history == free.history
+    assert "images a step take" in capsys.readouterr().err
+    words = "train darts-v2 --channels 4 --cells 3 --epochs 1 --batch-size 360 --memory 64G --quiet --out"
+    assert main([*words.split(), str(tmp_path / "out")]) == 0
+    assert "images a step take" in capsys.readouterr().err
+    assert main("search random --budget smoke --memory 8G".split()) == 2
+    assert "--memory: found '8G', allowed: none, but in one-shot searches" in capsys.readouterr().err
+
+
