@@ -50,19 +50,16 @@ def _slopes(sizes: Sequence[int], costs: list[list[float]]) -> dict:
 
 
 def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """Of log cost over log size, by least squares."""
-    logs = [list(map(math.log, numbers)) for numbers in (sizes, costs)]
-    return statistics.linear_regression(*logs).slope
+    """Of log cost over log size, by least squares, in hundredths."""
+    x = list(map(math.log, sizes))
+    y = list(map(math.log, costs))
+    return round(statistics.linear_regression(x, y).slope, 2)
 
 
 def lines(found: Growth) -> list[str]:
     """Of each size that grows, the slopes."""
-    text = ["slopes of log seconds over log size, by least squares"]
-    for name, grown in found.items():
-        sizes = f"{name} {', '.join(map(str, grown['sizes']))}:"
-        slopes = ", ".join(f"{step} {value:.2f}" for step, value in grown["slopes"].items())
-        text.append(f"  {sizes:24}{slopes}")
-    return text
+    rows = [f"  {name} {grown['sizes']}: {grown['slopes']}" for name, grown in found.items()]
+    return ["slopes of log seconds over log size, by least squares", *rows]
 
 
 @styled

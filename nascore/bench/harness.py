@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nascore.bench.steps import Step
+from nascore.bench.steps import Steps
 from nascore.errors import UserError, reason
 from nascore.workers import begin
 
@@ -31,7 +31,7 @@ Ratio = tuple[float, float, float]  # min, median, max
 class Side(NamedTuple):
     """What makes the steps of one side, in its process."""
 
-    make: Callable[..., list[Step]]
+    make: Callable[..., Steps]
     arguments: tuple = ()
 
 
@@ -67,7 +67,7 @@ class Operations(TorchDispatchMode):
 
 
 @lru_cache
-def _begun(side: Side, device: str) -> tuple[list[Step], float]:
+def _begun(side: Side, device: str) -> tuple[Steps, float]:
     """The steps of one side, and the memory before the first."""
     torch.manual_seed(0)
     steps = side.make(*side.arguments)

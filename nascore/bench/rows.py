@@ -8,13 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
 from torch.utils.data import DataLoader, default_collate
 
 from nascore import data, models, spaces
 from nascore.bench.harness import Side
-from nascore.bench.steps import CLIP, DECAY, MOMENTUM, Step, Workload, random_batch, random_images
+from nascore.bench.steps import CLIP, DECAY, MOMENTUM, Steps, Workload, random_batch, random_images
 from nascore.controllers import Controller
 from nascore.estimators import Table, TrainChildren
 from nascore.exports import export
@@ -97,21 +99,28 @@ def other_rows(workload: Workload, many: int = 1000, threads: int = 1) -> list[R
 # --- images ---------------------------------------------------------------------------------------
 
 
-def our_augmentation(workload: Workload, count: int) -> list[Step]:
+def our_augmentation(workload: Workload, count: int) -> Steps:
     """An epoch of minibatches of images that are cropped and mirrored."""
     batches = random_images(count).batches("train", workload.batch, 0)
     return [lambda: [batches[step] for step in range(batches.per_epoch)]]
 
 
-def their_augmentation(workload: Workload, count: int) -> list[Step]:
+def their_augmentation(workload: Workload, count: int) -> Steps:
     """The same by torchvision."""
-    from torchvision import transforms as by
+    from torchvision.transforms import (
+        Compose,
+        Normalize,
+        RandomCrop,
+        RandomHorizontalFlip,
+        ToPILImage,
+        ToTensor,
+    )
 
     images = random_images(count)
-    crop = by.RandomCrop(32, padding=images.padding)
-    normalise = by.Normalize(images.mean, images.std)
-    transform = by.Compose([crop, by.RandomHorizontalFlip(), by.ToTensor(), normalise])
-    examples: Any = list(zip(map(by.ToPILImage(), images.train), images.train_labels))
+    crop = RandomCrop(32, padding=4)
+    normalise = Normalize(images.mean, images.std)
+    transform = Compose([crop, RandomHorizontalFlip(), ToTensor(), normalise])
+    examples: Any = list(zip(map(ToPILImage(), images.train), images.train_labels))
 
     def collate(chosen: list) -> Any:
         return default_collate([(transform(image), label) for image, label in chosen])
@@ -130,21 +139,21 @@ def genotypes(space: str, count: int) -> list[Any]:
     return [found.decode(found.sample(random)) for _ in range(count)]
 
 
-def our_queries(count: int) -> list[Step]:
+def our_queries(count: int) -> Steps:
     """Cells of NAS-Bench-201, looked up."""
     table = Table()
     cells = genotypes("nasbench201", count)
     return [lambda: table(cells)]
 
 
-def queries_of_a_dict(count: int) -> list[Step]:
+def queries_of_a_dict(count: int) -> Steps:
     """The same, found before."""
     cells = genotypes("nasbench201", count)
     answers = dict(zip(cells, Table()(cells)))
     return [lambda: [answers[cell] for cell in cells]]
 
 
-def sampling(count: int, together: int) -> list[Step]:
+def sampling(count: int, together: int) -> Steps:
     """A controller that writes `count` architectures, so many together."""
     controller = Controller(spaces.get("nasnet"))
     random = generator(0)
@@ -162,7 +171,7 @@ def plain(network: str | Genotype, **sizes: Any) -> dict[str, Any]:
         return runpy.run_path(str(file))
 
 
-def our_children(count: int, workers: int) -> list[Step]:
+def our_children(count: int, workers: int) -> Steps:
     """Cells trained for an epoch of digits, as searches do it."""
     images = data.load("digits")
     cells = genotypes("darts", count)
@@ -171,7 +180,7 @@ def our_children(count: int, workers: int) -> list[Step]:
     return [lambda: TrainChildren(*how, workers=workers)(cells)]
 
 
-def plain_children(count: int) -> list[Step]:
+def plain_children(count: int) -> Steps:
     """The same as a tutorial writes it."""
     images = data.load("digits").validation_split(0.2)
     sizes = {"channels": CHILD.channels, "cells": CHILD.cells, "input": 8, "in_channels": 1}
@@ -180,12 +189,12 @@ def plain_children(count: int) -> list[Step]:
 
     def train_one(network: nn.Module) -> None:
         weights = list(network.parameters())
-        optimizer = torch.optim.SGD(weights, 0.05, MOMENTUM, weight_decay=DECAY)
+        optimizer = SGD(weights, 0.05, MOMENTUM, weight_decay=DECAY)
         for step in range(batches.per_epoch):
             pixels, labels = batches[step]
             optimizer.zero_grad()
-            F.cross_entropy(network(pixels.contiguous()), labels).backward()
-            nn.utils.clip_grad_norm_(weights, CLIP)
+            cross_entropy(network(pixels.contiguous()), labels).backward()
+            clip_grad_norm_(weights, CLIP)
             optimizer.step()
         evaluate(network, images, "valid", threads=torch.get_num_threads())
 
@@ -196,7 +205,7 @@ def plain_children(count: int) -> list[Step]:
     return [train_all]
 
 
-def shared_step(workload: Workload, space: str, alone: bool) -> list[Step]:
+def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     """A step of one path of the supernet of a space, of which that path can be left `alone`."""
     images, labels = random_batch(workload)
     (genotype,) = genotypes(space, 1)
@@ -204,12 +213,12 @@ def shared_step(workload: Workload, space: str, alone: bool) -> list[Step]:
     network.to(memory_format=torch.channels_last)
 
     def backward() -> None:
-        F.cross_entropy(network(images, genotype), labels).backward()
+        cross_entropy(network(images, genotype), labels).backward()
 
     if alone:
         backward()
         _leave_path(network)
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, MOMENTUM)
+    optimizer = SGD(network.parameters(), 0.01, MOMENTUM)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -238,7 +247,7 @@ def _trained(workload: Workload) -> TemporaryDirectory:
     return folder
 
 
-def our_answers(workload: Workload, count: int) -> list[Step]:
+def our_answers(workload: Workload, count: int) -> Steps:
     """A network is loaded, and says what it takes images for."""
     folder = _trained(workload)
     model = models.load(folder.name, "cpu")
@@ -246,7 +255,7 @@ def our_answers(workload: Workload, count: int) -> list[Step]:
     return [lambda: models.load(folder.name, "cpu"), lambda: model.predict(pixels, PREDICTED)]
 
 
-def plain_answers(workload: Workload, count: int) -> list[Step]:
+def plain_answers(workload: Workload, count: int) -> Steps:
     """The same in plain PyTorch."""
     folder = _trained(workload)
     load = plain(folder.name)["load"]

@@ -19,7 +19,7 @@ RATE = 0.025
 CLIP = 5.0
 MOMENTUM = 0.9
 DECAY = 3e-4
-Step = Callable[[], object]
+Steps = list[Callable[[], object]]  # those of one side
 
 
 class Workload(NamedTuple):
@@ -42,7 +42,7 @@ def random_images(count: int, side: int = 32) -> Images:
     return Images("random", pixels, labels, pixels, labels, classes, half, half, side // 8, True)
 
 
-def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> list[Step]:
+def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> Steps:
     """The steps of `methods.darts` on random images, in the order of `STEPS`."""
     batch, channels, cells, device, side, _ = workload
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
@@ -62,7 +62,7 @@ def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> list[Step]:
     ]
 
 
-def reference_steps(folder: str, workload: Workload) -> list[Step]:
+def reference_steps(folder: str, workload: Workload) -> Steps:
     """The same steps by the code in FOLDER/cnn, unmodified. Its shims change this process: give
     it one of its own."""
     _, channels, cells, device, *_ = workload
