@@ -2,12 +2,20 @@
 line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from nascore import bench
+from nascore import bench, spaces
+from nascore.bench import growth, harness, rows
+from nascore.bench.naive import NaiveDARTS, NaiveSupernet
+from nascore.cli import main
 from nascore.errors import UserError
+from nascore.methods.darts import DARTS
+from nascore.nets.edges import MixedEdges
+from nascore.nets.shared import shared_network
+from nascore.nets.supernet import Supernet, initial_alphas
 
 SMALL = dict(batch=2, rounds=2, channels=4, cells=3, threads=(1,))
 MODEL = """
@@ -65,11 +73,83 @@ def test_both_sides_are_measured_and_compared(tmp_path):
     assert all(f"{r:.2f}" in line for r in result["ratios"][measured(result, "peak memory")[0]][2])
 
 
-def test_without_a_reference_ours_is_timed_alone():
-    result = bench.benchmark(**SMALL | dict(rounds=1))
-    assert "ratios" not in result and list(measured(result, "operations")[1]) == ["ours"]
+@pytest.fixture
+def one_process(monkeypatch):
+    """The sides of a row are made here: processes of their own take seconds to start."""
+    monkeypatch.setattr(harness, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+
+
+def test_all_rows_have_both_sides_their_memory_and_a_ratio(one_process):
+    result = bench.benchmark(**SMALL, others=True, many=6)
+    assert json.loads(json.dumps(result))["rows"].keys() == result["rows"].keys()
+    assert "naive" in result["setting"]["reference"]
     text = bench.table(result)
-    assert all(step in text for step in bench.STEPS) and "reference" not in text
+    assert all(step in text for step in bench.STEPS)
+    for words in ("augmentation", "table", "sampling", "trained for an epoch", "enas-micro", "enas-macro", "DARTS-V2"):
+        assert sum(words in title for title in result["rows"]) == 1
+    for title, row in result["rows"].items():
+        assert f"{title} (cpu seconds), against {row['against']}" in text
+        for figure, count in (("seconds", 2), ("memory", 1)):
+            assert list(row[figure]) == ["ours", "reference"]
+            assert all(len(v) == count and min(v) > 0 for side in row[figure].values() for v in side)
+        assert len(result["ratios"][title]) == len(row["steps"]) == len(row["seconds"]["ours"])
+
+
+def copied(naive, net):
+    """The naive supernet with the weights of `net`, which has those of all edges of a state in one tensor."""
+    ours = {name: part for name, part in net.named_modules() if isinstance(part, MixedEdges)}
+    theirs = dict(naive.named_modules())
+    for name, mixed in ours.items():
+        for edge in range(mixed.edges):
+            for k, op in enumerate(mixed.primitives):
+                stacked = mixed.convolutions[op].parameters() if op in mixed.convolutions else ()
+                module = theirs[name].operations[edge * len(mixed.primitives) + k]
+                for weight, all_edges in zip(module.parameters(), stacked, strict=True):
+                    weight.data.copy_(all_edges.chunk(mixed.edges)[edge])
+    shared = {name: weight for name, weight in net.state_dict().items() if ".sources." not in name}
+    naive.load_state_dict(shared, strict=False)
+    return naive
+
+
+@pytest.mark.parametrize("skeleton", ["darts", "nasbench201"])
+def test_the_naive_supernet_computes_what_ours_does(skeleton):
+    space = spaces.get(skeleton)
+    sizes = dict(primitives=space.primitives, nodes=space.nodes, n_inputs=space.n_inputs, skeleton=skeleton)
+    sizes |= dict(channels=4, cells=4, cell_types=space.cell_types)
+    torch.manual_seed(0)
+    net = Supernet(**sizes).double()
+    naive = copied(NaiveSupernet(**sizes).double(), net)
+    assert sum(p.numel() for p in naive.parameters()) == sum(p.numel() for p in net.parameters())
+    assert not any(isinstance(part, MixedEdges) for part in naive.modules())
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    alphas = [alpha.double() for alpha in initial_alphas(net)]
+    torch.testing.assert_close(naive(images, alphas), net(images, alphas), rtol=0, atol=1e-10)
+
+
+def test_the_naive_supernet_is_searched_by_the_same_steps():
+    counts = []
+    for method in (DARTS, NaiveDARTS):
+        step, *_ = bench.our_steps(bench.Workload(2, 4, 3), method)
+        with bench.Operations() as counter:
+            step()
+        counts.append(counter.count)
+    assert counts[0] < counts[1]
+
+
+@pytest.mark.parametrize("name", ["enas-micro", "enas-macro", "nasbench201"])
+def test_a_path_alone_computes_the_same_with_no_weight_of_another(name):
+    space = spaces.get(name)
+    network = shared_network(space, 4, 6, 10, 3)
+    images = torch.randn(2, 3, 32, 32)
+    (genotype,) = rows.genotypes(name, 1)
+    logits = network(images, genotype)
+    logits.sum().backward()
+    ours = len(list(network.parameters()))
+    reached = {weight for weight in network.parameters() if weight.grad is not None}
+    rows._leave_path(network)
+    assert torch.equal(network(images, genotype), logits)
+    left = set(network.parameters())
+    assert reached <= left and len(left) < ours
 
 
 def test_a_reference_that_fails_is_reported_with_its_own_words(tmp_path):
@@ -93,3 +173,38 @@ def test_views_and_allocations_are_not_counted():
     with bench.Operations() as counter:
         (x @ x + 1).relu_()
     assert counter.count == 3
+
+
+def test_growth_finds_the_exponents_of_a_known_cost(monkeypatch, tmp_path):
+    monkeypatch.setitem(growth.RANGES, "threads", (1, 2, 4))
+
+    def cost(workload, rounds):
+        size = workload.batch**0.5 * workload.channels**2 * workload.cells / workload.threads**0.25
+        return [size, 3 * size, size**2]
+
+    found = growth.grow(cost=cost)
+    slopes = {name: list(grown["slopes"].values()) for name, grown in found.items()}
+    expected = {"batch": 0.5, "channels": 2, "cells": 1, "threads": -0.25}
+    assert slopes.keys() == expected.keys()
+    for name, value in expected.items():
+        assert slopes[name] == pytest.approx([value, value, 2 * value])
+    chart = growth.chart(found)
+    assert chart.save(tmp_path / "growth.svg").read_text().count("<svg") == 1
+    assert all(line in chart.words for line in growth.lines(found))
+
+
+def test_a_growth_is_measured_step_by_step(one_process, monkeypatch):
+    monkeypatch.setattr(growth, "RANGES", {"batch": (2, 4), "threads": (1,)})
+    start = bench.Workload(2, 4, 3, side=8)
+    found = json.loads(json.dumps(growth.grow(1, start)))
+    assert found.keys() == {"batch"}
+    assert found["batch"]["seconds"].keys() == found["batch"]["slopes"].keys() == set(bench.STEPS)
+    assert all(min(seconds) > 0 for seconds in found["batch"]["seconds"].values())
+
+
+def test_the_command_takes_a_picture_of_growth_alone(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bench, "benchmark", lambda **options: pytest.fail("it ran before it was refused"))
+    for words, said in (("--out a.svg", "with --growth"), ("--growth --out a.bmp", ".svg")):
+        assert main(["bench", *words.split()]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1

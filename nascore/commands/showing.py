@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from nascore.commands.options import NETWORK_KINDS, Parser, add_genotype, add_sizes
+from nascore.errors import require
 from nascore.files import named, write_bytes
 from nascore.formats import WRITERS, read, write
 
@@ -80,15 +81,27 @@ def add_bench(parser: Parser) -> None:
     add = parser.add_argument
     text = "a checkout of quark0/darts; its code is run, in turn with ours"
     add("--against", metavar="FOLDER", help=text)
+    text = "all other rows too: images, table, controller, children, shared weights, a model"
+    add("--all", dest="others", action="store_true", help=text)
+    text = "how a step's cost grows with batch, width, depth and threads"
+    add("--growth", dest="grows", action="store_true", help=text)
+    add("--out", metavar="FILE", help="a picture of that growth: .svg, .png or .pdf")
     add("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
     add("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def bench(against: str | None, batch: int, rounds: int, as_json: bool) -> None:
+def bench(as_json: bool, out: str | None, grows: bool, **options: Any) -> None:
     """Time the steps of DARTS. With --against this RUNS the code in that checkout of
     quark0/darts."""
     from nascore import bench
+    from nascore.bench.growth import chart
+    from nascore.show.chart import check_suffix
 
-    result = bench.benchmark(against, batch, rounds)
+    if out is not None:
+        require(grows, "--out", out, "with --growth")
+        check_suffix(out)
+    result = bench.benchmark(grows=grows, **options)
+    if out is not None:
+        chart(result["growth"]).save(out)
     print(json.dumps(result) if as_json else bench.table(result))

@@ -159,6 +159,7 @@ class DARTS(Loop):
     the last epoch."""
 
     PARTS = ("supernet", "weight_optimizer", "alpha_optimizer")
+    NETWORK: ClassVar[type[Supernet]] = Supernet
 
     def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
         super().__init__()
@@ -175,7 +176,7 @@ class DARTS(Loop):
         self.valid_batches = self.task.batches("valid", budget.batch_size, seed, "darts")
         self.total = budget.epochs * self.train_batches.per_epoch
         with seeded(seed, "supernet"):
-            self.supernet = Supernet(
+            self.supernet = self.NETWORK(
                 space.primitives,
                 nodes=space.nodes,
                 n_inputs=space.n_inputs,

@@ -20,7 +20,7 @@ weight gradient at stride 2 (by its timing alone about 1 % of a weights step). I
 kernels take about half the time: much of a step is reading and writing its maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,6 +99,8 @@ class Supernet(nn.Module):
     that need none: none is computed then.
     """
 
+    mixed: Callable[..., Any] = MixedEdges  # what computes the edges that leave a state
+
     def __init__(
         self,
         primitives: Sequence[str] = DARTS_PRIMITIVES,
@@ -151,7 +153,7 @@ class Supernet(nn.Module):
         for state, edges in enumerate(self.edges_of):
             stride = place.stride if state < self.n_inputs else 1
             how = (channels, edges, stride, self.darts, self.activation)
-            sources.append(MixedEdges(self.primitives, *how))
+            sources.append(self.mixed(self.primitives, *how))
         if not self.darts:
             return MixedCell(sources, [], 1, self.activation)
         widths = (place.before, place.previous)[-self.n_inputs :]
