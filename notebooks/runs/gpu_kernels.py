@@ -25,7 +25,6 @@ from nascore.cuda import Played
 from nascore.errors import reason
 from nascore.files import write_json
 
-Workload = getattr(bench, "Workload", None) or bench.Sizes
 WAYS = {"cuda": ("eager", "graph", "bf16"), "cpu": ("eager", "bf16")}
 
 
@@ -230,7 +229,7 @@ def profile_of(sides: Sides, side: str, rows: int = 15) -> dict:
 
 
 def workload(run):
-    return Workload(**run.sizes["workload"], device=run.device)
+    return bench.Workload(**run.sizes["workload"], device=run.device)
 
 
 def kernels(run, need: float) -> None:
