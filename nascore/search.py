@@ -85,9 +85,11 @@ def run(
     estimator and budget are the same. Raises `UserError`.
     """
     entry = get(method)
-    if workers is not None and hasattr(entry.budget, "workers"):  # a field of one's own
-        fields["workers"] = workers
-        workers = None
+    own = _fields_of_own(entry, workers=workers, graphs=graphs, memory=memory)
+    fields |= {name: value for name, value in own.items() if value not in (None, "auto")}
+    workers = None if "workers" in own else workers
+    memory = None if "memory" in own else memory
+    graphs = "auto" if "graphs" in own else graphs
     budget = _budget(entry, budget, fields)
     chosen = choose_device(device)
     whole("seed", seed, 0, 2**32 - 1)
@@ -131,6 +133,12 @@ def run(
     details = best.details | ({"error": error} if error else {})
     history = search.history
     return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
+
+
+def _fields_of_own(entry: Method, **given: Any) -> dict[str, Any]:
+    """The arguments of `run` that are fields of the method's budget: it may be older than they."""
+    known = {f.name for f in dataclasses.fields(entry.budget)}
+    return {name: value for name, value in given.items() if name in known}
 
 
 def _budget(entry: Method, budget: str | Budget, fields: dict) -> Budget:

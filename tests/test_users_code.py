@@ -34,22 +34,25 @@ def forget():
     registry._METHODS.update(before)
 
 
-def test_a_field_named_workers_is_the_method_s_own(forget, capsys):
-    @dataclass(frozen=True)
-    class Budget(TrialBudget):
-        workers: int = knob(3, "bees", "that look around", low=1, high=9)
-        PRESETS = {"smoke": {"trials": 2}, "reduced": {}, "full": {}}
+@pytest.mark.parametrize("name", ["workers", "graphs", "memory"])
+def test_a_field_with_the_name_of_a_younger_argument_is_the_method_s_own(forget, name):
+    knobs = {
+        name: knob(3, "bees", "that look around", low=1, high=9),
+        "__annotations__": {name: int},
+        "PRESETS": {"smoke": {"trials": 2}, "reduced": {}, "full": {}},
+    }
+    Budget = dataclass(frozen=True)(type("Budget", (TrialBudget,), knobs))
 
     seen = []
 
     @method("bees", budget=Budget)
     class Bees(RandomSearch):
         def propose(self, count):
-            seen.append(self.budget.workers)
+            seen.append(getattr(self.budget, name))
             return super().propose(count)
 
-    nascore.run("bees", data="nasbench201", budget="smoke", workers=7, progress=False)
-    assert cli.main("search bees --data nasbench201 --budget smoke --workers 5 --quiet".split()) == 0
+    nascore.run("bees", data="nasbench201", budget="smoke", progress=False, **{name: 7})
+    assert cli.main(f"search bees --data nasbench201 --budget smoke --{name} 5 --quiet".split()) == 0
     nascore.run("bees", data="nasbench201", budget="smoke", progress=False)
     assert seen == [7, 5, 3]
 

@@ -23,17 +23,18 @@ def add_search(parser: Parser) -> None:
     names = ", ".join(known)
     methods = parser.add_subparsers(dest="method", required=True, metavar="METHOD", help=names)
     for name, method in known.items():
-        parser = methods.add_parser(name, allow_abbrev=False)
+        # A field of the method's own takes the place of an option that has its name.
+        parser = methods.add_parser(name, allow_abbrev=False, conflict_handler="resolve")
         add_run_options(parser, seconds=10.0)
         text = "smoke, reduced or full (default: reduced)"
         parser.add_argument("--budget", default="reduced", help=text)
         text = "search space (default: the method's own)"
         parser.add_argument("--space", metavar="NAME", help=text)
-        budget = method.budget
-        if not method.one_shot and not hasattr(budget, "workers"):  # a field of one's own
+        if not method.one_shot:
             text = "processes that train children at the same time (default: one a core, at most 8)"
             parser.add_argument("--workers", type=int, metavar="N", help=text)
         title = f"fields of {name} (default: the budget's)"
+        budget = method.budget
         add_knobs(parser, title, budget, budget.preset("full"))
 
 
