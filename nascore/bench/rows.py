@@ -212,17 +212,17 @@ def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     network = shared_network(spaces.get(space), workload.channels, workload.cells, 10, 3)
     network.to(memory_format=torch.channels_last)
 
-    def backward() -> None:
-        cross_entropy(network(images, genotype), labels).backward()
+    def backward(count: int) -> None:
+        cross_entropy(network(images[:count], genotype), labels[:count]).backward()
 
     if alone:
-        backward()
+        backward(2)  # of few images: their memory is no part of the step
         _leave_path(network)
     optimizer = SGD(network.parameters(), 0.01, MOMENTUM)
 
     def step() -> None:
         optimizer.zero_grad()
-        backward()
+        backward(workload.batch)
         optimizer.step()
 
     return [step]
