@@ -215,13 +215,15 @@ def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     def backward(count: int) -> None:
         cross_entropy(network(images[:count], genotype), labels[:count]).backward()
 
+    backward(2)  # of few images: their memory is no part of the step
     if alone:
-        backward(2)  # of few images: their memory is no part of the step
         _leave_path(network)
+    path = [weight for weight in network.parameters() if weight.grad is not None]
     optimizer = SGD(network.parameters(), 0.01, MOMENTUM)
 
     def step() -> None:
-        optimizer.zero_grad()
+        for weight in path:  # as `methods.enas` does
+            weight.grad = None
         backward(workload.batch)
         optimizer.step()
 
