@@ -6,12 +6,13 @@ Its convolutions may round their factors to TF32, as PyTorch has it: 10 bits, wh
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nascore.errors import reason
+from nascore.errors import UserError, reason, shorten
 
 # How running out of memory is said where PyTorch has no exception for it: by its own allocators,
 # by the CUDA runtime, cuBLAS and cuDNN.
@@ -70,44 +71,77 @@ class Played:
     step with new ones (an epoch's learning rate, a smaller last minibatch) runs as it is; what is
     to live longer (momentum, the libraries' workspaces) is made then. The second is recorded. What
     comes back is overwritten by the next step.
+
+    The call is given at every step and not kept: whoever has a `Played` is in no cycle with it, and
+    a child's memory is free with its last name.
     """
 
-    def __init__(self, call: Callable[..., Any], generator: torch.Generator | None = None):
-        self.call = call
+    def __init__(self, generator: torch.Generator | None = None):
         self.generator = generator  # what the step draws with, on the card; seeded between steps
-        self.known: tuple = ()
-        self.graph: torch.cuda.CUDAGraph | None = None
+        self.forget()
 
-    def __call__(self, numbers: Sequence[float], *tensors: Tensor) -> Any:
+    def forget(self) -> None:
+        """The next step runs as it is: where what a graph works on was replaced, as momentum is
+        from a checkpoint."""
+        self.known: tuple | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.inputs: list[Tensor] = []
+        self.outputs: Any = None
+
+    def __call__(self, call: Callable[..., Any], numbers: Sequence[float], *tensors: Tensor) -> Any:
         known = (*numbers, *(x.shape for x in tensors))
         if known != self.known:
+            self.forget()
+            outputs = _run_aside(call, numbers, tensors)
             self.known = known
-            self.graph = None
-            return self._aside(numbers, tensors)
+            return outputs
         if self.graph is None:
-            self._record(numbers, tensors)
+            self._record(call, numbers, tensors)
         for kept, x in zip(self.inputs, tensors):
             kept.copy_(x)
         assert self.graph
         self.graph.replay()
         return self.outputs
 
-    def _aside(self, numbers: Sequence[float], tensors: Sequence[Tensor]) -> Any:
-        """On a stream of its own, as a recording is: autograd remembers where it ran."""
-        here = torch.cuda.current_stream()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
-            outputs = self.call(*numbers, *tensors)
-        here.wait_stream(aside)
-        return outputs
-
-    def _record(self, numbers: Sequence[float], tensors: Sequence[Tensor]) -> None:
-        """Nothing is computed yet. Other threads (a notebook's panel) may go on meanwhile."""
+    def _record(
+        self, call: Callable[..., Any], numbers: Sequence[float], tensors: Sequence[Tensor]
+    ) -> None:
+        """Nothing is computed yet. Other threads (a notebook's panel) may go on meanwhile. Raises
+        `UserError` for a step that reads a number from the card."""
         self.inputs = [x.clone() for x in tensors]
         graph = torch.cuda.CUDAGraph()
         if self.generator is not None:
             graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.outputs = self.call(*numbers, *self.inputs)
+        aside = _aside(tensors[0].device)
+        recording = torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local")
+        try:
+            with torch.cuda.stream(aside), recording:  # one that fails does not leave its stream
+                self.outputs = call(*numbers, *self.inputs)
+        except Exception as error:
+            if "captur" not in reason(error):
+                raise
+            first = error.__context__ or error  # the end of a recording that failed fails too
+            if "captur" not in reason(first):
+                raise first from None
+            why = shorten(reason(first).splitlines()[0], 120)
+            raise UserError(f"a step cannot be recorded ({why}): --graphs off") from None
         self.graph = graph
+
+
+@cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """One for all: a stream has its own workspaces and memory, which others do not get."""
+    return torch.cuda.Stream(device)
+
+
+def _run_aside(
+    call: Callable[..., Any], numbers: Sequence[float], tensors: Sequence[Tensor]
+) -> Any:
+    """On the stream on which steps are recorded: autograd remembers where it ran."""
+    aside = _aside(tensors[0].device)
+    here = torch.cuda.current_stream(aside.device)
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        outputs = call(*numbers, *tensors)
+    here.wait_stream(aside)
+    return outputs

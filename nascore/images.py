@@ -181,7 +181,7 @@ class Batches:
         if self._order[0] != epoch:
             random = generator(*self.place, "order", epoch)
             order = torch.randperm(len(self.labels), generator=random)
-            self._order = (epoch, order.to(device))
+            self._order = (epoch, order.to(device, non_blocking=True))
         index = self._order[1][position * self.size : (position + 1) * self.size]
         random = generator(*self.place, "augment", step)  # on the CPU: the same on every device
         batch = self.images.normalise(self.crop(index, random))

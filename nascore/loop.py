@@ -77,7 +77,9 @@ class Loop:
         return self.steps >= self.total
 
     def recompute(self) -> None:
-        """Take more time and less memory, the same bits: see `nets.recompute`."""
+        """Take more time and less memory, the same bits: see `nets.recompute`, whose generators a
+        graph could not hold."""
+        self.graphs = "off"
         for name in self.PARTS:
             if isinstance(part := getattr(self, name), nn.Module):
                 setattr(part, "recomputes", True)  # noqa: B010  # for mypy a module has tensors

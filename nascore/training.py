@@ -206,7 +206,7 @@ class Training(Loop):
         # Of this epoch: loss, score, examples.
         self.epoch_so_far = torch.zeros(3, device=self.device, dtype=torch.float64)
         self.generator = torch.Generator(self.device)  # of drop path, seeded at each step
-        self.played = Played(self.learn, self.generator if recipe.drop_path else None)
+        self.played = Played(self.generator if recipe.drop_path else None)
 
     @with_its_threads
     def step(self) -> Progress:
@@ -223,7 +223,7 @@ class Training(Loop):
         if recipe.drop_path:
             self.generator.manual_seed(seed_of(self.seed, "drop path", self.steps))
         if plays(self.graphs, self.device, self.batches.per_epoch):
-            self.played((rate, drop_path), inputs, targets)
+            self.played(self.learn, (rate, drop_path), inputs, targets)
         else:
             self.learn(rate, drop_path, inputs, targets)
         self.steps += 1
@@ -271,6 +271,7 @@ class Training(Loop):
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
         self.epoch_so_far = self.epoch_so_far.to(self.device)
+        self.played.forget()
 
 
 @torch.no_grad()

@@ -1,24 +1,30 @@
 """Ready for a GPU, on a machine that has none: whole steps on a pretended one (`FakeTensorMode`: shapes and devices, no
 numbers), which refuses mixed devices and every read; and what a GPU's errors become."""
 
+import copy
+import gc
+import weakref
 from contextlib import nullcontext
 
 import pytest
 import torch
-from torch import nn
+from pretended_graphs import Graph, pretended, tensors_in
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nascore import bilevel, cuda, published, spaces
+from nascore import bilevel, cuda, published, spaces, training
 from nascore import images as pictures
 from nascore.errors import UserError
 from nascore.images import Images
 from nascore.loop import Loop, drive
+from nascore.methods import darts
 from nascore.methods.darts import DARTS, DARTSBudget
 from nascore.nets.convolutional import Network
 from nascore.nets.shared import shared_network
 from nascore.nets.sizes import home
 from nascore.nets.supernet import Supernet, initial_alphas
+from nascore.training import Training, recipe_named
 
 CARD = torch.device("cuda", 0)
 
@@ -193,3 +199,170 @@ def test_graphs_are_for_cards_and_for_steps_that_repeat():
     assert [cuda.plays(graphs, CARD, 3) for graphs in cuda.GRAPHS] == [False, True, False]
     with pytest.raises(UserError, match="--graphs: found 'maybe', allowed: auto, on, off"):
         drive(Loop(), graphs="maybe")
+
+
+# --- steps that are recorded and played -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Graphs on the CPU (`pretended_graphs`), for all steps of `Training` and DARTS."""
+    cuda._aside.cache_clear()
+    pretended(monkeypatch)
+    for module in (training, darts):
+        monkeypatch.setattr(module, "plays", lambda graphs, device, steps: graphs == "on")
+    yield Graph
+    cuda._aside.cache_clear()
+
+
+def test_a_step_runs_then_is_recorded_then_played(graphs):
+    seen = []
+
+    def call(rate, x):
+        seen.append(rate)
+        total.add_(x.sum() * rate)
+        return total * 2
+
+    played, total = cuda.Played(), torch.zeros(())
+    outputs = [played(call, (2.0,), torch.full((3,), k)).item() for k in (1.0, 2.0, 3.0, 4.0)]
+    assert outputs == [12.0, 36.0, 72.0, 120.0] and seen == [2.0, 2.0]  # Python was there twice
+    assert (played.graph.replays, graphs.made) == (3, 1)
+    first, second = (played(call, (2.0,), torch.full((3,), k)) for k in (5.0, 6.0))
+    assert first is second and first.item() == total.item() * 2  # overwritten by the next step
+
+
+def test_new_numbers_and_new_shapes_are_recorded_anew(graphs):
+    def call(rate, x):
+        return x * rate
+
+    played, two, three = cuda.Played(), torch.ones(2), torch.ones(3)
+    steps = [(1.0, two), (1.0, two), (1.0, two), (2.0, two), (2.0, two), (2.0, three), (2.0, two), (2.0, two)]
+    recorded = []
+    for rate, x in steps:
+        assert torch.equal(played(call, (rate,), x), x * rate)
+        recorded.append(graphs.made)
+    assert recorded == [0, 1, 1, 1, 2, 2, 2, 3]
+    played.forget()
+    assert played.outputs is None and played.graph is None and not played.inputs
+
+
+def test_a_step_that_fails_is_no_first_step(graphs):
+    def call(x):
+        raise MemoryError
+
+    played = cuda.Played()
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            played(call, (), torch.ones(1))
+    assert played.known is None and graphs.made == 0
+
+
+def test_a_step_that_reads_a_number_says_how_to_run_without_a_graph(graphs):
+    played = cuda.Played()
+    call = Tensor.item
+    assert played(call, (), torch.ones(1)) == 1.0
+    with pytest.raises(UserError, match="cannot be recorded .*not permitted when.*capturing.*--graphs off") as caught:
+        played(call, (), torch.ones(1))
+    assert "\n" not in str(caught.value)
+
+
+def test_too_little_memory_while_recording_stays_what_it_is(graphs):
+    calls = []
+
+    def call(x):
+        calls.append(x)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    played = cuda.Played()
+    played(call, (), torch.ones(1))
+    with pytest.raises(torch.OutOfMemoryError):
+        played(call, (), torch.ones(1))
+
+
+class Searching(DARTS):
+    """Adam counts its steps where a card would."""
+
+    def step(self):
+        self.alpha_optimizer.param_groups[0]["capturable"] = True
+        return super().step()
+
+
+def searching(order, hessian="finite-difference"):
+    """Epochs of four steps, the last of which is smaller."""
+    fields = dict(epochs=4, batch_size=3, channels=2, cells=3, order=order, hessian=hessian)
+    return Searching(spaces.get("darts", nodes=2), noise(22, 8), DARTSBudget(**fields), 0, torch.device("cpu"))
+
+
+def training_of(recipe="small"):
+    auxiliary = recipe == "darts-cifar"
+    network = Network(published.GENOTYPES["darts-v2"], 4, 3, 10, auxiliary=auxiliary)
+    with torch.no_grad():
+        for k, p in enumerate(network.parameters()):
+            p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(k)) / 4)
+    fields = dict(epochs=3, batch_size=4, drop_path=0.3, cutout=4) if auxiliary else dict(epochs=3, batch_size=4)
+    return Training(network, noise(14), recipe_named(recipe, **fields), 0)
+
+
+def noise(count, side=16):
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=random)
+    labels = torch.arange(count) % 10
+    return Images("noise", pixels, labels, pixels, labels, tuple("0123456789"), (0.5,) * 3, (0.5,) * 3, 2, True)
+
+
+LOOPS = {
+    "first order": lambda: searching(1),
+    "second order": lambda: searching(2),
+    "exact": lambda: searching(2, "exact"),
+    "training": training_of,
+    "training with drop path": lambda: training_of("darts-cifar"),
+}
+
+
+def state_after(loop, steps, graphs):
+    loop.graphs = graphs
+    for _ in range(steps):
+        loop.step()
+    return [x.clone() for x in tensors_in(loop.state_dict()) if x.is_floating_point()], loop.history
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_is_played_is_what_would_have_run(graphs, name):
+    """To the last bit, over the end of an epoch, whose last minibatch is smaller and after which rates are others."""
+    make = LOOPS[name]
+    steps = 10 if "training" in name else 7
+    eager, eager_rows = state_after(make(), steps, "off")
+    assert graphs.made == 0
+    played, rows = state_after(make(), steps, "on")
+    assert graphs.made > 0 and rows == eager_rows and len(rows) > 0
+    assert len(played) == len(eager) and all(map(torch.equal, played, eager))
+
+
+@pytest.mark.parametrize("name", ["first order", "training"])
+def test_a_graph_does_not_outlive_what_it_worked_on(graphs, name):
+    """A checkpoint brings other momentum, within an epoch too: to load one is to begin from it."""
+    loop = LOOPS[name]()
+    state_after(loop, 2, "on")
+    stored = copy.deepcopy(loop.state_dict())
+    wanted, _ = state_after(loop, 1, "on")
+    loop.load_state_dict(stored)
+    found, _ = state_after(loop, 1, "on")
+    assert graphs.made > 0 and all(map(torch.equal, found, wanted))
+
+
+def test_training_and_darts_are_freed_with_their_last_name(graphs):
+    """Memory of the card is: nobody collects garbage between two children."""
+    torch.optim.SGD([torch.ones(1)])  # the first one imports much, and who has called it lives on
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        for name in ("first order", "training"):
+            loop = LOOPS[name]()
+            loop.step()
+            gone = weakref.ref(loop)
+            del loop
+            assert gone() is None
+    finally:
+        if was:
+            gc.enable()

@@ -203,8 +203,8 @@ class DARTS(Loop):
             weight_decay=budget.alpha_weight_decay,
             capturable=device.type == "cuda",
         )
-        self.played_alphas = Played(self._descend_architecture)
-        self.played_weights = Played(self._descend_weights)
+        self.played_alphas = Played()
+        self.played_weights = Played()
 
     @with_its_threads
     def step(self) -> Progress:
@@ -215,8 +215,9 @@ class DARTS(Loop):
         train = self.train_batches[self.steps]
         valid = self.valid_batches[self.steps]
         if plays(self.graphs, self.task.device, self.train_batches.per_epoch):
-            valid_seen = self.played_alphas((xi,), *train, *valid)
-            train_seen = self.played_weights((rate,), *train)
+            batches = (*train, *valid)
+            valid_seen = self.played_alphas(self._descend_architecture, (xi,), *batches)
+            train_seen = self.played_weights(self._descend_weights, (rate,), *train)
         else:
             valid_seen = self._descend_architecture(xi, *train, *valid)
             train_seen = self._descend_weights(rate, *train)
@@ -324,3 +325,5 @@ class DARTS(Loop):
         with torch.no_grad():
             for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
                 alpha.copy_(stored)
+        self.played_alphas.forget()
+        self.played_weights.forget()

@@ -49,6 +49,11 @@ def differentiated_twice() -> Iterator[None]:
         _twice -= 1
 
 
+def is_fast(x: Tensor) -> bool:
+    """Whether what is faster than PyTorch's own on a CPU may be done with `x`."""
+    return x.device.type == "cpu" and x.dtype in FAST and is_plain(x)
+
+
 def is_plain(x: Tensor) -> bool:
     """Whether `x` is computed with, and that is all: no autocast, no transform of `torch.func`, no
     forward differentiation, no compilation."""
@@ -80,7 +85,8 @@ class Depthwise(torch.autograd.Function):
         # call.
         ctx.stride = stride
         ctx.dilation = dilation
-        ctx.save_for_backward(x, weight)
+        needed = stride > 1 or ctx.needs_input_grad[1]
+        ctx.save_for_backward(x if needed else None, weight)
         return F.conv2d(
             x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1)
         )

@@ -100,12 +100,12 @@ class SharedCells(nn.Module):
         self.stem = conv_bn(in_channels, width)
         self.cells = nn.ModuleList()
         self.halves = nn.ModuleDict()
-        self.types: list[str] = []
+        self.kinds: list[str] = []
         self.recomputes = False  # cells, in the backward pass: for less memory
         at = (micro_reductions if micro else reductions)(cells)
         for place in stack(channels, cells, at, width):
             channels = place.channels
-            self.types.append("reduce" if place.reduction else "normal")
+            self.kinds.append("reduce" if place.reduction else "normal")
             if micro:
                 self.cells.append(self._micro_cell(space, place))
             elif place.reduction:
@@ -137,7 +137,7 @@ class SharedCells(nn.Module):
     def forward(self, images: Tensor, genotype: CellGenotype) -> Tensor:
         self.check(images.shape)
         before = previous = self.stem(images)
-        for index, (cell, cell_type) in enumerate(zip(self.cells, self.types)):
+        for index, (cell, cell_type) in enumerate(zip(self.cells, self.kinds)):
             if str(index) in self.halves:
                 of_before, of_previous = self.halves[str(index)].children()
                 before = of_before(before)

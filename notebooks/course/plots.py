@@ -302,7 +302,7 @@ def roofline(stored: Mapping) -> Chart:
     for kind, (seconds, flops, held) in sorted(shown.items(), key=lambda item: -item[1][0]):
         share, place = seconds / whole, (flops / held, flops / seconds / 1e9)
         axes.scatter(*place, s=4000 * share, color=COLOURS[0], alpha=0.5, linewidth=0)
-        above = {"relu": 9, "sums": -9}.get(kind, 0)  # these two lie beside the copies
+        above = {"relu": 5, "sums": -14, "batch norm": 7, "pools": -8}.get(kind, 0)  # points: they lie close together
         how = dict(xytext=(32 * share**0.5 + 4, above), textcoords="offset points", va="center", fontsize=9)
         axes.annotate(f"{kind} {share:.0%}", place, **how)
         words.append(f"{kind} {share:.0%}")

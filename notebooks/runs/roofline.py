@@ -104,8 +104,7 @@ def main() -> None:
     other = torch.empty_like(large)
     peak = 2 * 2048**3 / best(lambda: x @ x) / 1e9
     bandwidth = 2 * large.nbytes / best(lambda: other.copy_(large)) / 1e9
-    Workload = getattr(bench, "Workload", None) or bench.Sizes
-    step, *_ = bench.our_steps(Workload(BATCH, 16, 8, "cpu"))
+    step, *_ = bench.our_steps(bench.Workload(BATCH, 16, 8, "cpu"))
     step()
     rounds = []
     for _ in range(ROUNDS):
