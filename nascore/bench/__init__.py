@@ -116,7 +116,7 @@ def table(result: Result) -> str:
     )
     text = [
         size.format_map(result["setting"]),
-        f"{'':54}{'reference / ours:':24}peak memory, MiB",
+        f"{'':54}{'reference / ours:':24}peak memory, MiB (not of workers)",
         f"{'medians':30}{'ours':12}{'reference':12}{'min - median - max':24}ours, reference, ratio",
     ]
     memory = result["measured"][MEMORY]
