@@ -12,7 +12,7 @@ from nascore import data as sets
 from nascore import formats, training
 from nascore import memory as memory_of
 from nascore.data import Images, choose_device
-from nascore.errors import whole
+from nascore.errors import require, whole
 from nascore.files import write_json
 from nascore.genotypes import Genotype, as_dict
 from nascore.loop import Progress, drive, memory_errors
@@ -88,6 +88,7 @@ def train(
     )
     again = False
     if memory is not None:
+        require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
         recipe, again = _fitting(value, sizes, images, recipe, seed, memory)
     config = {
         "command": "train",
@@ -118,7 +119,8 @@ def train(
             graphs=graphs,
             defaults=training.DEFAULTS,
         )
-        return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began)
+        together = 500 if memory is None else recipe.batch_size
+        return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began, together)
 
 
 def _fitting(
@@ -126,12 +128,9 @@ def _fitting(
 ) -> tuple[Recipe, bool]:
     """The recipe with a minibatch that fits, and whether cells are computed again."""
 
-    def make(batch: int, again: bool) -> Training:
+    def make(batch: int) -> Training:
         network = Network.of(value, sizes)
-        loop = Training(network, images, replace(recipe, batch_size=batch), seed)
-        if again:
-            loop.recompute()
-        return loop
+        return Training(network, images, replace(recipe, batch_size=batch), seed)
 
     with one_thread(), seeded(seed, "network"):
         batch, again = memory_of.fitting(
@@ -140,12 +139,17 @@ def _fitting(
     return replace(recipe, batch_size=batch), again
 
 
-def _tested(loop: Training, model: Model, out: Path | None, seconds: float) -> Trained:
-    """The end of a training: test the model and save it, if all its epochs are over."""
+def _tested(
+    loop: Training, model: Model, out: Path | None, seconds: float, together: int
+) -> Trained:
+    """The end of a training: test the model, so many images together, and save it, if all its
+    epochs are over."""
     trained = Trained(model, None, None, loop.history, loop.steps, seconds, out, loop.done)
     if not trained.finished:
         return trained
-    loss, accuracy = training.evaluate(loop.network, loop.task, threads=loop.threads)
+    loss, accuracy = training.evaluate(
+        loop.network, loop.task, batch_size=together, threads=loop.threads
+    )
     model.about["accuracy"] = accuracy
     if out:
         model.save(out)

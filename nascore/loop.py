@@ -61,6 +61,7 @@ class Loop:
     STATE: ClassVar[tuple[str, ...]] = ("steps", "history")
     threads = 1
     graphs = "auto"  # whether a GPU plays recorded steps: auto, on or off
+    steps_are_alike = False  # whether each takes the same memory: then `--memory` knows it
     total: int
 
     def __init__(self) -> None:

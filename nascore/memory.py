@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 
 from nascore.errors import UserError, require, say
 
-TRIED = (4, 16)  # images in the minibatches of the trials
+TRIED = (8, 32)  # images in the minibatches of the trials
 STEPS = 2  # the first one makes what stays: momentum
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# On the CPU a process takes more than its tensors: Python, PyTorch and its compiled kernels, and
-# what these and the system's allocator keep beside (measured: notebooks/runs/memory.json).
+# A process takes more than its tensors: on the CPU Python, PyTorch and its compiled kernels, and
+# everywhere what kernels and allocators keep beside (notebooks/runs/memory.py measures it there).
 PROCESS = 750 * 2**20
 BESIDE = 1.10
 
@@ -32,7 +32,7 @@ def bytes_of(text: Any) -> int:
     """8G, 512M or a number of bytes. Raises `UserError`."""
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:i?B)?", str(text).strip(), re.I)
     if not found or not float(found[1]):
-        raise UserError(f"--memory: found {text!r}, allowed: a size, such as 8G or 512M")
+        raise UserError(f"--memory: found {text!r}, allowed: a size, such as 8G or 2G")
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
@@ -66,23 +66,16 @@ class Held(TorchDispatchMode):
         self.now -= size
 
 
-def peak(make: Callable[[], Any], device: torch.device) -> int:
-    """The most bytes that the loop `make()` holds while it is made and takes two steps."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        _steps(make)
-        return torch.cuda.max_memory_allocated(device) - before
+def peak(make: Callable[[], Any], again: bool) -> int:
+    """The most bytes that the loop `make()` holds while it is made and takes two steps; `again`:
+    with cells computed again."""
     with Held() as held:
-        _steps(make)
+        loop = make()
+        if again:
+            loop.recompute()
+        for _ in range(STEPS):
+            loop.step()
     return held.peak
-
-
-def _steps(make: Callable[[], Any]) -> None:
-    loop = make()
-    for _ in range(STEPS):
-        loop.step()
 
 
 @dataclass(frozen=True)
@@ -96,24 +89,22 @@ class Need:
         """With minibatches of so many images."""
         return self.fixed + batch * self.image
 
-    def batch(self, limit: int) -> int:
-        """The largest minibatch that a limit allows."""
-        return int((limit - self.fixed) // self.image)
+    def batch(self, limit: int, most: int) -> int:
+        """The largest minibatch that a limit allows, up to `most`."""
+        return min(most, int((limit - self.fixed) // max(self.image, 1)))
 
 
-def need(make: Callable[[int, bool], Any], again: bool, task: int, device: torch.device) -> Need:
-    """Of the loops `make(batch, again)`, beside the `task`'s bytes; `again`: cells are computed
-    again."""
-    few, more = (peak(partial(make, batch, again), device) for batch in TRIED)
+def need(make: Callable[[int], Any], again: bool, task: int, device: torch.device) -> Need:
+    """Of the loops `make(batch)`, beside the `task`'s bytes."""
+    few, more = (peak(partial(make, batch), again) for batch in TRIED)
     image = (more - few) / (TRIED[1] - TRIED[0])
     fixed = few - TRIED[0] * image + task
-    if device.type == "cuda":
-        return Need(fixed, image)
-    return Need(PROCESS + BESIDE * fixed, BESIDE * image)
+    process = PROCESS if device.type == "cpu" else 0
+    return Need(process + BESIDE * fixed, BESIDE * image)
 
 
 def fitting(
-    size: Any, batch: int, make: Callable[[int, bool], Any], task: int, device: torch.device
+    size: Any, batch: int, make: Callable[[int], Any], task: int, device: torch.device
 ) -> tuple[int, bool]:
     """The minibatch, and whether cells are computed again, with which a run stays under a `size`;
     it is said. Cells first: that changes no bit. Raises `UserError` where nothing helps."""
@@ -128,7 +119,7 @@ def fitting(
     if again.of(batch) <= limit:
         say(f"--memory {_shown(limit)}: {less}, which changes no bit: so it is done")
         return batch, True
-    fits = again.batch(limit)
+    fits = again.batch(limit, batch)
     least = f"{_shown(again.of(2))} or more, for minibatches of 2"
     require(fits >= 2, "--memory", _shown(limit), least)
     say(f"--memory {_shown(limit)}: {less}: cells are computed again, with {fits} images a step")

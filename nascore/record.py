@@ -152,6 +152,8 @@ class Record:
         self.checkpoint = directory / "checkpoint.pt"
         self.timing: list[dict] = []
         self.written: Counter[str] = Counter()  # rows of each file that are on the disk
+        # Whether rows can be read back from there: a user's own loop may keep them otherwise.
+        self.plain = "history" in getattr(loop, "STATE", ())
         if resume:
             self._restore(defaults)
         else:
@@ -188,13 +190,18 @@ class Record:
         if "rows" not in state:
             self.timing = list(state["timing"])
             return
-        for name, count in state["rows"].items():
-            rows = keep_rows(self.directory / name, count)
-            self.written[name] = count
-            if name == HISTORY:
-                state["loop"]["history"] = rows
-            else:
-                self.timing = rows
+        count = state["rows"]
+        if state["plain"]:
+            state["loop"]["history"] = self._kept(HISTORY, count)
+        try:
+            self.timing = self._kept(TIMING, count)
+        except UserError as error:  # nothing follows from times
+            say(f"{self.directory}: {error}: times are kept from now on")
+
+    def _kept(self, name: str, count: dict) -> list[dict]:
+        rows = keep_rows(self.directory / name, count[name])
+        self.written[name] = len(rows)
+        return rows
 
     def _difference(self, config: dict, defaults: Mapping) -> str | None:
         """What makes the stored run another one. What it says nothing of, a field that is younger
@@ -235,11 +242,14 @@ class Record:
     def _checkpoint(self) -> None:
         with self._writing():
             loop = self.loop.state_dict()
+            if self.plain:
+                del loop["history"]
             state = {
                 "format": FORMAT,
                 "config": self.config,
+                "plain": self.plain,
                 "rows": {HISTORY: len(self.loop.history), TIMING: len(self.timing)},
-                "loop": {name: value for name, value in loop.items() if name != "history"},
+                "loop": loop,
             }
             save_checkpoint(self.checkpoint, state)
 
@@ -247,8 +257,11 @@ class Record:
         for name, rows in ((HISTORY, self.loop.history), (TIMING, self.timing)):
             done = self.written[name]
             mode = "a" if done else "w"
+            lines = [json.dumps(row) + "\n" for row in rows[done:]]
+            if name == HISTORY and list(map(json.loads, lines)) != rows[done:]:  # tuples, say
+                self.plain = False
             with self._writing(), open(self.directory / name, mode, encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows[done:])
+                file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
             self.written[name] = len(rows)

@@ -77,7 +77,7 @@ def run(
     ask for; `workers` how many processes train children at the same time (default: one a core, at
     most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
     records a step once and plays it: those of DARTS and of children, whose steps repeat. `memory`
-    ("8G"; one-shot methods only) is a limit: cells are computed again in the backward pass where
+    ("8G"; DARTS only) is a limit: cells are computed again in the backward pass where
     that keeps it, which changes no bit, and else minibatches are smaller, which is said.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
@@ -104,6 +104,7 @@ def run(
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
         again = False
         if memory is not None:
+            require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
             budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
         config["budget"] = dataclasses.asdict(budget)
@@ -249,14 +250,11 @@ def _fitting(
     limit: str | int,
 ) -> tuple[Budget, bool]:
     """The budget with a minibatch that fits, and whether cells are computed again."""
-    allowed = "none, but in one-shot searches and in trainings"
-    require(entry.one_shot and hasattr(budget, "batch_size"), "--memory", limit, allowed)
+    allowed = "none, but in searches whose steps are alike (darts) and in trainings"
+    require(getattr(entry.build, "steps_are_alike", False), "--memory", limit, allowed)
 
-    def make(batch: int, again: bool) -> Any:
-        search = _build(entry, setting, replace(budget, batch_size=batch), seed, device)
-        if again:
-            search.recompute()
-        return search
+    def make(batch: int) -> Any:
+        return _build(entry, setting, replace(budget, batch_size=batch), seed, device)
 
     batch, again = memory_of.fitting(limit, budget.batch_size, make, setting.data.nbytes, device)
     return replace(budget, batch_size=batch), again

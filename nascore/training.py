@@ -181,6 +181,7 @@ class Training(Loop):
 
     PARTS = ("network", "optimizer")
     STATE = ("steps", "history", "epoch_so_far")
+    steps_are_alike = True
 
     def __init__(self, network: nn.Module, task: Task, recipe: Recipe, seed: int):
         super().__init__()
@@ -222,10 +223,8 @@ class Training(Loop):
         drop_path = recipe.drop_path * epoch / recipe.epochs
         if recipe.drop_path:
             self.generator.manual_seed(seed_of(self.seed, "drop path", self.steps))
-        if plays(self.graphs, self.device, self.batches.per_epoch):
-            self.played(self.learn, (rate, drop_path), inputs, targets)
-        else:
-            self.learn(rate, drop_path, inputs, targets)
+        on = plays(self.graphs, self.device, self.batches.per_epoch)
+        self.played(self.learn, (rate, drop_path), inputs, targets, on=on)
         self.steps += 1
         metrics = self._end_of_epoch(epoch) if self.steps % self.batches.per_epoch == 0 else {}
         return Progress(self.steps, self.total, metrics=metrics)

@@ -1,5 +1,6 @@
 """The loop that drives anything with steps: checkpoints, resuming, stopping, and what it says when a file is wrong."""
 
+import ast
 import json
 import os
 import pickle
@@ -19,6 +20,8 @@ from nascore.record import load_checkpoint, save_checkpoint
 
 class Counter:
     """Adds random numbers: a loop whose state is a sum, as short as a loop can be."""
+
+    STATE = ("sum", "history")
 
     def __init__(self, total=6, trap=None):
         self.total, self.trap = total, trap or (lambda step: None)
@@ -336,8 +339,7 @@ def test_a_checkpoint_counts_its_rows_and_does_not_hold_them(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_text(path.read_text()[:-9])])
-@pytest.mark.parametrize("name", ["history.jsonl", "timing.jsonl"])
-def test_rows_that_are_lost_are_said_to_be(tmp_path, name, spoil):
+def test_rows_that_are_lost_are_said_to_be(tmp_path, spoil, name="history.jsonl"):
     counter = Counter()
     drive(counter, directory=tmp_path, progress=False, stop=lambda: len(counter.history) == 3)
     spoil(tmp_path / name)
@@ -366,3 +368,44 @@ def test_a_run_may_go_on_on_another_device(tmp_path, capsys):
     drive(counter, config={"device": "cuda"}, stop=lambda: len(counter.history) == 3, **how)
     assert drive(Counter(), directory=tmp_path, config={"device": "cpu"}, resume=True, progress=False)
     assert "was begun on cuda: on cpu the last digits are others" in capsys.readouterr().err
+
+
+def test_times_that_are_lost_are_begun_anew(tmp_path, capsys):
+    counter = Counter()
+    drive(counter, directory=tmp_path, progress=False, stop=lambda: len(counter.history) == 3)
+    (tmp_path / "timing.jsonl").unlink()
+    assert drive(Counter(), directory=tmp_path, resume=True, progress=False)
+    assert "times are kept from now on" in capsys.readouterr().err and len(lines(tmp_path / "timing.jsonl")) == 3
+
+
+def test_rows_that_are_more_than_json_stay_in_the_checkpoint(tmp_path):
+    """Tuples, say, which a method of a user's own looks up: they would come back as lists."""
+
+    class Tuples(Counter):
+        def step(self):
+            progress = super().step()
+            self.history[-1]["pair"] = (1, 2)
+            assert len({row["pair"] for row in self.history}) == 1
+            return progress
+
+    first, resumed, whole = Tuples(), Tuples(), Tuples()
+    assert not drive(first, directory=tmp_path, progress=False, stop=lambda: len(first.history) == 3)
+    assert drive(resumed, directory=tmp_path, resume=True, progress=False) and drive(whole, progress=False)
+    assert resumed.history == whole.history and len(lines(tmp_path / "history.jsonl")) == 6
+
+
+def test_a_loop_that_says_nothing_of_its_parts_keeps_its_rows_itself(tmp_path):
+    class Own(Counter):
+        STATE = ()
+
+        def state_dict(self):
+            return {"rows": repr(self.history), "sum": self.sum}
+
+        def load_state_dict(self, state):
+            rows, self.sum = state.values()
+            self.history = ast.literal_eval(rows)
+
+    first, resumed, whole = Own(), Own(), Own()
+    assert not drive(first, directory=tmp_path, progress=False, stop=lambda: len(first.history) == 3)
+    assert drive(resumed, directory=tmp_path, resume=True, progress=False) and drive(whole, progress=False)
+    assert resumed.history == whole.history

@@ -58,7 +58,7 @@ def add_run_options(parser: Parser, seconds: float) -> None:
     add("--threads", type=int, metavar="N", help=text)
     text = "whether a GPU records a step and plays it: auto, on or off (default: auto)"
     add("--graphs", default="auto", help=text)
-    text = "a limit, such as 8G (a one-shot search, a training): cells are computed again, or"
+    text = "a limit, such as 8G (of darts, of a training): cells are computed again, or"
     text += " minibatches are smaller"
     add("--memory", metavar="SIZE", help=text)
     add("--quiet", dest="progress", action="store_false", help="no progress")

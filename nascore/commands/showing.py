@@ -102,6 +102,6 @@ def bench(as_json: bool, out: str | None, grows: bool, **options: Any) -> None:
         require(grows, "--out", out, "with --growth")
         check_suffix(out)
     result = bench.benchmark(grows=grows, **options)
+    print(json.dumps(result) if as_json else bench.table(result))
     if out is not None:
         chart(result["growth"]).save(out)
-    print(json.dumps(result) if as_json else bench.table(result))

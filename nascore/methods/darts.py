@@ -159,6 +159,7 @@ class DARTS(Loop):
     the last epoch."""
 
     PARTS = ("supernet", "weight_optimizer", "alpha_optimizer")
+    steps_are_alike = True
     NETWORK: ClassVar[type[Supernet]] = Supernet
 
     def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
@@ -214,13 +215,10 @@ class DARTS(Loop):
         xi = rate if budget.order == 2 else 0.0
         train = self.train_batches[self.steps]
         valid = self.valid_batches[self.steps]
-        if plays(self.graphs, self.task.device, self.train_batches.per_epoch):
-            batches = (*train, *valid)
-            valid_seen = self.played_alphas(self._descend_architecture, (xi,), *batches)
-            train_seen = self.played_weights(self._descend_weights, (rate,), *train)
-        else:
-            valid_seen = self._descend_architecture(xi, *train, *valid)
-            train_seen = self._descend_weights(rate, *train)
+        on = plays(self.graphs, self.task.device, self.train_batches.per_epoch)
+        both = (*train, *valid)
+        valid_seen = self.played_alphas(self._descend_architecture, (xi,), *both, on=on)
+        train_seen = self.played_weights(self._descend_weights, (rate,), *train, on=on)
         self.steps += 1
         alphas, (valid_loss, score, train_loss) = self.read(*valid_seen, train_seen)
         losses = {"valid_loss": valid_loss, "loss": train_loss}

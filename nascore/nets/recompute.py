@@ -1,6 +1,7 @@
 """Less memory for more time: of a cell only what it reads is kept, and the backward pass computes
 the rest again (Chen, Xu, Zhang and Guestrin, "Training Deep Nets with Sublinear Memory Cost",
-2016). Every bit stays the same.
+2016). Every bit stays the same: a cell with a memory of its own, as a user's operation may have,
+is left as it is.
 """
 
 from contextlib import nullcontext
@@ -15,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 def recomputed(cell: nn.Module, *inputs: Any, generator: torch.Generator | None = None) -> Any:
     """`cell(*inputs)`. The second time it has the weights of this call, which may be others than
     its own (`functional_call`), and draws from `generator` what it drew the first time."""
+    if not all(isinstance(m, nn.BatchNorm2d) for m in cell.modules() if m._buffers):
+        return cell(*inputs)
     weights: dict[str, Tensor] = dict(cell.named_parameters())
     begun = generator.get_state() if generator is not None else None
 
@@ -26,7 +29,6 @@ def recomputed(cell: nn.Module, *inputs: Any, generator: torch.Generator | None 
     return checkpoint(
         call,
         use_reentrant=False,
-        preserve_rng_state=False,
         context_fn=lambda: (nullcontext(), CountedOnce(cell)),
     )
 

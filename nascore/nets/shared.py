@@ -7,7 +7,6 @@ always uses the batch's own statistics: running averages over paths that differ 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +25,6 @@ from nascore.nets.operations import (
     on_batch_statistics,
 )
 from nascore.nets.plain import conv_bn
-from nascore.nets.recompute import recomputed
 from nascore.nets.stack import Place, macro_reductions, micro_reductions, reductions, stack
 from nascore.spaces import Blocks, CellSpace, Macro, Space, of
 
@@ -101,7 +99,6 @@ class SharedCells(nn.Module):
         self.cells = nn.ModuleList()
         self.halves = nn.ModuleDict()
         self.kinds: list[str] = []
-        self.recomputes = False  # cells, in the backward pass: for less memory
         at = (micro_reductions if micro else reductions)(cells)
         for place in stack(channels, cells, at, width):
             channels = place.channels
@@ -142,12 +139,11 @@ class SharedCells(nn.Module):
                 of_before, of_previous = self.halves[str(index)].children()
                 before = of_before(before)
                 previous = of_previous(previous)
-            how = partial(recomputed, cell) if self.recomputes else cell
             if isinstance(cell, Reduction):
-                output = how(before, previous)
+                output = cell(before, previous)
             else:
                 chosen = getattr(genotype, cell_type)
-                output = how((before, previous)[-chosen.n_inputs :], chosen)
+                output = cell((before, previous)[-chosen.n_inputs :], chosen)
             before = previous
             previous = output
         return self.classifier(self.last(previous).mean((2, 3)))
@@ -166,7 +162,6 @@ class SharedLayers(nn.Module):
         self.layers = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.reductions = nn.ModuleDict()
-        self.recomputes = False  # operations, in the backward pass: for less memory
         for _ in range(space.layers):
             operations = {op: macro_operation(op, channels) for op in space.primitives}
             self.layers.append(nn.ModuleDict(operations))
@@ -190,9 +185,7 @@ class SharedLayers(nn.Module):
         layers: Any = self.layers
         skips = [layer.skips for layer in genotype.layers]
         for index, layer in enumerate(genotype.layers):
-            operation = layers[index][layer.op]
-            how = partial(recomputed, operation) if self.recomputes else operation
-            output = how(states[-1])
+            output = layers[index][layer.op](states[-1])
             if index:
                 output = self.norms[index](sum((states[j] for j in layer.skips), output))
             states.append(output)

@@ -18,19 +18,18 @@ CPU = torch.device("cpu")
 SIZES = [(2, 4, 3, 1), (64, 8, 5, 1), (16, 16, 8, 1), (16, 16, 8, 2), (64, 16, 8, 1), (16, 32, 8, 1), (8, 16, 20, 1)]
 
 
-def make(batch: int, again: bool, channels: int, cells: int, order: int) -> DARTS:
+def make(batch: int, channels: int, cells: int, order: int) -> DARTS:
     pixels, labels = torch.randint(256, (512, 3, 32, 32), dtype=torch.uint8), torch.arange(512) % 10
     images = Images("random", pixels, labels, pixels, labels, tuple("0123456789"), (0.5,) * 3, (0.5,) * 3, 4, True)
     budget = DARTSBudget(batch_size=batch, channels=channels, cells=cells, order=order)
-    loop = DARTS(spaces.get("darts"), images, budget, 0, CPU)
-    if again:
-        loop.recompute()
-    return loop
+    return DARTS(spaces.get("darts"), images, budget, 0, CPU)
 
 
 def measured(again: bool, batch: int, *sizes: int) -> float:
     """MiB, in this process."""
-    loop = make(batch, again, *sizes)
+    loop = make(batch, *sizes)
+    if again:
+        loop.recompute()
     for _ in range(2):
         loop.step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -40,7 +39,7 @@ def main() -> None:
     rows = []
     for batch, *sizes in SIZES:
         for again in (False, True):
-            expected = need(lambda b, a, s=sizes: make(b, a, *s), again, 512 * 3 * 32**2, CPU).of(batch) / 2**20
+            expected = need(lambda b, s=sizes: make(b, *s), again, 512 * 3 * 32**2, CPU).of(batch) / 2**20
             words = map(str, (int(again), batch, *sizes))
             found = float(subprocess.run([sys.executable, __file__, *words], capture_output=True, check=True).stdout)
             setting = dict(zip(("batch", "channels", "cells", "order"), (batch, *sizes)))
