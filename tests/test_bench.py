@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nascore import bench, spaces
-from nascore.bench import growth, harness, rows
+from nascore.bench import growth, harness, picture, rows
 from nascore.bench.naive import NaiveDARTS, NaiveSupernet
 from nascore.cli import main
 from nascore.errors import UserError
@@ -188,7 +188,7 @@ def test_growth_finds_the_exponents_of_a_known_cost(monkeypatch, tmp_path):
     assert slopes.keys() == expected.keys()
     for name, value in expected.items():
         assert slopes[name] == pytest.approx([value, value, 2 * value])
-    chart = growth.chart(found)
+    chart = picture.chart(found)
     assert chart.save(tmp_path / "growth.svg").read_text().count("<svg") == 1
     assert all(line in chart.words for line in growth.lines(found))
 

@@ -25,7 +25,7 @@ nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recomp
 nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models from_scratch
 evaluation exports answers estimators constraints controllers predictors registry search trials policies bilevel
 methods show/canvas show/drawing show/chart show/looks show/pareto show/widgets
-bench/steps bench/naive bench/harness bench/rows bench/growth commands/options
+bench/steps bench/naive bench/harness bench/rows bench/growth bench/picture commands/options
 commands/running commands/showing commands/answering cli""".split()
 
 

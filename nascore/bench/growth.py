@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from nascore.bench.harness import Plan, Side, clock, measure
 from nascore.bench.steps import STEPS, Workload, our_steps
-from nascore.show.chart import MARKERS, Chart, panels, styled
 
 START = Workload(batch=64, channels=8, cells=5, side=16)
 CORES = os.cpu_count() or 1
@@ -60,17 +59,3 @@ def lines(found: Growth) -> list[str]:
     """Of each size that grows, the slopes."""
     rows = [f"  {name} {grown['sizes']}: {grown['slopes']}" for name, grown in found.items()]
     return ["slopes of log seconds over log size, by least squares", *rows]
-
-
-@styled
-def chart(found: Growth) -> Chart:
-    """Seconds over sizes, both logarithmic: a panel for what grows, a line for a step."""
-    figure, columns = panels(len(found), sharey=True)
-    for axes, (name, grown) in zip(columns, found.items()):
-        for (step, values), marker in zip(grown["seconds"].items(), MARKERS):
-            axes.loglog(grown["sizes"], values, marker=marker, label=step)
-        axes.set(xlabel=name, ylabel="seconds of a step")
-        axes.label_outer()
-    columns[0].legend(fontsize=8)
-    figure.words = "; ".join(lines(found))
-    return figure

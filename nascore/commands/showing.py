@@ -95,7 +95,7 @@ def bench(as_json: bool, out: str | None, grows: bool, **options: Any) -> None:
     """Time the steps of DARTS. With --against this RUNS the code in that checkout of
     quark0/darts."""
     from nascore import bench
-    from nascore.bench.growth import chart
+    from nascore.bench.picture import chart
     from nascore.show.chart import check_suffix
 
     if out is not None:
