@@ -11,7 +11,8 @@ rounds in turn; on a busy machine single rounds spread by 0.3, so a tenth is har
 together 1.8, 1.55; `nets.depthwise` 1.3, 1.1 (its weight gradient alone 1.1 to 1.3, its input
 gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1; batch norms summed in place
 (`edges.NormSum`) 1.05, 1.04; ReLU in place 1.0 to 1.09 for both; maps thinned out before they are
-copied for every edge 1.00 to 1.03, 1.0 (these three together 1.07, 1.07; at batch 64 1.00, 1.03).
+copied for every edge 1.00 to 1.03, 1.0 (these three together 1.04 to 1.07, 1.06 to 1.07; at batch
+64 1.00, 1.03).
 No gain: PyTorch's batch norms summed in place; pools weighted edge by edge in place of one 1x1
 convolution; 1x1 convolutions with an autograd function of their own, dense up to 16 channels
 (weights 1.07 times slower, alphas within 4 %); one depthwise convolution with several outputs a
