@@ -24,7 +24,7 @@ from nascore.genotypes import (
     MacroLayer,
     Node,
 )
-from nascore.nets import depthwise
+from nascore.nets import depthwise, edges
 from nascore.nets.convolutional import Network
 from nascore.nets.depthwise import DepthwiseConv
 from nascore.nets.shared import shared_network
@@ -104,7 +104,8 @@ def by_pytorch(monkeypatch):
     """Every depthwise convolution by PyTorch's own."""
 
     def use(*_):
-        monkeypatch.setattr(depthwise, "is_plain", lambda x: False)
+        for place in (depthwise, edges):
+            monkeypatch.setattr(place, "is_plain", lambda x: False)
 
     return use
 

@@ -59,7 +59,6 @@ def test_workers():
     assert "device-side assert" in checks.lost_in_a_worker(HERE)
 
 
-@pytest.mark.xfail(reason="since cells can be computed again a child waits for a collection: its cycle is to be found")
 def test_nothing_of_a_child_stays():
     assert checks.held_after_children(HERE, 3) == [0, 0, 0]
 

@@ -13,7 +13,7 @@ import nascore
 from nascore import genotypes, spaces
 from nascore.errors import UserError
 from nascore.nets import operations
-from nascore.nets.edges import MixedEdges, NormSum, PlainEdges, batch_norm
+from nascore.nets.edges import MixedEdges, PlainEdges
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.spaces import DARTS_PRIMITIVES, NASBENCH201_PRIMITIVES
 
@@ -116,19 +116,6 @@ def test_every_operation_starts_as_a_convolution_of_its_own_would():
     for name, weight in Supernet(primitives=("sep_conv_3x3", "skip_connect")).cells[5].sources.named_parameters():
         expected = next(bound for key, bound in fan_in.items() if f".{key}" in name) ** -0.5
         assert 0.98 * expected < weight.abs().max() <= expected, name
-
-
-def test_batch_norms_summed_in_place_are_pytorchs_to_second_order():
-    """One map needs no gradient, as where some weights are frozen."""
-    torch.manual_seed(0)
-    sizes = [(3, 4, 5, 5)] * 2 + [(4,)] * 2 + [(3, 4, 5, 5)]
-    frozen, y, p, q, other = (torch.randn(size, dtype=torch.double) for size in sizes)
-    learns = [tensor.requires_grad_() for tensor in (y, p, q, other)]
-    results = []
-    for total in (NormSum.apply(2, frozen, y, p, q, other), batch_norm(frozen, p) + batch_norm(y, q) + other):
-        first = torch.autograd.grad(total.sin().sum(), learns, create_graph=True)
-        results.append([total, *first, *torch.autograd.grad(sum((g**2).sum() for g in first), learns)])
-    close(*results, relative=1e-12)
 
 
 class WeightGradients(TorchDispatchMode):

@@ -34,11 +34,10 @@ class NaiveEdges(nn.Module):
         made = (_operation(name, *how) for _ in range(edges) for name in names)
         self.operations = nn.ModuleList(made)
 
-    def forward(self, x: Tensor, probabilities: Tensor, others: Sequence[Tensor] = ()) -> Tensor:
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         x = x.contiguous()  # the stem's map is in channels_last
         operations = iter(self.operations)
-        maps = [sum(p * next(operations)(x) for p in edge) for edge in probabilities]
-        return sum(others, torch.cat(maps, 1))
+        return torch.cat([sum(p * next(operations)(x) for p in edge) for edge in probabilities], 1)
 
 
 def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> nn.Module:

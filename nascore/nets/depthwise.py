@@ -49,11 +49,6 @@ def differentiated_twice() -> Iterator[None]:
         _twice -= 1
 
 
-def is_fast(x: Tensor) -> bool:
-    """Whether what is faster than PyTorch's own on a CPU may be done with `x`."""
-    return x.device.type == "cpu" and x.dtype in FAST and is_plain(x)
-
-
 def is_plain(x: Tensor) -> bool:
     """Whether `x` is computed with, and that is all: no autocast, no transform of `torch.func`, no
     forward differentiation, no compilation."""

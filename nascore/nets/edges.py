@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nascore.genotypes import Operation, operation_named
-from nascore.nets.depthwise import channels_last, depthwise, is_fast
+from nascore.nets.depthwise import channels_last, depthwise, is_plain
 from nascore.nets.operations import build, on_batch_statistics
 
 Activation = Callable[[Tensor], Tensor]
@@ -17,7 +17,7 @@ Activation = Callable[[Tensor], Tensor]
 def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     """Batch norm that always uses the batch's own statistics, as the paper's search does."""
     y = F.batch_norm(x, None, None, scale, training=True)
-    if y.requires_grad and is_fast(y):
+    if y.requires_grad and y.device.type == "cpu" and is_plain(y):
         # On a CPU the backward pass is ten times slower when its gradient is a slice of a larger
         # tensor.
         y.register_hook(channels_last)
@@ -29,57 +29,6 @@ def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
     draws them."""
     weight = torch.empty(outputs, inputs, size, size)
     return nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
-
-
-def norm_sum(maps: list[Tensor], scales: list[Tensor], others: list[Tensor]) -> Tensor:
-    """The sum of `others` and of the batch norms of `maps` (B, C, H, W) by their `scales` (C,)."""
-    if maps and is_fast(maps[0]):
-        return NormSum.apply(len(maps), *maps, *scales, *others)
-    terms = [*map(batch_norm, maps, scales), *others]
-    return sum(terms[1:], terms[0])
-
-
-EPSILON = 1e-5  # PyTorch's default
-
-
-class NormSum(torch.autograd.Function):
-    """`norm_sum` in place: once its statistics are known, a batch norm is a slope and a shift. Its
-    gradients are PyTorch's own."""
-
-    @staticmethod
-    def forward(ctx, n: int, *terms: Tensor) -> Tensor:
-        kept = []
-        slopes = []
-        shifts = []
-        for y, scale in zip(terms[:n], terms[n:]):
-            mean, variance = torch.ops.aten.batch_norm_update_stats(y, None, None, 0.0)
-            inverse = (variance + EPSILON).rsqrt()
-            kept += [y, scale, mean, inverse]
-            slopes.append((scale * inverse)[:, None, None])
-            shifts.append(mean[:, None, None] * slopes[-1])
-        total = torch.addcmul(-sum(shifts), terms[0], slopes[0])
-        for y, slope in zip(terms[1:n], slopes[1:]):
-            total.addcmul_(y, slope)
-        for other in terms[2 * n :]:
-            total.add_(other)
-        ctx.save_for_backward(*kept)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        gradient = channels_last(gradient)
-        kept = [iter(ctx.saved_tensors)] * 4
-        to_maps = []
-        to_scales = []
-        for needed, y, scale, mean, inverse in zip(ctx.needs_input_grad[1:], *kept):
-            how = (True, EPSILON, [needed, True, False])
-            to_map, to_scale, _ = torch.ops.aten.native_batch_norm_backward(
-                gradient, y, scale, None, None, mean, inverse, *how
-            )
-            to_maps.append(to_map)
-            to_scales.append(to_scale)
-        others = len(ctx.needs_input_grad) - 1 - 2 * len(to_maps)
-        return None, *to_maps, *to_scales, *[gradient] * others
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -107,8 +56,7 @@ class SepConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = batch_norm(pointwise(depthwise(x, self.depthwise1, self.stride), self.pointwise1))
-        x = x.relu_() if self.activation is F.relu else self.activation(x)
-        return pointwise(depthwise(x, self.depthwise2), self.pointwise2)
+        return pointwise(depthwise(self.activation(x), self.depthwise2), self.pointwise2)
 
 
 class DilConv(nn.Module):
@@ -122,6 +70,7 @@ class DilConv(nn.Module):
         self.pointwise = kernels(edges * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
         return pointwise(depthwise(x, self.depthwise, dilation=2 // self.stride), self.pointwise)
 
 
@@ -225,37 +174,26 @@ class MixedEdges(nn.Module):
             elif family != "none":
                 self.plain[name] = PlainEdges(name, channels, edges, stride)
 
-    def forward(self, x: Tensor, probabilities: Tensor, others: Sequence[Tensor] = ()) -> Tensor:
-        """`others` are maps to be added, such as those of another state's edges to the same
-        nodes."""
+    def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
+        terms = []
         active = self.activation(x)
         repeated = torch.cat([active] * self.edges, 1)
-        reads = {SepConv: repeated, DilConv: repeated}
-        if self.stride > 1:  # thinned out before it is repeated
-            thin = active[:, :, :: self.stride, :: self.stride]
-            reads[DilConv] = torch.cat([thin] * self.edges, 1)
         # Of each operation (edges * C,).
-        by_operation = probabilities.t().repeat_interleave(self.channels, 1).unbind()
-        maps = []
-        scales = []
+        scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()
         for name, convolution in self.convolutions.items():
-            maps.append(convolution(reads.get(type(convolution), active)))
-            scales.append(by_operation[self.primitives.index(name)])
-        terms = list(others)
+            reads_copies = isinstance(convolution, (SepConv, DilConv))
+            y = convolution(repeated if reads_copies else active)
+            terms.append(batch_norm(y, scales[self.primitives.index(name)]))  # p_o o(x)
         if self.shared:
-            terms.append(self.mixed(x, probabilities))
+            maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
+            identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
+            # Columns: indexing by a list would copy it to the device, and wait.
+            shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
+            mixing = torch.kron(shared, identity)
+            terms.append(F.conv2d(maps, mixing[:, :, None, None]))  # sum of p_o o(x)
         for name, operation in self.plain.items():
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
-        return norm_sum(maps, scales, terms)
-
-    def mixed(self, x: Tensor, probabilities: Tensor) -> Tensor:
-        """The sum of p_o o(x) over the operations that make the same map for every edge."""
-        maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
-        identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
-        # Columns: indexing by a list would copy it to the device, and wait.
-        shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
-        mixing = torch.kron(shared, identity)
-        return F.conv2d(maps, mixing[:, :, None, None])
+        return sum(terms[1:], terms[0])
 
     def shared_map(self, operation: Operation, x: Tensor) -> Tensor:
         """What a pool, or the identity at stride 1, makes of x for every edge."""

@@ -9,17 +9,16 @@ What each trick buys on a CPU: how many times longer a step takes without it, fo
 alphas (first order; 16 channels, 8 cells, batch 16, one thread, CPU seconds, medians of 3 to 5
 rounds in turn; on a busy machine single rounds spread by 0.3, so a tenth is hardly a gain): edges
 together 1.8, 1.55; `nets.depthwise` 1.3, 1.1 (its weight gradient alone 1.1 to 1.3, its input
-gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1; batch norms summed in place
-(`edges.NormSum`) 1.05, 1.04; ReLU in place 1.0 to 1.09 for both; maps thinned out before they are
-copied for every edge 1.00 to 1.03, 1.0 (these three together 1.04 to 1.07, 1.06 to 1.07; at batch
-64 1.00, 1.03).
-No gain: PyTorch's batch norms summed in place; pools weighted edge by edge in place of one 1x1
-convolution; 1x1 convolutions with an autograd function of their own, dense up to 16 channels
-(weights 1.07 times slower, alphas within 4 %); one depthwise convolution with several outputs a
-channel in place of copies (alone 2 to 3 times slower); copies by `expand`; huge pages, and an
-allocator that hands out the map freed last. Not done: a fast 5x5 weight gradient at stride 2 (by
-its timing alone about 1 % of a weights step). In cache the same kernels take about half the time:
-much of a step is reading and writing its maps.
+gradient 1.05 to 1.1); dense gradients into batch norm 1.1, 1.1. Not worth their lines: batch norms
+summed in place by an autograd function of their own, with ReLU in place and maps thinned out before
+they are copied (together 1.04 to 1.07, 1.06 to 1.07; at batch 64 1.00, 1.03). No gain: PyTorch's
+batch norms summed in place; pools weighted edge by edge in place of one 1x1 convolution; 1x1
+convolutions with an autograd function of their own, dense up to 16 channels (weights 1.07 times
+slower, alphas within 4 %); one depthwise convolution with several outputs a channel in place of
+copies (alone 2 to 3 times slower); copies by `expand`; huge pages, and an allocator that hands out
+the map freed last. Not done: a fast 5x5 weight gradient at stride 2 (by its timing alone about 1 %
+of a weights step). In cache the same kernels take about half the time: much of a step is reading
+and writing its maps.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,15 +61,20 @@ class MixedCell(nn.Module):
         states = list(states)
         for k, convolution in enumerate(self.preprocess):
             states[k] = batch_norm(convolution(self.activation(states[k])))
+        sums: list[list[Tensor]] = [[] for _ in range(self.nodes)]
         sources: Any = self.sources
-        ahead: list[Tensor] = []  # sums so far, of all nodes that are still to come
         for k, source in enumerate(sources):
             if k >= self.n_inputs:
-                state, *ahead = ahead[0].split([source.channels, source.edges * source.channels], 1)
-                states.append(state)
-            ahead = [source(states[k], probabilities[k], ahead)]
-        states.append(ahead[0])
+                states.append(_sum(sums[k - self.n_inputs]))
+            outputs = source(states[k], probabilities[k]).split(source.channels, 1)
+            for node, output in zip(sums[-source.edges :], outputs):
+                node.append(output)
+        states.append(_sum(sums[-1]))
         return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return sum(terms[1:], terms[0])
 
 
 class FixedReduction(nn.Module):
