@@ -216,7 +216,7 @@ class Record:
             found = (then | younger).get(name)
             asked = now.get(name)
             if found != asked and name == "device":
-                say(f"{self.directory} was begun on {found}: on {asked} the last digits are others")
+                say(f"{self.directory} was begun on {found}: on {asked} last digits may differ")
             elif found != asked:
                 return f"its {name} is {shorten(found)}, asked for is {shorten(asked)}"
         if younger:
@@ -243,7 +243,7 @@ class Record:
         with self._writing():
             loop = self.loop.state_dict()
             if self.plain:
-                del loop["history"]
+                loop.pop("history", None)
             state = {
                 "format": FORMAT,
                 "config": self.config,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from states import tensors
 
 import nascore
 from nascore import data, memory, published, spaces
@@ -38,14 +39,6 @@ LOOPS = {
     "training": training,
     "training in nasnet's skeleton": lambda: training("nasnet-a", skeleton="nasnet"),
 }
-
-
-def tensors(value):
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from tensors(part)
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from states import tensors
 
 from nascore import cli, loop, record
 from nascore.methods import darts
@@ -144,15 +145,6 @@ def uninterrupted(words, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lines(uninterrupted):
     return json.loads((uninterrupted.parent / "lines.json").read_text())
-
-
-def tensors(value):
-    """All tensors in a checkpoint, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from tensors(part)
 
 
 def assert_same_run(out, whole):
