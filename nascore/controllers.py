@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Embedding, Linear, LSTMCell, Module, ModuleList, Parameter, init
 
 from nascore import spaces
 from nascore.genotypes import operation_named
@@ -42,14 +43,14 @@ class Written:
 # --- what answers a decision ----------------------------------------------------------------------
 
 
-class Softmax(nn.Module):
+class Softmax(Module):
     """Decisions of one kind: a head, and an embedding of what was decided for the next step to
     read."""
 
     def __init__(self, hidden: int, options: int, bias: bool):
         super().__init__()
-        self.head = nn.Linear(hidden, options, bias)
-        self.embedding = nn.Embedding(options, hidden)
+        self.head = Linear(hidden, options, bias)
+        self.embedding = Embedding(options, hidden)
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, 1, options) from the state (N, H)."""
@@ -60,15 +61,15 @@ class Softmax(nn.Module):
         return self.embedding(decisions[:, 0])
 
 
-class Attention(nn.Module):
+class Attention(Module):
     """v . tanh(W_prev h_j + W_curr h_i) for the deciding state h_i and each anchor h_j; the
     weights are shared over all i and j (NAS-RL, section 3.3)."""
 
     def __init__(self, hidden: int):
         super().__init__()
-        self.prev = nn.Linear(hidden, hidden, bias=False)
-        self.curr = nn.Linear(hidden, hidden, bias=False)
-        self.v = nn.Linear(hidden, 1, bias=False)
+        self.prev = Linear(hidden, hidden, bias=False)
+        self.curr = Linear(hidden, hidden, bias=False)
+        self.v = Linear(hidden, 1, bias=False)
 
     def score(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, J) from h_i (N, H) and h_j (N, J, H)."""
@@ -82,7 +83,7 @@ class Pointer(Attention):
 
     def __init__(self, hidden: int, inputs: int):
         super().__init__(hidden)
-        self.inputs = nn.Parameter(torch.empty(inputs, hidden))
+        self.inputs = Parameter(torch.empty(inputs, hidden))
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, 1, inputs + J): a softmax over the scores."""
@@ -138,7 +139,7 @@ def unchanged(position: int, logits: Tensor) -> Tensor:
     return logits
 
 
-class Controller(nn.Module):
+class Controller(Module):
     """The policy over the decisions of `space`: `layers` LSTM layers of `hidden` units, every
     weight uniform in (-scale, scale), with biases in the LSTM and in the softmax heads or
     without, `more` for `Skips`. The first step reads a learned start.
@@ -162,18 +163,18 @@ class Controller(nn.Module):
         self.adjust = adjust
         space = spaces.of(space)
         self.counts = tuple(space.choices)
-        self.start = nn.Parameter(torch.empty(hidden))
-        self.lstm = nn.ModuleList(nn.LSTMCell(hidden, hidden, bias) for _ in range(layers))
+        self.start = Parameter(torch.empty(hidden))
+        self.lstm = ModuleList(LSTMCell(hidden, hidden, bias) for _ in range(layers))
         self.tokens = space.tokens
         self.kinds = list(dict.fromkeys(token.kind for token in self.tokens))
         self.head_of = {kind: self._head(kind, hidden, bias, more) for kind in self.kinds}
-        self.heads = nn.ModuleList(self.head_of.values())
+        self.heads = ModuleList(self.head_of.values())
         for parameter in self.parameters():
-            nn.init.uniform_(parameter, -scale, scale)
+            init.uniform_(parameter, -scale, scale)
         for kind, first in biases.items():
             head = self.head_of.get(kind)
             if isinstance(head, Softmax):
-                head.head.bias = nn.Parameter(first)
+                head.head.bias = Parameter(first)
 
     def _head(self, kind: str, hidden: int, bias: bool, more: int) -> Head:
         """What answers all decisions of a kind, sized for the largest of them."""

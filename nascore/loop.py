@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from torch import nn
+from torch.nn import Module
 from tqdm.auto import tqdm
 
 from nascore.cuda import GRAPHS, is_lost, ran_out_of_memory
@@ -82,7 +82,7 @@ class Loop:
         graph could not hold."""
         self.graphs = "off"
         for name in self.PARTS:
-            if isinstance(part := getattr(self, name), nn.Module):
+            if isinstance(part := getattr(self, name), Module):
                 setattr(part, "recomputes", True)  # noqa: B010  # for mypy a module has tensors
 
     def state_dict(self) -> dict:

@@ -16,7 +16,8 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module, Parameter, init
 
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
@@ -66,7 +67,7 @@ State = tuple[Tensor, Tensor]  # of an LSTM: h and c
 Prefixes = tuple[list[tuple[Tensor, Tensor]], Tensor]
 
 
-class Predictor(nn.Module):
+class Predictor(Module):
     """What both predictors have: embeddings and the head. Decisions of one kind share a table,
     which is sized for the last level from the start; options that no smaller architecture has
     are as they were drawn, in (-scale, scale). The head's bias 1.8 makes the first predictions
@@ -101,15 +102,15 @@ class Predictor(nn.Module):
         self.embedding = self._weight(scale, rows, size)
         self.head = self._weight(hidden**-0.5, hidden, 1)
         self.head_bias = self._weight(0, 1, 1)
-        nn.init.constant_(self.head_bias, bias)
+        init.constant_(self.head_bias, bias)
         self._make(size, hidden)
 
     def _make(self, size: int, hidden: int) -> None:
         """What stands between the embeddings, of `size` numbers each, and the head."""
         raise NotImplementedError
 
-    def _weight(self, scale: float, *shape: int) -> nn.Parameter:
-        return nn.Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
+    def _weight(self, scale: float, *shape: int) -> Parameter:
+        return Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
 
     def next_options(self, length: int) -> list[slice]:
         """The rows of all options of each decision from `length` to the next level."""

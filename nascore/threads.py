@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import nn
+from torch.nn import Conv2d, Module
 
 LARGE = 1_000_000  # numbers in the first map of a minibatch from which a second thread pays
 
@@ -67,14 +67,14 @@ def with_its_threads(method: Callable) -> Callable:
     return wrapped
 
 
-def fitting(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
+def fitting(network: Module | Callable, batch_size: int, pixels: int) -> int:
     """How many threads the work on minibatches of `batch_size` images of so many pixels has."""
     return 2 if size(network, batch_size, pixels) >= LARGE else 1
 
 
-def size(network: nn.Module | Callable, batch_size: int, pixels: int) -> int:
+def size(network: Module | Callable, batch_size: int, pixels: int) -> int:
     """Of the work on a minibatch: the numbers in the map of the network's first convolution, which
     is the largest there is."""
-    modules = network.modules() if isinstance(network, nn.Module) else ()
-    convolutions = (m.out_channels for m in modules if isinstance(m, nn.Conv2d))
+    modules = network.modules() if isinstance(network, Module) else ()
+    convolutions = (m.out_channels for m in modules if isinstance(m, Conv2d))
     return batch_size * pixels * next(convolutions, 1)

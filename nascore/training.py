@@ -5,7 +5,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module, Parameter
+from torch.nn.utils import clip_grad_norm_
 
 from nascore.cuda import Played, plays
 from nascore.errors import UserError, look_up, one_of
@@ -160,7 +162,7 @@ def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int
     return cosine(start, end, epoch, period)
 
 
-def parameter_groups(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict]:
+def parameter_groups(parameters: list[Parameter], recipe: Recipe) -> list[dict]:
     """All parameters with the recipe's weight decay; or, as TensorFlow's regularizers do it, the
     weights of convolutions and linear layers with it and the vectors (batch norm, biases)
     without."""
@@ -183,7 +185,7 @@ class Training(Loop):
     STATE = ("steps", "history", "epoch_so_far")
     steps_are_alike = True
 
-    def __init__(self, network: nn.Module, task: Task, recipe: Recipe, seed: int):
+    def __init__(self, network: Module, task: Task, recipe: Recipe, seed: int):
         super().__init__()
         self.task = task
         self.recipe = recipe
@@ -239,7 +241,7 @@ class Training(Loop):
         logits, loss = self._loss(inputs, targets)
         loss.backward()
         if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
+            clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
         self.optimizer.step()
         self.epoch_so_far[0] += loss.detach() * len(targets)
         self.epoch_so_far[1] += self.task.score(logits, targets)
@@ -275,7 +277,7 @@ class Training(Loop):
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module,
+    network: Module,
     task: Task,
     part: str = "test",
     batch_size: int = 500,

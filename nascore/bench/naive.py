@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import BatchNorm2d, Conv2d, Module, ModuleList, Sequential
 
 from nascore.methods.darts import DARTS
 from nascore.nets.depthwise import DepthwiseConv
@@ -14,7 +15,7 @@ from nascore.nets.operations import build, on_batch_statistics
 from nascore.nets.supernet import Supernet
 
 
-class NaiveEdges(nn.Module):
+class NaiveEdges(Module):
     """What `nets.edges.MixedEdges` computes, one operation of one edge after another: a module for
     each, in PyTorch's own convolutions and layout. Its activation is ReLU."""
 
@@ -32,7 +33,7 @@ class NaiveEdges(nn.Module):
         self.edges = edges
         how = (channels, stride, norm_pools)
         made = (_operation(name, *how) for _ in range(edges) for name in names)
-        self.operations = nn.ModuleList(made)
+        self.operations = ModuleList(made)
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         x = x.contiguous()  # the stem's map is in channels_last
@@ -40,13 +41,13 @@ class NaiveEdges(nn.Module):
         return torch.cat([sum(p * next(operations)(x) for p in edge) for edge in probabilities], 1)
 
 
-def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> nn.Module:
+def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> Module:
     operation = build(name, channels, channels, stride, affine=False)
     if norm_pools and "pool" in name:
-        operation = nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
+        operation = Sequential(operation, BatchNorm2d(channels, affine=False))
     for module in operation.modules():
         if isinstance(module, DepthwiseConv):
-            slow: Any = partial(nn.Conv2d.forward, module)
+            slow: Any = partial(Conv2d.forward, module)
             module.forward = slow  # type: ignore[method-assign]
     return on_batch_statistics(operation)
 

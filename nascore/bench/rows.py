@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module, ModuleDict
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
@@ -188,7 +189,7 @@ def plain_children(count: int) -> Steps:
     networks = [plain(cell, **sizes)["Network"] for cell in genotypes("darts", count)]
     batches = images.batches("train", CHILD.batch_size, 0)
 
-    def train_one(network: nn.Module) -> None:
+    def train_one(network: Module) -> None:
         weights = list(network.parameters())
         optimizer = SGD(weights, 0.05, MOMENTUM, weight_decay=DECAY)
         for step in range(batches.per_epoch):
@@ -232,10 +233,10 @@ def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     return [steps]
 
 
-def _leave_path(network: nn.Module) -> None:
+def _leave_path(network: Module) -> None:
     """Delete the operations whose weights the last step did not reach."""
     for operations in list(network.modules()):
-        if isinstance(operations, nn.ModuleDict):
+        if isinstance(operations, ModuleDict):
             for name, operation in list(operations.items()):
                 gradients = [weight.grad for weight in operation.parameters()]
                 if gradients and all(gradient is None for gradient in gradients):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import CrossEntropyLoss, Module
+from torch.nn.utils import clip_grad_norm_
 
 from nascore import spaces
 from nascore.data import Images
@@ -67,14 +69,14 @@ def reference_steps(folder: str, workload: Workload) -> Steps:
     it one of its own."""
     _, channels, cells, device, *_ = workload
     if device == "cpu":  # mypy takes no shim for what it replaces
-        Tensor.cuda = nn.Module.cuda = _stays  # type: ignore[method-assign,assignment]
+        Tensor.cuda = Module.cuda = _stays  # type: ignore[method-assign,assignment]
     for name in ("add_", "sub_", "sub"):
         setattr(Tensor, name, _old_signature(getattr(Tensor, name)))
     sys.path.insert(0, str(Path(folder) / "cnn"))
     from architect import Architect
     from model_search import Network
 
-    criterion = nn.CrossEntropyLoss()
+    criterion = CrossEntropyLoss()
     net = Network(channels, 10, cells, criterion).to(device)
     sgd = torch.optim.SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     settings = Namespace(
@@ -91,7 +93,7 @@ def reference_steps(folder: str, workload: Workload) -> Steps:
     def weights() -> None:
         sgd.zero_grad()
         criterion(net(x), y).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        clip_grad_norm_(net.parameters(), CLIP)
         sgd.step()
 
     return [

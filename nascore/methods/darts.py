@@ -14,7 +14,8 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from nascore.bilevel import (
     PRODUCTS,
@@ -277,7 +278,7 @@ class DARTS(Loop):
         logits = self.supernet(inputs, [alpha.detach() for alpha in self.alphas])
         loss = self.task.loss(logits, targets)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.weights, self.budget.clip, foreach=True)
+        clip_grad_norm_(self.weights, self.budget.clip, foreach=True)
         self.weight_optimizer.step()
         return loss.detach()
 

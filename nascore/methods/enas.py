@@ -25,7 +25,8 @@ from itertools import repeat
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from nascore import spaces
 from nascore.controllers import Controller, Squashed, Written, adam_epsilon, skip_prior, squash
@@ -272,7 +273,7 @@ class ENAS(Loop):
         loss.backward()
         self.path = [weight for weight in self.weights if weight.grad is not None]
         if budget.clip:
-            nn.utils.clip_grad_norm_(self.path, budget.clip)
+            clip_grad_norm_(self.path, budget.clip)
         self.weight_optimizer.step()
         score = self.task.score(logits.detach(), targets)
         found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read

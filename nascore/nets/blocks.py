@@ -6,7 +6,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Identity,
+    Linear,
+    Module,
+    ModuleDict,
+    ModuleList,
+    ReLU,
+    Sequential,
+)
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, ChainLayer, MacroLayer, Node, operation_named
@@ -37,7 +50,7 @@ def require_images(shape: Sequence[int], channels: int, factor: int, smallest: i
         raise UserError(f"images: found {tuple(shape)}, allowed: {wanted}")
 
 
-class PlacedCell(nn.Module):
+class PlacedCell(Module):
     """A genotype's cell at one place of a network. `preprocess` brings the outputs of the two cells
     before it to `channels` (or to their entries of `widths`), of which a cell with one input takes
     the last; at stride 2 the edges that leave a cell input halve the map (DARTS, 2.1). `build`
@@ -47,7 +60,7 @@ class PlacedCell(nn.Module):
     def __init__(
         self,
         cell: Cell,
-        preprocess: Sequence[nn.Module],
+        preprocess: Sequence[Module],
         channels: int,
         stride: int = 1,
         widths: Sequence[int] | None = None,
@@ -60,27 +73,27 @@ class PlacedCell(nn.Module):
         self.channels = channels
         self.stride = stride
         self.widths = list(widths or (channels, channels))[-n:]
-        self.preprocess = nn.ModuleList(preprocess[-n:])
-        self.nodes = nn.ModuleList(self._edges(node, build) for node in cell.nodes)
+        self.preprocess = ModuleList(preprocess[-n:])
+        self.nodes = ModuleList(self._edges(node, build) for node in cell.nodes)
         # What a concat node puts out, back to the cell's width; and the cell inputs that are put
         # out.
-        self.projections = nn.ModuleDict()
+        self.projections = ModuleDict()
         for i, node in enumerate(cell.nodes):
             if node.combine == "concat":
                 self.projections[str(i)] = ReLUConvBN(len(node.inputs) * channels, channels)
-        self.skips = nn.ModuleDict()
+        self.skips = ModuleDict()
         for j in set(cell.concat) & set(range(n)):
             self.skips[str(j)] = self._skip(self.widths[j], build)
 
-    def _edges(self, node: Node, build: Constructor) -> nn.ModuleList:
+    def _edges(self, node: Node, build: Constructor) -> ModuleList:
         """The operations of a node: those on the cell's inputs halve the map at stride 2."""
         inside = len(self.cell.nodes)
         widths = self.widths + [self.channels] * inside
         strides = [self.stride] * self.cell.n_inputs + [1] * inside
         edges = zip(node.ops, node.inputs)
-        return nn.ModuleList(build(op, widths[j], self.channels, strides[j]) for op, j in edges)
+        return ModuleList(build(op, widths[j], self.channels, strides[j]) for op, j in edges)
 
-    def _skip(self, width: int, build: Constructor) -> nn.Module:
+    def _skip(self, width: int, build: Constructor) -> Module:
         if width == self.channels:
             return build("skip_connect", width, width, self.stride)
         return conv_bn(width, self.channels, 1, self.stride, 0)
@@ -93,7 +106,7 @@ class PlacedCell(nn.Module):
             terms = []
             for j, op in zip(node.inputs, ops):
                 term = op(states[j])
-                spared = isinstance(op, nn.Identity | PlainReduce | Skip)
+                spared = isinstance(op, Identity | PlainReduce | Skip)
                 terms.append(drop(term) if drop and not spared else term)
             if node.combine == "concat":
                 states.append(self.projections[str(i)](torch.cat(terms, 1)))
@@ -106,10 +119,10 @@ class PlacedCell(nn.Module):
         return out[0] if len(out) == 1 else torch.cat(out, 1)
 
 
-class Reduction(nn.Module):
+class Reduction(Module):
     """A block that only reads the previous cell, in a cell's place."""
 
-    def __init__(self, block: nn.Module):
+    def __init__(self, block: Module):
         super().__init__()
         self.block = block
 
@@ -117,7 +130,7 @@ class Reduction(nn.Module):
         return self.block(previous)
 
 
-class SameConv(nn.Conv2d):
+class SameConv(Conv2d):
     """A convolution with TensorFlow's SAME padding, for filters of any size: ceil(side / stride)
     pixels come out, and an odd padding has its larger part at the bottom and the right. No bias.
 
@@ -143,7 +156,7 @@ class SameConv(nn.Conv2d):
         return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
 
 
-class ChainBody(nn.Module):
+class ChainBody(Module):
     """Layers of convolution, batch norm and ReLU (NAS-RL, section 3). Each reads the outputs
     that its genotype names, in that order, or the image where it names none; what no layer reads
     is put out, `width` channels in all. What is read together is concatenated, after zeros at
@@ -156,11 +169,11 @@ class ChainBody(nn.Module):
         unread = set(range(1, len(widths))).difference(*self.inputs)
         self.outputs = sorted(unread)
         self.width = sum(widths[k] for k in self.outputs)
-        self.layers = nn.ModuleList()
+        self.layers = ModuleList()
         for layer, inputs in zip(layers, self.inputs):
             width = sum(widths[j] for j in inputs)
             conv = SameConv(width, layer.filters, layer.filter, layer.stride)
-            self.layers.append(nn.Sequential(conv, nn.BatchNorm2d(layer.filters), nn.ReLU()))
+            self.layers.append(Sequential(conv, BatchNorm2d(layer.filters), ReLU()))
 
     def forward(self, image: Tensor) -> Tensor:
         states = [image]
@@ -177,22 +190,22 @@ def _concatenate(maps: list[Tensor]) -> Tensor:
     return torch.cat([F.pad(x, pad) if any(pad) else x for x, pad in zip(maps, missing)], 1)
 
 
-def macro_operation(name: str, channels: int, separable_once: bool = True) -> nn.Sequential:
+def macro_operation(name: str, channels: int, separable_once: bool = True) -> Sequential:
     """What a layer of ENAS's macro space applies to its (B, channels, H, W): ReLU-1x1-BN, then
     the operation. A separable convolution is applied once, or else replaced by a full one, as in
     the network that its authors train."""
     operation = operation_named(name)
-    made: nn.Module
+    made: Module
     if operation.family == "separable":
         made = convolution(operation.kernel, channels, channels)
         if separable_once:  # the full one is drawn all the same: a seed keeps its weights
             made = separable(operation.kernel, channels, channels)
     else:
         made = operations.build(name, channels, channels)
-    return nn.Sequential(ReLUConvBN(channels, channels), made)
+    return Sequential(ReLUConvBN(channels, channels), made)
 
 
-class MacroBody(nn.Module):
+class MacroBody(Module):
     """ENAS's macro network (section 2.3): a stem, then layers. From the second on, a layer's
     output is its operation's and its skips, concatenated and brought back to one width by
     ReLU-1x1-BN. After the layers in `halvings` (from 0) the width doubles and every output so
@@ -209,16 +222,16 @@ class MacroBody(nn.Module):
         super().__init__()
         self.skips = [layer.skips for layer in layers]
         self.stem = conv_bn(in_channels, channels)
-        self.operations = nn.ModuleList()
-        self.joins = nn.ModuleList()
-        self.halvings = nn.ModuleDict()
+        self.operations = ModuleList()
+        self.joins = ModuleList()
+        self.halvings = ModuleDict()
         for k, layer in enumerate(layers):
             self.operations.append(macro_operation(layer.op, channels, separable_once))
             width = (len(layer.skips) + 1) * channels
-            self.joins.append(ReLUConvBN(width, channels) if k else nn.Identity())
+            self.joins.append(ReLUConvBN(width, channels) if k else Identity())
             if k in halvings:
                 halves = [PlainReduce(channels, 2 * channels) for _ in range(k + 2)]
-                self.halvings[str(k)] = nn.ModuleList(halves)
+                self.halvings[str(k)] = ModuleList(halves)
                 channels = 2 * channels
         self.width = channels
 
@@ -235,7 +248,7 @@ class MacroBody(nn.Module):
         return states[-1]
 
 
-class AuxiliaryHead(nn.Module):
+class AuxiliaryHead(Module):
     """A second classifier on a middle map, which `AuxiliaryPool` brings to `kernel` x `kernel`:
     features (B, 768), then logits (B, classes). In ENAS's (`same`) the last convolution keeps the
     map, which is then averaged, the classifier has no bias, and no weight learns: the authors'
@@ -252,25 +265,25 @@ class AuxiliaryHead(nn.Module):
     ):
         super().__init__()
         pool = AuxiliaryPool(kernel, stride)
-        project = nn.Conv2d(channels, 128, 1, bias=False)
-        last: nn.Module
+        project = Conv2d(channels, 128, 1, bias=False)
+        last: Module
         if same:
             last = SameConv(128, 768, (kernel, kernel), (1, 1))
         else:
-            last = nn.Conv2d(128, 768, kernel, bias=False)
-        self.features = nn.Sequential(
-            nn.ReLU(),
+            last = Conv2d(128, 768, kernel, bias=False)
+        self.features = Sequential(
+            ReLU(),
             pool,
             project,
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
+            BatchNorm2d(128),
+            ReLU(),
             last,
-            nn.BatchNorm2d(768) if norm else nn.Identity(),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
+            BatchNorm2d(768) if norm else Identity(),
+            ReLU(),
+            AdaptiveAvgPool2d(1),
+            Flatten(),
         )
-        self.classifier = nn.Linear(768, classes, bias=not same)
+        self.classifier = Linear(768, classes, bias=not same)
         self.requires_grad_(not same)
 
     def forward(self, x: Tensor) -> Tensor:

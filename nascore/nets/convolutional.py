@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import BatchNorm2d, Module, ModuleList
 
 from nascore.errors import UserError
 from nascore.genotypes import CellGenotype, Genotype
@@ -25,7 +26,7 @@ def drop_path(x: Tensor, probability: float, generator: torch.Generator | None =
     return x * mask.div_(keep)
 
 
-class Network(nn.Module):
+class Network(Module):
     """The network of a genotype: images (B, in_channels, H, W) -> logits (B, classes); with an
     auxiliary head, while training, (logits, auxiliary logits). `cells` counts the reductions too,
     not ImageNet's two stem cells.
@@ -65,8 +66,8 @@ class Network(nn.Module):
         self.factor = layout.factor
         self.smallest = layout.smallest
         self.holds = layout.holds
-        self.stems = nn.ModuleList(layout.stems)
-        self.cells = nn.ModuleList(layout.cells)
+        self.stems = ModuleList(layout.stems)
+        self.cells = ModuleList(layout.cells)
         self.head = layout.head
         self.auxiliary = layout.auxiliary
         self.auxiliary_after = layout.auxiliary_after
@@ -75,7 +76,7 @@ class Network(nn.Module):
         self.drop_path = 0.0
         self.generator: torch.Generator | None = None
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, BatchNorm2d):
                 module.eps = layout.norm_epsilon
 
     @classmethod
@@ -113,7 +114,7 @@ class Network(nn.Module):
         logits = self.head(previous)
         return logits if auxiliary is None else (logits, auxiliary)
 
-    def _call(self, cell: nn.Module, *inputs: Any) -> Tensor:
+    def _call(self, cell: Module, *inputs: Any) -> Tensor:
         if not self.recomputes or not self.training:
             return cell(*inputs)
         return recomputed(cell, *inputs, generator=self.generator if self.drop_path else None)

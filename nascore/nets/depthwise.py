@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import Conv2d
 from torch.nn.grad import conv2d_weight
 
 
@@ -150,7 +151,7 @@ def side_by_side(x: Tensor, step: int) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(b, h, w // step, step * c).permute(0, 3, 1, 2)
 
 
-class DepthwiseConv(nn.Conv2d):
+class DepthwiseConv(Conv2d):
     """One kernel a channel, no bias, padded to keep the size: `nn.Conv2d` in all but how it is
     computed."""
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import BatchNorm2d, Conv2d, Module, ModuleDict, ModuleList, Parameter, init
 
 from nascore.genotypes import Operation, operation_named
 from nascore.nets.depthwise import channels_last, depthwise, is_plain
@@ -24,11 +25,11 @@ def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     return y
 
 
-def kernels(outputs: int, inputs: int, size: int = 1) -> nn.Parameter:
+def kernels(outputs: int, inputs: int, size: int = 1) -> Parameter:
     """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d`
     draws them."""
     weight = torch.empty(outputs, inputs, size, size)
-    return nn.Parameter(nn.init.kaiming_uniform_(weight, a=5**0.5))
+    return Parameter(init.kaiming_uniform_(weight, a=5**0.5))
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def two_phases(x: Tensor) -> Tensor:
     return torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
 
 
-class SepConv(nn.Module):
+class SepConv(Module):
     """Depthwise, pointwise, twice; the last batch norm is left to `MixedEdges`."""
 
     def __init__(self, channels: int, edges: int, size: int, stride: int, activation: Activation):
@@ -59,7 +60,7 @@ class SepConv(nn.Module):
         return pointwise(depthwise(self.activation(x), self.depthwise2), self.pointwise2)
 
 
-class DilConv(nn.Module):
+class DilConv(Module):
     """Depthwise at dilation 2, pointwise. At stride 2 only every other pixel is read: on those
     the dilation is 1."""
 
@@ -74,24 +75,24 @@ class DilConv(nn.Module):
         return pointwise(depthwise(x, self.depthwise, dilation=2 // self.stride), self.pointwise)
 
 
-def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> Conv2d:
     """A dense convolution: where all edges read the same channels, it is one convolution with
     more outputs."""
-    return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+    return Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
 
 
-def dense(channels: int, edges: int, size: int, stride: int, activation: Activation) -> nn.Conv2d:
+def dense(channels: int, edges: int, size: int, stride: int, activation: Activation) -> Conv2d:
     """The dense convolution of all edges that leave a state."""
     return conv(channels, edges * channels, size, stride)
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
+def norm(channels: int) -> BatchNorm2d:
     """Affine batch norm on batch statistics: outside the cells only, where no alpha can be
     absorbed by its scale."""
-    return nn.BatchNorm2d(channels, track_running_stats=False)
+    return BatchNorm2d(channels, track_running_stats=False)
 
 
-class MixedReduce(nn.Module):
+class MixedReduce(Module):
     """Halve the map by two 1x1 convolutions, one on each diagonal phase, each making half the
     channels of an edge."""
 
@@ -110,7 +111,7 @@ class MixedReduce(nn.Module):
 
 # The families that have a fast form, of all edges that leave a state: (channels, edges, kernel,
 # stride, activation) -> module.
-FAST: dict[str, Callable[[int, int, int, int, Activation], nn.Module]] = {
+FAST: dict[str, Callable[[int, int, int, int, Activation], Module]] = {
     "separable": SepConv,
     "dilated separable": DilConv,
     "convolution": dense,
@@ -119,20 +120,20 @@ FAST: dict[str, Callable[[int, int, int, int, Activation], nn.Module]] = {
 SHARED = ("max pool", "average pool")
 
 
-class PlainEdges(nn.Module):
+class PlainEdges(Module):
     """The slow form, for an operation that has no other, such as a user's own: a module an edge."""
 
     def __init__(self, name: str, channels: int, edges: int, stride: int):
         super().__init__()
         built = (build(name, channels, channels, stride, affine=False) for _ in range(edges))
-        self.operations = nn.ModuleList(map(on_batch_statistics, built))
+        self.operations = ModuleList(map(on_batch_statistics, built))
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         weighted = zip(probabilities, self.operations)
         return torch.cat([p * operation(x) for p, operation in weighted], 1)  # p_o o(x)
 
 
-class MixedEdges(nn.Module):
+class MixedEdges(Module):
     """All operations on all edges that leave one state: returns sum over o of p_o o(x), (B, edges *
     C, H', W').
 
@@ -159,8 +160,8 @@ class MixedEdges(nn.Module):
         self.primitives = tuple(names)
         self.operations = [operation_named(name) for name in names]
         self.shared: list[int] = []
-        self.convolutions = nn.ModuleDict()
-        self.plain = nn.ModuleDict()
+        self.convolutions = ModuleDict()
+        self.plain = ModuleDict()
         for k, (name, operation) in enumerate(zip(names, self.operations)):
             family = operation.family
             if family in SHARED or (family == "skip" and stride == 1):

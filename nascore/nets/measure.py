@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
+from torch.nn import Module
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -31,31 +32,31 @@ from nascore.threads import fitting, using_threads
 Shape = Sequence[int]
 
 
-def parameters(network: nn.Module) -> int:
+def parameters(network: Module) -> int:
     """Weights and biases, an auxiliary head's included where there is one, ENAS's too, which does
     not learn."""
     return sum(p.numel() for p in network.parameters())
 
 
-def multiply_adds(network: nn.Module, input_shape: Shape) -> int:
+def multiply_adds(network: Module, input_shape: Shape) -> int:
     """Multiply-adds of convolutions and linear layers in one forward pass of `input_shape`, without
     auxiliary head."""
     return _walk(network, input_shape).multiply_adds
 
 
-def depth(network: nn.Module, input_shape: Shape) -> int:
+def depth(network: Module, input_shape: Shape) -> int:
     """Convolutions and linear layers on the longest path from image to logits (a separable
     convolution has four)."""
     return _walk(network, input_shape).depth
 
 
-def activation_bytes(network: nn.Module, input_shape: Shape) -> int:
+def activation_bytes(network: Module, input_shape: Shape) -> int:
     """Peak of the memory that the maps of a forward pass of `input_shape` take at the same time,
     the input's too, in evaluation, without gradients, in float32."""
     return _walk(network, input_shape).peak
 
 
-def weights_bytes(network: nn.Module) -> int:
+def weights_bytes(network: Module) -> int:
     """The size of `model.safetensors`: weights and running statistics, and the header that names
     them."""
     header = {}
@@ -127,7 +128,7 @@ def _convolution(
 
 
 @torch.no_grad()
-def _walk(network: nn.Module, input_shape: Shape) -> _Walk:
+def _walk(network: Module, input_shape: Shape) -> _Walk:
     """Through the network in evaluation. Its weights are stand-ins that take no memory."""
     named = [*network.named_parameters(), *network.named_buffers()]
     state = {name: torch.empty((), dtype=x.dtype).expand(x.shape) for name, x in named}
@@ -152,7 +153,7 @@ SECONDS = 3.0  # after which no further pass of a batch begins, once there are t
 
 
 @torch.no_grad()
-def measure_latency(network: nn.Module, image: Shape, threads: int | None = None) -> list[dict]:
+def measure_latency(network: Module, image: Shape, threads: int | None = None) -> list[dict]:
     """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
     of (channels, height, width): the median and the middle half of the `passes` that there is time
     for, by `threads` (default: those that a batch of this size is given)."""

@@ -12,17 +12,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import AvgPool2d, BatchNorm2d, Conv2d, Identity, MaxPool2d, Module, ReLU, Sequential
 
 from nascore.errors import one_of, require
 from nascore.genotypes import OPERATIONS, TABLE, operation_named
 from nascore.nets.depthwise import DepthwiseConv
 from nascore.nets.plain import Zero
 
-Constructor = Callable[..., nn.Module]
+Constructor = Callable[..., Module]
 
 
-class ReLUConvBN(nn.Sequential):
+class ReLUConvBN(Sequential):
     """ReLU, `kernel` x `kernel` convolution, batch norm; `dilation` 2 with padding 2 is NASNet's
     full dilated one."""
 
@@ -37,8 +38,8 @@ class ReLUConvBN(nn.Sequential):
         dilation: int = 1,
     ):
         sides = (kernel, stride, padding, dilation)
-        convolution = nn.Conv2d(channels_in, channels_out, *sides, bias=False)
-        super().__init__(nn.ReLU(), convolution, nn.BatchNorm2d(channels_out, affine=affine))
+        convolution = Conv2d(channels_in, channels_out, *sides, bias=False)
+        super().__init__(ReLU(), convolution, BatchNorm2d(channels_out, affine=affine))
 
     def forward(self, x: Tensor) -> Tensor:
         parts: Any = self  # Sequential
@@ -57,7 +58,7 @@ class Skip(ReLUConvBN):
     path spares it too."""
 
 
-class FactorizedReduce(nn.Module):
+class FactorizedReduce(Module):
     """The stride-2 skip: half of the channels see the pixels at (even, even), the other half
     those at (odd, odd). An odd map is halved upwards, as if a row or column of zeros followed
     it."""
@@ -65,9 +66,9 @@ class FactorizedReduce(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, affine: bool = True):
         super().__init__()
         require(channels_out > 1, "channels", channels_out, "2 or more where a map is halved")
-        self.even = nn.Conv2d(channels_in, channels_out // 2, 1, bias=False)
-        self.odd = nn.Conv2d(channels_in, channels_out - channels_out // 2, 1, bias=False)
-        self.norm = nn.BatchNorm2d(channels_out, affine=affine)
+        self.even = Conv2d(channels_in, channels_out // 2, 1, bias=False)
+        self.odd = Conv2d(channels_in, channels_out - channels_out // 2, 1, bias=False)
+        self.norm = BatchNorm2d(channels_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.size(2) % 2 or x.size(3) % 2:
@@ -90,7 +91,7 @@ class PlainReduce(FactorizedReduce):
         return x
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Module):
     """NAS-Bench-201's reduction: two ReLU-3x3-BN, the first at stride 2, beside a 2x2 average
     pool and a plain 1x1."""
 
@@ -98,9 +99,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = ReLUConvBN(channels_in, channels_out, 3, 2, 1, affine)
         self.second = ReLUConvBN(channels_out, channels_out, 3, 1, 1, affine)
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False)
-        )
+        self.shortcut = Sequential(AvgPool2d(2), Conv2d(channels_in, channels_out, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.shortcut(x) + self.second(self.first(x))
@@ -113,38 +112,38 @@ def _none(kernel: int, channels_in: int, channels_out: int, stride: int, affine:
     return Zero(channels_out, stride)
 
 
-def _skip(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> nn.Module:
+def _skip(kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool) -> Module:
     if stride == 2:
         return FactorizedReduce(channels_in, channels_out, affine)
     return fitted(channels_in, channels_out, affine)
 
 
-def fitted(channels_in: int, channels_out: int, affine: bool = True) -> nn.Module:
+def fitted(channels_in: int, channels_out: int, affine: bool = True) -> Module:
     """ReLU-1x1-BN where the width changes."""
     if channels_in == channels_out:
-        return nn.Identity()
+        return Identity()
     return ReLUConvBN(channels_in, channels_out, affine=affine)
 
 
 def _max_pool(
     kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
-) -> nn.Module:
-    pool = nn.MaxPool2d(kernel, stride, kernel // 2)
+) -> Module:
+    pool = MaxPool2d(kernel, stride, kernel // 2)
     return _widened(pool, channels_in, channels_out, affine)
 
 
 def _average_pool(
     kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
-) -> nn.Module:
-    pool = nn.AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
+) -> Module:
+    pool = AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
     return _widened(pool, channels_in, channels_out, affine)
 
 
-def _widened(pool: nn.Module, channels_in: int, channels_out: int, affine: bool) -> nn.Module:
+def _widened(pool: Module, channels_in: int, channels_out: int, affine: bool) -> Module:
     if channels_in == channels_out:
         return pool
-    convolution = nn.Conv2d(channels_in, channels_out, 1, bias=False)
-    return nn.Sequential(pool, convolution, nn.BatchNorm2d(channels_out, affine=affine))
+    convolution = Conv2d(channels_in, channels_out, 1, bias=False)
+    return Sequential(pool, convolution, BatchNorm2d(channels_out, affine=affine))
 
 
 def convolution(
@@ -168,34 +167,34 @@ def separable(
     affine: bool = True,
     dilation: int = 1,
     times: int = 1,
-) -> nn.Sequential:
+) -> Sequential:
     """Depthwise separable: ReLU, one kernel a channel, 1x1 across channels, batch norm, `times`
     over with the stride and the change of width in the first (NASNet, A.4: twice); the map keeps
     its size at stride 1."""
-    layers: list[nn.Module] = []
+    layers: list[Module] = []
     for _ in range(times):
-        layers += [nn.ReLU(), DepthwiseConv(channels_in, kernel, stride, dilation)]
-        layers += [nn.Conv2d(channels_in, channels_out, 1, bias=False)]
-        layers += [nn.BatchNorm2d(channels_out, affine=affine)]
+        layers += [ReLU(), DepthwiseConv(channels_in, kernel, stride, dilation)]
+        layers += [Conv2d(channels_in, channels_out, 1, bias=False)]
+        layers += [BatchNorm2d(channels_out, affine=affine)]
         channels_in = channels_out
         stride = 1
-    return nn.Sequential(*layers)
+    return Sequential(*layers)
 
 
 def _factorized(
     kernel: int, channels_in: int, channels_out: int, stride: int, affine: bool
-) -> nn.Sequential:
+) -> Sequential:
     """ReLU, 1 x kernel, kernel x 1, one batch norm at the end."""
     pad = kernel // 2
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, pad), bias=False),
-        nn.Conv2d(channels_out, channels_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
-        nn.BatchNorm2d(channels_out, affine=affine),
+    return Sequential(
+        ReLU(),
+        Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, pad), bias=False),
+        Conv2d(channels_out, channels_out, (kernel, 1), (stride, 1), (pad, 0), bias=False),
+        BatchNorm2d(channels_out, affine=affine),
     )
 
 
-_FAMILIES: dict[str, Callable[[int, int, int, int, bool], nn.Module]] = {
+_FAMILIES: dict[str, Callable[[int, int, int, int, bool], Module]] = {
     "none": _none,
     "skip": _skip,
     "separable": partial(separable, times=2),
@@ -222,7 +221,7 @@ def register(name: str, constructor: Constructor) -> None:
 
 def build(
     name: str, channels_in: int, channels_out: int, stride: int = 1, affine: bool = True
-) -> nn.Module:
+) -> Module:
     """The module of an operation; at stride 2 it halves the map."""
     operation = operation_named(name)
     if operation.family == "own":
@@ -232,11 +231,11 @@ def build(
     return made(operation.kernel, channels_in, channels_out, stride, affine)
 
 
-def on_batch_statistics(module: nn.Module) -> nn.Module:
+def on_batch_statistics(module: Module) -> Module:
     """`module`, whose batch norms from now on always use the batch's own statistics: running
     averages over paths or weights that differ mean nothing."""
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, BatchNorm2d):
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
     return module

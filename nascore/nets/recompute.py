@@ -8,15 +8,16 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
+from torch.nn import BatchNorm2d, Module
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(cell: nn.Module, *inputs: Any, generator: torch.Generator | None = None) -> Any:
+def recomputed(cell: Module, *inputs: Any, generator: torch.Generator | None = None) -> Any:
     """`cell(*inputs)`. The second time it has the weights of this call, which may be others than
     its own (`functional_call`), and draws from `generator` what it drew the first time."""
-    if not all(isinstance(m, nn.BatchNorm2d) for m in cell.modules() if m._buffers):
+    if not all(isinstance(m, BatchNorm2d) for m in cell.modules() if m._buffers):
         return cell(*inputs)
     weights: dict[str, Tensor] = dict(cell.named_parameters())
     begun = generator.get_state() if generator is not None else None
@@ -37,8 +38,8 @@ class CountedOnce:
     """A block in which batch norms leave their running averages alone; it may be entered again, as
     by a gradient that is differentiated."""
 
-    def __init__(self, cell: nn.Module):
-        norms = (module for module in cell.modules() if isinstance(module, nn.BatchNorm2d))
+    def __init__(self, cell: Module):
+        norms = (module for module in cell.modules() if isinstance(module, BatchNorm2d))
         self.norms = [norm for norm in norms if norm.track_running_stats]
 
     def __enter__(self) -> None:

@@ -11,7 +11,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Identity,
+    Linear,
+    Module,
+    ModuleDict,
+    ModuleList,
+    ReLU,
+    Sequential,
+    init,
+)
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype
@@ -29,27 +41,27 @@ from nascore.nets.stack import Place, macro_reductions, micro_reductions, reduct
 from nascore.spaces import Blocks, CellSpace, Macro, Space, of
 
 
-def _begin(network: nn.Module) -> None:
+def _begin(network: Module) -> None:
     """Batch statistics, and convolutions drawn as ENAS does (He et al.'s normal)."""
     for module in on_batch_statistics(network).modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, Conv2d):
+            init.kaiming_normal_(module.weight)
 
 
-class SharedCell(nn.Module):
+class SharedCell(Module):
     """All cells of a space at one place of the network. `preprocess` brings each input to
     `channels`; where `project`, the states that a cell puts out are brought back to `channels`
     by ReLU-1x1-BN, whose kernel has a slice for every state, so that cells of different loose
     ends share it."""
 
     def __init__(
-        self, space: CellSpace, channels: int, preprocess: Sequence[nn.Module], project: bool
+        self, space: CellSpace, channels: int, preprocess: Sequence[Module], project: bool
     ):
         super().__init__()
         # The first and the second input of a node have weights of their own there.
         self.sides = isinstance(space, Blocks)
-        self.preprocess = nn.ModuleList(preprocess)
-        self.operations = nn.ModuleDict()
+        self.preprocess = ModuleList(preprocess)
+        self.operations = ModuleDict()
         for node in range(space.nodes):
             for source in range(space.n_inputs + node):
                 for side in range(2 if self.sides else 1):
@@ -82,7 +94,7 @@ class SharedCell(nn.Module):
         return norm(F.conv2d(relu(torch.cat([states[j] for j in cell.concat], 1)), kernel))
 
 
-class SharedCells(nn.Module):
+class SharedCells(Module):
     """The micro search (section 2.4), and NAS-Bench-201's space: `forward(images, genotype)` ->
     logits (B, classes).
 
@@ -96,8 +108,8 @@ class SharedCells(nn.Module):
         micro = space.skeleton != "nasbench201"
         width = 3 * channels if micro else channels
         self.stem = conv_bn(in_channels, width)
-        self.cells = nn.ModuleList()
-        self.halves = nn.ModuleDict()
+        self.cells = ModuleList()
+        self.halves = ModuleDict()
         self.kinds: list[str] = []
         at = (micro_reductions if micro else reductions)(cells)
         for place in stack(channels, cells, at, width):
@@ -108,9 +120,9 @@ class SharedCells(nn.Module):
             elif place.reduction:
                 self.cells.append(Reduction(ResidualBlock(place.previous, channels)))
             else:
-                self.cells.append(SharedCell(space, channels, [nn.Identity()], project=False))
-        self.last = nn.ReLU() if micro else nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
-        self.classifier = nn.Linear(channels, classes, bias=not micro)
+                self.cells.append(SharedCell(space, channels, [Identity()], project=False))
+        self.last = ReLU() if micro else Sequential(BatchNorm2d(channels), ReLU())
+        self.classifier = Linear(channels, classes, bias=not micro)
         self.in_channels = in_channels
         self.factor = 1 if micro else 2 ** len(at)
         _begin(self)
@@ -121,7 +133,7 @@ class SharedCells(nn.Module):
         widths = (place.previous if place.halved else place.before, place.previous)
         if place.reduction:
             halves = [PlainReduce(width, channels) for width in widths]
-            self.halves[str(place.index)] = nn.ModuleList(halves)
+            self.halves[str(place.index)] = ModuleList(halves)
             widths = (channels, channels)
         fits = [fitted(width, channels) for width in widths]
         return SharedCell(space, channels, fits, project=True)
@@ -149,7 +161,7 @@ class SharedCells(nn.Module):
         return self.classifier(self.last(previous).mean((2, 3)))
 
 
-class SharedLayers(nn.Module):
+class SharedLayers(Module):
     """The macro search (section 2.3): `forward(images, genotype)` -> logits (B, classes). All
     layers have `channels`; an operation is ReLU-1x1-BN, then ReLU-conv-BN or a pool, the text's
     order (the code: conv-BN-ReLU). A layer adds its skips to what its operation puts out, and
@@ -159,18 +171,18 @@ class SharedLayers(nn.Module):
     def __init__(self, space: Macro, channels: int, cells: int, classes: int, in_channels: int):
         super().__init__()
         self.stem = conv_bn(in_channels, channels)
-        self.layers = nn.ModuleList()
-        self.norms = nn.ModuleList()
-        self.reductions = nn.ModuleDict()
+        self.layers = ModuleList()
+        self.norms = ModuleList()
+        self.reductions = ModuleDict()
         for _ in range(space.layers):
             operations = {op: macro_operation(op, channels) for op in space.primitives}
-            self.layers.append(nn.ModuleDict(operations))
-            self.norms.append(nn.BatchNorm2d(channels))
+            self.layers.append(ModuleDict(operations))
+            self.norms.append(BatchNorm2d(channels))
         # Every output so far is halved, each by weights of its own.
         for index in macro_reductions(space.layers):
             halves = [PlainReduce(channels, channels) for _ in range(index + 2)]
-            self.reductions[str(index)] = nn.ModuleList(halves)
-        self.classifier = nn.Linear(channels, classes, bias=False)
+            self.reductions[str(index)] = ModuleList(halves)
+        self.classifier = Linear(channels, classes, bias=False)
         self.in_channels = in_channels
         _begin(self)
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch.nn import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Flatten,
+    Identity,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+)
 
 from nascore.errors import UserError, one_of, require
 from nascore.genotypes import Cell, CellGenotype, ChainGenotype, Genotype, MacroGenotype
@@ -43,22 +52,22 @@ class Layout:
     one reads, as the output before the last, the same as that cell did. Image sides are at least
     `smallest` and divisible by `factor`. Batch norm adds `norm_epsilon` to a variance."""
 
-    stems: Sequence[nn.Module]
-    cells: Sequence[nn.Module]
-    head: nn.Sequential
+    stems: Sequence[Module]
+    cells: Sequence[Module]
+    head: Sequential
     factor: int = 1
     smallest: int = 1
-    auxiliary: nn.Module | None = None
+    auxiliary: Module | None = None
     auxiliary_after: int | None = None
     holds: Collection[int] = ()
     drops_more_with_depth: bool = False
     norm_epsilon: float = 1e-5
 
 
-def _classifier(width: int, classes: int, *first: nn.Module, bias: bool = True) -> nn.Sequential:
+def _classifier(width: int, classes: int, *first: Module, bias: bool = True) -> Sequential:
     """`first`, the mean of every channel's map, logits."""
-    linear = nn.Linear(width, classes, bias)
-    return nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    linear = Linear(width, classes, bias)
+    return Sequential(*first, AdaptiveAvgPool2d(1), Flatten(), linear)
 
 
 def _of_kind(genotype: Genotype, kind: str, skeleton: str) -> Any:
@@ -69,7 +78,7 @@ def _of_kind(genotype: Genotype, kind: str, skeleton: str) -> Any:
 
 
 Pair = tuple[Cell, Cell]  # the normal and the reduction cell
-Stem = tuple[list[nn.Module], int]  # the modules and their width
+Stem = tuple[list[Module], int]  # the modules and their width
 
 
 def _two_cells(genotype: Genotype, skeleton: str) -> Pair:
@@ -125,7 +134,7 @@ def _darts_imagenet_stems(sizes: Sizes) -> Stem:
     first = conv_bn(sizes.in_channels, half, stride=2)
     second = conv_bn(half, width, stride=2)
     third = conv_bn(width, width, stride=2)
-    stems = [nn.Sequential(*first, nn.ReLU(), *second), nn.Sequential(nn.ReLU(), *third)]
+    stems = [Sequential(*first, ReLU(), *second), Sequential(ReLU(), *third)]
     return list(stems), width
 
 
@@ -172,7 +181,7 @@ def _nasnet(pair: Pair, sizes: Sizes, pnasnet: bool) -> Layout:
     return Layout(
         stems,
         cells,
-        _classifier(cells[-1].width, sizes.classes, nn.ReLU()),
+        _classifier(cells[-1].width, sizes.classes, ReLU()),
         smallest=1 if cifar else 3,
         auxiliary=head,
         auxiliary_after=after,
@@ -192,7 +201,7 @@ def _nasnet_imagenet_stem(sizes: Sizes) -> Stem:
 def _nasnet_cell(cell: Cell, place: Place, raw: bool) -> PlacedCell:
     """`raw`: the output before the previous one stays as it is."""
     channels = place.channels
-    first: nn.Module = nn.Identity()
+    first: Module = Identity()
     if place.halved:
         first = FactorizedReduce(place.before, channels)
     elif not raw and place.before != channels:
@@ -202,7 +211,7 @@ def _nasnet_cell(cell: Cell, place: Place, raw: bool) -> PlacedCell:
     return PlacedCell(cell, fits, channels, place.stride, widths, _nasnet_operation)
 
 
-def _nasnet_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+def _nasnet_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> Module:
     if name == "skip_connect" and (channels_in, 1) != (channels_out, stride):
         return Skip(channels_in, channels_out, 1, stride)
     return build(name, channels_in, channels_out, stride)
@@ -225,14 +234,14 @@ def enas(genotype: Genotype, sizes: Sizes) -> Layout:
         fits = [fitted(place.before, channels), fitted(place.previous, channels)]
         if place.halved:
             fits[0] = FactorizedReduce(place.before, channels)
-        fits[1] = nn.Sequential(fits[1], ReLUConvBN(channels, channels))
+        fits[1] = Sequential(fits[1], ReLUConvBN(channels, channels))
         cell = pair[place.reduction]
         cells.append(PlacedCell(cell, fits, channels, place.stride, build=_enas_operation))
     after = min(at[-1] + 1, sizes.cells - 1)
     head = None
     if sizes.auxiliary:
         head = AuxiliaryHead(cells[after].width, sizes.classes, 2, same=True)
-    classifier = _classifier(cells[-1].width, sizes.classes, nn.ReLU(), bias=False)
+    classifier = _classifier(cells[-1].width, sizes.classes, ReLU(), bias=False)
     return Layout(
         stems,
         cells,
@@ -243,7 +252,7 @@ def enas(genotype: Genotype, sizes: Sizes) -> Layout:
     )
 
 
-def _enas_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> nn.Module:
+def _enas_operation(name: str, channels_in: int, channels_out: int, stride: int = 1) -> Module:
     if name == "skip_connect" and stride == 2:
         return PlainReduce(channels_in, channels_out)
     return build(name, channels_in, channels_out, stride)
@@ -276,14 +285,14 @@ def nasbench201(genotype: Genotype, sizes: Sizes) -> Layout:
         raise UserError(f"cell: found {found}, {allowed}")
     stems, width = _conv_stem(sizes, 1)
     at = reductions(sizes.cells)
-    cells: list[nn.Module] = []
+    cells: list[Module] = []
     for place in stack(sizes.channels, sizes.cells, at, width):
         width = place.channels
         if place.reduction:
             cells.append(Reduction(ResidualBlock(place.previous, width)))
         else:
-            cells.append(PlacedCell(cell, [nn.Identity()], width))
-    classifier = _classifier(width, sizes.classes, nn.BatchNorm2d(width), nn.ReLU())
+            cells.append(PlacedCell(cell, [Identity()], width))
+    classifier = _classifier(width, sizes.classes, BatchNorm2d(width), ReLU())
     return Layout(stems, cells, classifier, 2 ** len(set(at)))
 
 

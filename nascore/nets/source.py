@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pprint import pformat
 from typing import Any
 
-from torch import nn
+from torch.nn import BatchNorm2d, Module
 
 from nascore.errors import require
 from nascore.genotypes import (
@@ -109,7 +109,7 @@ def _start(name: str) -> Lines:
     yield "        super().__init__()"
 
 
-def _items(modules: Iterable[nn.Module]) -> Lines:
+def _items(modules: Iterable[Module]) -> Lines:
     """A line for each module of a list."""
     return (f"            {expression(module)}," for module in modules)
 
@@ -283,7 +283,7 @@ def _network(network: Network) -> Lines:
     yield "        )"
     if network.auxiliary is not None:
         yield f"        self.auxiliary = {expression(network.auxiliary)}"
-    norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+    norms = (m for m in network.modules() if isinstance(m, BatchNorm2d))
     epsilon = next(norms).eps
     if epsilon != PLAIN_EPSILON:
         yield "        for module in self.modules():"
@@ -293,7 +293,7 @@ def _network(network: Network) -> Lines:
     yield from _forward(network)
 
 
-def _placed(cell: nn.Module, names: Mapping[Cell, str]) -> str:
+def _placed(cell: Module, names: Mapping[Cell, str]) -> str:
     """A cell, or the block in place of one, where it stands in the stack."""
     if not isinstance(cell, PlacedCell):
         first: Any = cell.get_submodule("block.first")

@@ -27,7 +27,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Linear, Module, ModuleList
 
 from nascore.errors import one_of
 from nascore.nets.blocks import require_images
@@ -38,20 +39,20 @@ from nascore.nets.stack import Place, reductions, stack
 from nascore.spaces import DARTS_PRIMITIVES
 
 
-class MixedCell(nn.Module):
+class MixedCell(Module):
     """A cell of the supernet: states of earlier cells in, the nodes' sums out. `probabilities` are
     softmax(alpha), for each source (the edges that leave it, operations)."""
 
     def __init__(
         self,
         sources: Sequence[MixedEdges],
-        preprocess: Sequence[nn.Module],
+        preprocess: Sequence[Module],
         concat: int,
         activation: Activation,
     ):
         super().__init__()
-        self.sources = nn.ModuleList(sources)
-        self.preprocess = nn.ModuleList(preprocess)
+        self.sources = ModuleList(sources)
+        self.preprocess = ModuleList(preprocess)
         self.concat = concat
         self.activation = activation
         self.nodes = sources[0].edges  # the first state goes to all of them
@@ -77,7 +78,7 @@ def _sum(terms: list[Tensor]) -> Tensor:
     return sum(terms[1:], terms[0])
 
 
-class FixedReduction(nn.Module):
+class FixedReduction(Module):
     """NAS-Bench-201's reduction, which is not searched: two ReLU-conv3x3-BN, and a shortcut of
     average pooling and a 1x1 convolution."""
 
@@ -96,7 +97,7 @@ class FixedReduction(nn.Module):
         return self.norm2(self.conv2(self.activation(y))) + self.shortcut(F.avg_pool2d(x, 2))
 
 
-class Supernet(nn.Module):
+class Supernet(Module):
     """The search network (sections 2.2 and 3.1): `forward(images, alphas)`, an (edges, operations)
     matrix a cell type.
 
@@ -137,7 +138,7 @@ class Supernet(nn.Module):
         width = channels * 3 if darts else channels
         self.stem = conv(in_channels, width, 3)
         self.stem_norm = norm(width)
-        self.cells = nn.ModuleList()
+        self.cells = ModuleList()
         self.types: list[int] = []
         at = set(reductions(cells))
         self.reductions = len(at)
@@ -148,9 +149,9 @@ class Supernet(nn.Module):
             width = outputs * place.channels
         self.recomputes = False  # cells, in the backward pass: for less memory
         self.last_norm = None if darts else norm(width)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = Linear(width, classes)
 
-    def _cell(self, place: Place) -> nn.Module:
+    def _cell(self, place: Place) -> Module:
         """All candidate cells at one place; NAS-Bench-201's reductions are not searched."""
         channels = place.channels
         if place.reduction and not self.darts:
@@ -163,7 +164,7 @@ class Supernet(nn.Module):
         if not self.darts:
             return MixedCell(sources, [], 1, self.activation)
         widths = (place.before, place.previous)[-self.n_inputs :]
-        fits: list[nn.Module] = [conv(width, channels, 1) for width in widths]
+        fits: list[Module] = [conv(width, channels, 1) for width in widths]
         if place.halved:  # in place of a convolution that is drawn as well
             fits[:-1] = [MixedReduce(width, channels) for width in widths[:-1]]
         return MixedCell(sources, fits, self.nodes, self.activation)
