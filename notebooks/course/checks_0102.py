@@ -1,0 +1,109 @@
+"""Exercises checked: each function takes your answer and shows where it stands, and what is wrong with it. Its first word
+is "right" where the answer is; `None` is an answer that waits."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from nascore.errors import UserError
+from nascore.genotypes import Cell, CellGenotype
+from nascore.show.canvas import Drawing
+from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
+from nascore.show.drawing import draw
+
+WAITING = "not done yet"
+Span = tuple[float, float]
+
+
+def _verdict(chart: Chart, axes, text: str) -> Chart:
+    """The chart with its verdict above it and as its words."""
+    axes.set_title(text, fontsize=10, loc="left")
+    chart.words = text
+    return chart
+
+
+@styled
+def lowest(curve: Callable[[float], float], yours: float | None, span: Span, name: str, label: str) -> Chart:
+    """Is `yours` where the curve is lowest between the ends of `span`? Draws the curve and your point on it."""
+    chart, (axes,) = panels(1, 2.8)
+    grid = np.linspace(*span, 401)
+    values = np.array([curve(float(x)) for x in grid])
+    axes.set(xlabel=name, ylabel=label)
+    if yours is None:
+        axes.set(xlim=span, ylim=(0.9 * values.min(), 1.1 * values.max()))
+        return _verdict(chart, axes, f"{WAITING}: where is this curve, of {label} against {name}, lowest?")
+    axes.plot(grid, values, color=COLOURS[0])
+    at = float(yours)
+    height = curve(at)
+    axes.plot(at, height, "o", color=COLOURS[1], markersize=9, label=f"yours: {at:.5g}")
+    axes.legend(fontsize=8)
+    best = float(grid[values.argmin()])
+    if abs(at - best) <= grid[1] - grid[0]:
+        return _verdict(chart, axes, f"right: {at:.5g} is where the curve is lowest")
+    side = "left" if at < best else "right"
+    more = f"{height / values.min():.3g} times the lowest there is"
+    return _verdict(chart, axes, f"not yet: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
+
+
+@styled
+def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
+    """Is `guess` the name with the largest share? Draws all shares once there is a guess."""
+    chart, (axes,) = panels(1, 0.9 + 0.4 * len(shares))
+    names = list(shares)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(0, 1.1), ylim=(len(names) - 0.5, -0.5), xlabel=label)
+    if guess is None:
+        return _verdict(chart, axes, f"{WAITING}: which of {', '.join(names)} has the longest bar?")
+    if guess not in shares:
+        return _verdict(chart, axes, f"not yet: {guess!r} is none of {', '.join(names)}")
+    colours = [COLOURS[1] if name == guess else GREY for name in names]
+    bars = axes.barh(names, list(shares.values()), color=colours)
+    axes.bar_label(bars, [f"{share:.0%}" for share in shares.values()], padding=4)
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    best = max(shares, key=lambda name: shares[name])
+    if guess == best:
+        return _verdict(chart, axes, f"right, {guess} it is: {told}")
+    return _verdict(chart, axes, f"not yet: {guess} has {shares[guess]:.0%}, and another has more: {told}")
+
+
+@styled
+def matches(values: Mapping[str, float], guess: float | None, right: str, label: str) -> Chart:
+    """Is `guess` the value of the name `right`? Draws all values, and your guess as a line through them."""
+    chart, (axes,) = panels(1, 0.9 + 0.36 * len(values))
+    names = list(values)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=label)
+    if guess is None:
+        return _verdict(chart, axes, f"{WAITING}: how long is the bar of {right}?")
+    bars = axes.barh(names, list(values.values()), color=GREY)
+    axes.bar_label(bars, [f"{value:,g}" for value in values.values()], padding=4)
+    axes.axvline(guess, color=COLOURS[1], linewidth=2.4, label=f"yours: {guess:,g}")
+    axes.set_xlim(0, 1.15 * max(guess, *values.values()))
+    axes.legend(fontsize=8)
+    if guess == values[right]:
+        return _verdict(chart, axes, f"right: {guess:,g} is the value of {right}")
+    same = [name for name, value in values.items() if value == guess]
+    why = f"that is the value of {same[0]}" if same else "your line ends no bar"
+    return _verdict(chart, axes, f"not yet: {why}; you want that of {right}")
+
+
+def same_cell(yours: Cell | None, wanted: Cell) -> Drawing | None:
+    """Is your cell wired as the one that is wanted? Says which inputs differ, and draws yours."""
+    if yours is None:
+        print(WAITING)
+        return None
+    places = {0: "c_{k-2}", 1: "c_{k-1}"}
+    wrong = []
+    for block, (found, right) in enumerate(zip(yours.nodes, wanted.nodes)):
+        for j, i in zip(found.inputs, right.inputs):
+            if j != i:
+                wrong.append(f"block {block} reads {places.get(j, f'block {j - 2}')}, not {places.get(i, f'block {i - 2}')}")
+    if wrong:
+        print(f"not yet, {len(wrong)} of {2 * len(wanted.nodes)} inputs differ:", *wrong, sep="\n  ")
+    else:
+        print("right: all inputs are the ones that are wanted")
+    try:
+        return draw(CellGenotype(yours))
+    except UserError as error:
+        print(error)
+        return None
