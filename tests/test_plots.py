@@ -66,7 +66,7 @@ def test_a_figure_is_small_accessible_and_the_same_each_time(name):
     bundle, about = chart._repr_mimebundle_()
     svg = bundle["image/svg+xml"]
     with Image.open(io.BytesIO(png := base64.b64decode(bundle["image/png"]))) as image:
-        assert image.width >= 1.4 * about["image/png"]["width"] and len(png) < 40_000
+        assert image.width >= about["image/png"]["width"] and len(png) < 40_000
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img" and root.get("aria-label") == bundle["text/plain"] == repr(chart) == chart.words
     assert len(svg) < 60_000 and "<dc:date>" not in svg and "fill: #ffffff; stroke" not in svg
