@@ -280,13 +280,19 @@ class Child:
             torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
         return replace(found, seconds=time.monotonic() - began)
 
-    def _train(self, genotype: Genotype, task: Task) -> Estimate:
-        began = time.monotonic()
+    def training(self, genotype: Genotype, task: Task) -> Training:
+        """Of the network of `genotype`, from its first step on."""
         with seeded(self.seed, "child"):
             network = self.network(genotype)
         training = Training(network, task, self.recipe, self.seed)
         training.threads = self.threads
         training.graphs = self.graphs
+        return training
+
+    def _train(self, genotype: Genotype, task: Task) -> Estimate:
+        began = time.monotonic()
+        training = self.training(genotype, task)
+        network = training.network
         epochs = self.recipe.epochs
         rewards: list[float] = []
         for epoch in range(epochs):

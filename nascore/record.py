@@ -8,6 +8,7 @@ process that was killed.
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -112,19 +113,42 @@ def alone_in(directory: Path, make: bool) -> Iterator[None]:
     if os.name != "posix" or not directory.exists():  # Windows has no flock
         yield
         return
-    from fcntl import LOCK_EX, LOCK_NB, flock
+    with _opened(directory) as folder:
+        if not _locked(folder):
+            time.sleep(0.2)  # one that only looks in lets go at once
+            if not _locked(folder):
+                wait = "wait until it has ended, or stop it"
+                raise UserError(f"{directory} is in use by another run: {wait}")
+        yield
 
+
+def in_use(directory: Path) -> bool:
+    """Whether a run is at work there, as far as the system can say."""
+    if os.name != "posix" or not directory.exists():
+        return False
+    with _opened(directory) as folder:
+        return not _locked(folder)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     folder = os.open(directory, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems know no locks
-            try:
-                flock(folder, LOCK_EX | LOCK_NB)
-            except BlockingIOError:
-                wait = "wait until it has ended, or stop it"
-                raise UserError(f"{directory} is in use by another run: {wait}") from None
-        yield
+        yield folder
     finally:
-        os.close(folder)
+        os.close(folder)  # which lets a lock go
+
+
+def _locked(folder: int) -> bool:
+    """Lock it, unless another process has; some file systems know no locks."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    with suppress(OSError):
+        try:
+            flock(folder, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 class _Loop(Protocol):

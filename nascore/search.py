@@ -58,6 +58,7 @@ def run(
     device: str = "auto",
     progress: bool | Callable[[Progress], None] = True,
     stop: Callable[[], bool] | None = None,
+    doing: Callable[[str], None] = lambda what: None,
     checkpoint_seconds: float = 10.0,
     threads: int | None = None,
     workers: int | None = None,
@@ -73,7 +74,7 @@ def run(
     or another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
     genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`;
     `fields` replace single fields of the preset; `progress` may be a callable that gets every
-    `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
+    `Progress`, and `doing` one that is told in words what begins before there is a step; `threads` is how many PyTorch computes with, by default what the sizes of the search
     ask for; `workers` how many processes train children at the same time (default: one a core, at
     most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
     records a step once and plays it: those of DARTS and of children, whose steps repeat. `memory`
@@ -101,14 +102,16 @@ def run(
     if directory and resume and threads is None:
         threads = kept_threads(directory)
     with memory_errors(), one_thread():
+        doing("reading the data")
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
+        doing("making the supernet" if entry.one_shot else "making the first architectures")
         again = False
         if memory is not None:
             require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
             budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
         config["budget"] = dataclasses.asdict(budget)
-        search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs)
+        search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs, doing)
         if again:
             search.recompute()
         began = time.monotonic()
@@ -134,6 +137,29 @@ def run(
     details = best.details | ({"error": error} if error else {})
     history = search.history
     return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
+
+
+def prepare(
+    method: str,
+    *,
+    space: Any = None,
+    data: str | Path | Task = "digits",
+    estimate: Callable | None = None,
+    budget: str | Budget = "reduced",
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
+    **fields: Any,
+) -> tuple[Any, Any]:
+    """The search that `run` would step through with these arguments, and its space."""
+    entry = get(method)
+    spent = _budget(entry, budget, fields)
+    setting = _setting(entry, space, data, estimate, spent, image_size, flip)
+    search = _build(entry, setting, spent, seed, choose_device(device), threads, workers)
+    return search, setting.space
 
 
 def _fields_of_own(entry: Method, **given: Any) -> dict[str, Any]:
@@ -227,6 +253,7 @@ def _build(
     threads: int | None = None,
     workers: int | None = None,
     graphs: str = "auto",
+    doing: Callable[[str], None] | None = None,
 ) -> Any:
     """The search. Children are trained where there is no other estimator."""
     space = setting.space
@@ -235,9 +262,10 @@ def _build(
     require(trains or workers is None, "--workers", workers, none)
     if entry.one_shot:
         return entry.build(space, setting.data.to(device), budget, seed, device)
-    estimate = setting.estimate or _children(
-        setting, budget, seed, device, threads=threads or 1, workers=workers, graphs=graphs
-    )
+    how = {"threads": threads or 1, "workers": workers, "graphs": graphs}
+    estimate = setting.estimate or _children(setting, budget, seed, device, **how)
+    if trains and doing:
+        estimate.progress = lambda child: doing(f"child {child.step} of {child.total} is trained")
     return entry.build(space, estimate, budget, seed)
 
 

@@ -212,6 +212,14 @@ class ENAS(Loop):
         self.baseline = 0.0
         self._written: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its architectures
 
+    def cost(self, steps: int) -> float:
+        """A step of the controller asks `samples` architectures, forward alone: a third of what a
+        step of the shared weights does with one."""
+        epochs, k = divmod(steps, self.per_epoch)
+        shared = self.train_batches.per_epoch
+        asked = epochs * (self.per_epoch - shared) + max(0, k - shared)
+        return steps - asked + asked * self.budget.samples / 3
+
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
         """Macro: networks of so many layers; micro: cells of so many nodes."""
