@@ -1,6 +1,6 @@
-"""The command line: nascore search | train | watch | predict | evaluate | export | describe | draw |
-convert | bench. Whatever a user can get wrong ends in one plain line on standard error and exit
-status 2."""
+"""The command line: nascore search | train | watch | predict | evaluate | export | describe |
+draw | convert | bench. Whatever a user can get wrong ends in one plain line on standard error and
+exit status 2."""
 
 import os
 import shlex

@@ -4,8 +4,8 @@ It is what a panel shows before Run: the paper's own budget is days on one machi
 another.
 """
 
-import time
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from nascore.estimators import TrainChildren
@@ -55,11 +55,11 @@ def _all_steps(loop: Any) -> float:
     """What all steps take, from a few of them; the first is slower than the others."""
     loop.step()
     before = loop.cost(loop.reached)
-    began = time.monotonic()
+    began = monotonic()
     loop.step()
-    while not loop.done and time.monotonic() - began < LONG_ENOUGH:
+    while not loop.done and monotonic() - began < LONG_ENOUGH:
         loop.step()
-    took = time.monotonic() - began
+    took = monotonic() - began
     return took * loop.cost(loop.total) / (loop.cost(loop.reached) - before)
 
 

@@ -8,11 +8,11 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
+from time import monotonic
 from typing import ClassVar
 
 from torch.nn import Module
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from nascore.cuda import GRAPHS, is_lost, ran_out_of_memory
 from nascore.errors import UserError, number, one_of, reason, require, say, shorten, whole
-from nascore.files import FORMAT
+from nascore.files import FORMAT, PathName
 from nascore.genotypes import Genotype, as_dict
 from nascore.record import Record, alone_in, directory_named
 
@@ -125,7 +125,7 @@ def memory_errors(lower: str = "--batch-size, --channels or --cells") -> Iterato
 def drive(
     loop,
     *,
-    directory: str | Path | None = None,
+    directory: PathName | None = None,
     config: dict | None = None,
     resume: bool = False,
     progress: bool | Callable[[Progress], None] = True,
@@ -179,10 +179,10 @@ def _steps(
     report: Callable[[Progress], None],
     checkpoint_seconds: float,
 ) -> None:
-    due = time.monotonic() + checkpoint_seconds
+    due = monotonic() + checkpoint_seconds
     waiting = 0.0  # seconds of the steps that are in no row yet
     while not loop.done and not stopped():
-        began, before = time.monotonic(), len(loop.history)
+        began, before = monotonic(), len(loop.history)
         try:
             step = loop.step()
         except StepFailed as error:
@@ -192,18 +192,18 @@ def _steps(
                 raise
             lost = f"the GPU was lost ({shorten(reason(error).splitlines()[0], 200)})"
             raise UserError(f"{lost}: go on with --resume from the last checkpoint") from None
-        waiting += time.monotonic() - began
+        waiting += monotonic() - began
         report(replace(step, share=_share(loop, step)))
         if record and (rows := loop.history[before:]):
             share = round(waiting / len(rows), 4)
             row = {"format": FORMAT, "seconds": share, "total": step.total}
             record.timing += [row | {"step": r["step"]} for r in rows]
             waiting = 0.0
-        if record and (began := time.monotonic()) >= due:
+        if record and (began := monotonic()) >= due:
             record.save()
-            took = time.monotonic() - began  # grows with the history: then save more seldom
+            took = monotonic() - began  # grows with the history: then save more seldom
             pause = max(checkpoint_seconds, min(20 * took, 12 * checkpoint_seconds))
-            due = time.monotonic() + pause
+            due = monotonic() + pause
 
 
 def _share(loop, step: Progress) -> float:
@@ -239,8 +239,8 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield caught.is_set
         return
-    heard = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    heard = [SIGINT, SIGTERM]
+    if hasattr(signal, "SIGHUP") and getsignal(signal.SIGHUP) is not SIG_IGN:
         heard.append(signal.SIGHUP)  # ignored it is under nohup, and stays so
     before = {which: signal.signal(which, first) for which in heard}
     try:
@@ -262,8 +262,8 @@ def _leave_the_terminal() -> None:
 
 @contextmanager
 def reporter(progress: bool | Callable, steps: int) -> Iterator[Callable[[Progress], None]]:
-    """What is told of each step after the first `steps`. A bar in a terminal and in a notebook; where output is a file or a pipe, a line every few
-    seconds."""
+    """What is told of each step after the first `steps`: a bar in a terminal and in a notebook;
+    where output is a file or a pipe, a line every few seconds."""
     if progress is not True or sys.stderr is None:
         yield progress if callable(progress) else (lambda step: None)
         return
@@ -290,12 +290,12 @@ def _bar(bar: tqdm) -> Callable[[Progress], None]:
 
 
 def _lines() -> Callable[[Progress], None]:
-    began = time.monotonic()
+    began = monotonic()
     due = began + LINE_SECONDS
 
     def report(step: Progress) -> None:
         nonlocal due
-        now = time.monotonic()
+        now = monotonic()
         if now >= due:
             values = "".join(f", {name} {value:.4g}" for name, value in _values(step).items())
             say(f"step {step.step} of {step.total}, {now - began:.0f} s{values}")

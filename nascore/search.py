@@ -1,10 +1,10 @@
 """Run a search: `run`, from names to objects, and what comes out of it."""
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from nascore.data import Images, choose_device
 from nascore.data import load as load_images
 from nascore.errors import UserError, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
-from nascore.files import write_json
+from nascore.files import PathName, write_json
 from nascore.genotypes import Genotype, as_dict
 from nascore.knobs import knob
 from nascore.loop import Progress, drive, memory_errors
@@ -49,11 +49,11 @@ def run(
     method: str,
     *,
     space: Any = None,
-    data: str | Path | Task = "digits",
+    data: PathName | Task = "digits",
     estimate: Callable | None = None,
     budget: str | Budget = "reduced",
     seed: int = 0,
-    directory: str | Path | None = None,
+    directory: PathName | None = None,
     resume: bool = False,
     device: str = "auto",
     progress: bool | Callable[[Progress], None] = True,
@@ -74,12 +74,13 @@ def run(
     or another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
     genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`;
     `fields` replace single fields of the preset; `progress` may be a callable that gets every
-    `Progress`, and `doing` one that is told in words what begins before there is a step; `threads` is how many PyTorch computes with, by default what the sizes of the search
-    ask for; `workers` how many processes train children at the same time (default: one a core, at
-    most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
-    records a step once and plays it: those of DARTS and of children, whose steps repeat. `memory`
-    ("8G"; DARTS only) is a limit: cells are computed again in the backward pass where
-    that keeps it, which changes no bit, and else minibatches are smaller, which is said.
+    `Progress`, and `doing` one that is told in words what goes on between them; `threads` is how
+    many PyTorch computes with, by default what the sizes of the search ask for; `workers` how many
+    processes train children at the same time (default: one a core, at most 8), which changes
+    nothing but how long it takes; `graphs` (auto, on, off) whether a GPU records a step once and
+    plays it: those of DARTS and of children, whose steps repeat. `memory` ("8G"; DARTS only) is a
+    limit: cells are computed again in the backward pass where that keeps it, which changes no bit,
+    and else minibatches are smaller, which is said.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space,
@@ -114,7 +115,7 @@ def run(
         search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs, doing)
         if again:
             search.recompute()
-        began = time.monotonic()
+        began = monotonic()
         finished = drive(
             search,
             directory=directory,
@@ -127,7 +128,7 @@ def run(
             graphs=graphs,
             defaults={f.name: f.default for f in dataclasses.fields(budget)},
         )
-        seconds = time.monotonic() - began
+        seconds = monotonic() - began
         if not search.history:  # it was stopped before its first step
             return Result(None, None, {}, [], seconds, directory, False)
         best = search.best
@@ -143,7 +144,7 @@ def prepare(
     method: str,
     *,
     space: Any = None,
-    data: str | Path | Task = "digits",
+    data: PathName | Task = "digits",
     estimate: Callable | None = None,
     budget: str | Budget = "reduced",
     seed: int = 0,
@@ -263,9 +264,7 @@ def _build(
     if entry.one_shot:
         return entry.build(space, setting.data.to(device), budget, seed, device)
     how = {"threads": threads or 1, "workers": workers, "graphs": graphs}
-    estimate = setting.estimate or _children(setting, budget, seed, device, **how)
-    if trains and doing:
-        estimate.progress = lambda child: doing(f"child {child.step} of {child.total} is trained")
+    estimate = setting.estimate or _children(setting, budget, seed, device, doing, **how)
     return entry.build(space, estimate, budget, seed)
 
 
@@ -293,9 +292,15 @@ def _children(
     budget: Any,
     seed: int,
     device: torch.device,
+    doing: Callable[[str], None] | None = None,
     **how: Any,
 ) -> TrainChildren:
     """The estimator that trains each architecture as the budget says."""
+
+    def progress(child: Progress) -> None:
+        if doing:
+            doing(f"child {child.step} of {child.total} is trained")
+
     recipe = replace(
         RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
     )
@@ -310,6 +315,7 @@ def _children(
         validation=budget.validation,
         seconds=budget.child_seconds or None,
         last_epochs=min(budget.last_epochs, recipe.epochs),
+        progress=progress,
         **how,
     )
     estimate.check(examine.example(setting.space))

@@ -1,10 +1,10 @@
 """A run seen from elsewhere, by its files alone: what it is, how far it has come, whether it still
 runs. Nothing in its directory is touched."""
 
-import json
-import time
 from collections.abc import Iterator
+from json import loads
 from pathlib import Path
+from time import sleep
 
 from nascore.errors import UserError, require
 from nascore.files import check_format, read_rows
@@ -29,7 +29,7 @@ class Watch:
     def _read(self, name: str) -> dict:
         path = self.directory / name
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise UserError(f"no run to watch: {path}: {why}") from None
@@ -62,7 +62,7 @@ class Watch:
         if not lines:
             return
         total = self._total()
-        for row in map(json.loads, lines):
+        for row in map(loads, lines):
             self.last = _progress(row, total)
             yield self.last
 
@@ -90,4 +90,4 @@ def watch(directory: str | Path) -> Watch:
                 report(step)
             if not runs:
                 return watched
-            time.sleep(SECONDS)
+            sleep(SECONDS)

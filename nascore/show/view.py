@@ -1,9 +1,8 @@
 """What a panel shows of a search: how far it is, its curves, the architecture as it changes."""
 
-import time
-from collections.abc import Sequence
 from html import escape
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from nascore.expected import Expected, in_words
@@ -26,10 +25,10 @@ class View:
         self.stop = stop or Event()
         self.drawn: Genotype | None = None
         self.due = 0.0
-        self.began = time.monotonic()
+        self.began = monotonic()
         self.first: tuple[float, float] | None = None  # the time of the first step, and its share
         self.rows: list[dict] = []
-        self.behind: Sequence[float] = panel.behind
+        self.behind = panel.behind
         self.best_reward = -1.0
         self.best: Genotype | None = None
         self.last: Progress | None = None
@@ -51,12 +50,12 @@ class View:
         self.phase = what
         if self.last is None:
             self._say(what)
-        elif time.monotonic() >= self.due:
+        elif monotonic() >= self.due:
             self.refresh()
 
     def update(self, progress: Progress) -> None:
         """A step: it is kept, and shown where the last one was shown long enough ago."""
-        now = time.monotonic()
+        now = monotonic()
         self.first = self.first or (now, progress.share)
         self.rows.append({**progress.metrics, "step": progress.step, "reward": progress.reward})
         reward = progress.reward
@@ -91,12 +90,12 @@ class View:
         panel.curves.value = "".join(light(*plot) for plot in self.plots().items())
         # A multi-trial search is shown by the best architecture so far.
         self.show(progress.genotype if panel.entry.one_shot else self.best or progress.genotype)
-        self.due = time.monotonic() + REFRESH
+        self.due = monotonic() + REFRESH
 
     def _times(self, progress: Progress) -> str:
         """How long it has taken, and will: the first step, which is slow, counts no more once there
         are others."""
-        now = time.monotonic()
+        now = monotonic()
         spent = f"{now - self.began:.0f} s"
         began, before = self.first or (now, 0.0)
         done = progress.share

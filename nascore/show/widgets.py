@@ -18,6 +18,7 @@ from ipywidgets import HTML, Box, Button, Dropdown, FloatProgress, HBox, IntText
 from nascore.data import Images
 from nascore.errors import UserError, reason
 from nascore.expected import expected, in_words
+from nascore.files import PathName
 from nascore.search import Budget, Result, get, run
 from nascore.show.chart import Chart
 from nascore.show.controls import Source, controls, explained
@@ -25,7 +26,7 @@ from nascore.show.plots import chart
 from nascore.show.view import CELL_HEIGHT, CURVES_HEIGHT, View
 from nascore.watching import SECONDS, Watch
 
-Data = str | Path | Images
+Data = PathName | Images
 PRESETS = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
 OWN = "this notebook's own"
 LONG = 3600.0  # seconds from which on Run asks first
@@ -173,7 +174,7 @@ class SearchPanel(VBox):
 
     def say(self, text: str) -> None:
         """A sentence above the buttons."""
-        self.message.value = f'<div role="status">{escape(text)}</div>' if text else ""
+        self.message.value = f'<div role="alert">{escape(text)}</div>' if text else ""
 
     def _expect(self) -> None:
         """Time a step, and show where the search begins."""
@@ -266,8 +267,8 @@ class SearchPanel(VBox):
         view = self.view
         options = self.options()
         self.say("")
-        how = {"progress": view.update, "doing": view.doing, "stop": stop.is_set}
-        found = self.result = run(self.method, **options, **how)
+        options |= {"progress": view.update, "doing": view.doing, "stop": stop.is_set}
+        found = self.result = run(self.method, **options)
         view.refresh()
         view.show(found.genotype)
         ending = "done" if found.finished else "stopped"
