@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from json import loads
 from math import inf, nan
+from os.path import exists, isdir, join
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, cat, channels_last, from_numpy, inference_mode, stack, uint8
+from torch import device as Device
 
 from nascore import folders, pictures
 from nascore.data import Images, choose_device
@@ -104,7 +106,7 @@ class Model:
         return self.network.genotype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the network is."""
         return next(self.network.parameters()).device
 
@@ -154,7 +156,7 @@ class Model:
 # --- the folder -----------------------------------------------------------------------------------
 
 
-def load(folder: Place, device: str | torch.device = "auto") -> Model:
+def load(folder: Place, device: str | Device = "auto") -> Model:
     """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
     damaged one."""
     good = isinstance(folder, Place) and str(folder)
@@ -173,7 +175,7 @@ def load(folder: Place, device: str | torch.device = "auto") -> Model:
 
 def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    return isinstance(folder, Place) and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, Place) and exists(join(folder, ABOUT))
 
 
 def answers(
@@ -193,7 +195,7 @@ def answers(
 def _files(names: Sequence[str]) -> Iterator[str | UserError]:
     """The images that are meant, of a folder all in it; for one that cannot be listed, why not."""
     for name in names:
-        if not os.path.isdir(name):
+        if not isdir(name):
             yield name
             continue
         try:

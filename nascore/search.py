@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import torch
+from torch import device as Device
 
 from nascore import memory as memory_of
 from nascore import spaces
@@ -111,7 +111,7 @@ def run(
             require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
             budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
-        config["budget"] = dataclasses.asdict(budget)
+        config["budget"] = asdict(budget)
         search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs, doing)
         if again:
             search.recompute()
@@ -250,7 +250,7 @@ def _build(
     setting: _Setting,
     budget: Budget,
     seed: int,
-    device: torch.device,
+    device: Device,
     threads: int | None = None,
     workers: int | None = None,
     graphs: str = "auto",
@@ -273,7 +273,7 @@ def _fitting(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
     limit: str | int,
 ) -> tuple[Budget, bool]:
     """The budget with a minibatch that fits, and whether cells are computed again."""
@@ -291,7 +291,7 @@ def _children(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
     doing: Callable[[str], None] | None = None,
     **how: Any,
 ) -> TrainChildren:

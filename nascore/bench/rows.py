@@ -7,8 +7,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, cat, channels_last, no_grad
+from torch import Tensor, cat, channels_last, get_num_threads, no_grad
 from torch.nn import Module, ModuleDict
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
@@ -198,7 +197,7 @@ def plain_children(count: int) -> Steps:
             cross_entropy(network(pixels.contiguous()), labels).backward()
             clip_grad_norm_(weights, CLIP)
             optimizer.step()
-        evaluate(network, images, "valid", threads=torch.get_num_threads())
+        evaluate(network, images, "valid", threads=get_num_threads())
 
     def train_all() -> None:
         for network in networks:

@@ -26,7 +26,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, channels_last, no_grad, randint, sigmoid, stack, tensor, zeros
+from torch import device as Device
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam
 
 from nascore import spaces
 from nascore.controllers import Controller, Squashed, Written, adam_epsilon, skip_prior, squash
@@ -176,7 +178,7 @@ class ENAS(Loop):
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
     STATE = ("steps", "history", "baseline")
 
-    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: Device):
         super().__init__()
         self.space = spaces.of(space)
         self.budget = budget
@@ -196,7 +198,7 @@ class ENAS(Loop):
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.path: list[Tensor] = []  # of these, what the last architecture used
-        self.weight_optimizer = torch.optim.SGD(
+        self.weight_optimizer = SGD(
             self.weights,
             budget.learning_rate,
             momentum=budget.momentum,
@@ -206,7 +208,7 @@ class ENAS(Loop):
         self.skips = [at for at, token in enumerate(self.space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
         betas = (budget.beta1, 0.999)
-        self.controller_optimizer = torch.optim.Adam(
+        self.controller_optimizer = Adam(
             self.controller.parameters(), budget.controller_learning_rate, betas, budget.epsilon
         )
         self.baseline = 0.0

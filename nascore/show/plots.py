@@ -6,6 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
 from nascore.estimators import Table
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
@@ -34,7 +35,7 @@ class Line(NamedTuple):
 Plots = dict[str, list[Line]]
 
 
-def random_search(rewards: Sequence[float], trials: int) -> np.ndarray:
+def random_search(rewards: Sequence[float], trials: int) -> ndarray:
     """What the best of 1, 2, ... so many architectures is worth on average, of those drawn at
     random, with replacement, among all with these rewards: exactly."""
     known = np.sort(np.asarray(rewards))
@@ -42,7 +43,7 @@ def random_search(rewards: Sequence[float], trials: int) -> np.ndarray:
     return known @ np.diff(below ** np.arange(1, trials + 1), axis=0)
 
 
-def of_the_table(trials: int) -> np.ndarray:
+def of_the_table(trials: int) -> ndarray:
     """The same on the table, by the column that a search sees."""
     return random_search(Table().columns[Table.signal] / 100, min(trials, 500))
 
