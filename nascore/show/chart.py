@@ -2,10 +2,11 @@
 shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read on light and
 dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from re import Match, sub
 from typing import Any
 
 from cycler import cycler
@@ -18,6 +19,7 @@ from nascore.errors import one_of
 from nascore.files import PathName, named, write_bytes
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
+from nascore.show.png import bundle
 
 _FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
 COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
@@ -85,7 +87,7 @@ METADATA: dict[str, dict[str, None]] = {
 
 
 class Chart(Figure):
-    """A figure that shows itself in a notebook as SVG, with `words` as its alternative text."""
+    """A figure that shows itself in a notebook, with `words` as its alternative text."""
 
     words = ""
 
@@ -93,27 +95,33 @@ class Chart(Figure):
     def svg(self) -> str:
         """One <svg> element with the words as its title and alternative text."""
         text = self._rendered("svg").decode()
-        short = re.sub(r'\bd="[^"]+"', _shortened, text)
-        short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
+        short = sub(r'\bd="[^"]+"', _shortened, text)
+        short = sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
     def save(self, path: PathName) -> Path:
         """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
         path = check_suffix(path)
         kind = path.suffix.lower()[1:]
-        data = self.svg.encode() if kind == "svg" else self._rendered(kind)
+        data = self.svg.encode() if kind == "svg" else self._rendered(kind, 160)
         write_bytes(path, data)
         return path
 
-    def _rendered(self, kind: str) -> bytes:
-        content = io.BytesIO()
-        dots = "figure" if kind == "svg" else 160
+    def _rendered(self, kind: str, dots: float | str = "figure") -> bytes:
+        content = BytesIO()
         with rc_context(STYLE):
             self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict, dict]:
+        width, height = self.get_size_inches() * self.dpi
+
+        def render(times: float) -> bytes:
+            return self._rendered("png", times * self.dpi)
+
+        return bundle(self.svg, render, self.words, (width, height))
 
     def __repr__(self) -> str:
         return self.words
@@ -121,7 +129,7 @@ class Chart(Figure):
     __str__ = __repr__  # Figure's own says its size
 
 
-def _shortened(path: re.Match[str]) -> str:
+def _shortened(path: Match[str]) -> str:
     return _DIGITS.sub("", path[0]).replace("\n", "")
 
 
