@@ -1,23 +1,28 @@
-"""Exercises checked: each function takes your answer and shows where it stands, and what is wrong with it. Its first word
-is "right" where the answer is; `None` is an answer that waits."""
+"""Exercises checked: each function takes your answer and draws where it stands, and what is wrong with it. What it says
+begins with "Right", "Not yet right" or, for `None`, with "not done yet"."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype
 from nascore.show.canvas import Drawing
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
-from nascore.show.drawing import draw
+from nascore.show.drawing import draw, said, states
 
 WAITING = "not done yet"
 Span = tuple[float, float]
 
 
-def _verdict(chart: Chart, axes, text: str) -> Chart:
+def _verdict(chart: Chart, axes: Axes, text: str) -> Chart:
     """The chart with its verdict above it and as its words."""
-    axes.set_title(text, fontsize=10, loc="left")
+    colour = GREY
+    if not text.startswith(WAITING):
+        colour = COLOURS[0] if text.startswith("Right") else COLOURS[1]
+    axes.set_title(text, fontsize=10, loc="left", color=colour, fontweight="bold")
     chart.words = text
     return chart
 
@@ -39,10 +44,10 @@ def lowest(curve: Callable[[float], float], yours: float | None, span: Span, nam
     axes.legend(fontsize=8)
     best = float(grid[values.argmin()])
     if abs(at - best) <= grid[1] - grid[0]:
-        return _verdict(chart, axes, f"right: {at:.5g} is where the curve is lowest")
+        return _verdict(chart, axes, f"Right: {at:.5g} is where the curve is lowest")
     side = "left" if at < best else "right"
     more = f"{height / values.min():.3g} times the lowest there is"
-    return _verdict(chart, axes, f"not yet: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
+    return _verdict(chart, axes, f"Not yet right: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
 
 
 @styled
@@ -55,15 +60,15 @@ def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
     if guess is None:
         return _verdict(chart, axes, f"{WAITING}: which of {', '.join(names)} has the longest bar?")
     if guess not in shares:
-        return _verdict(chart, axes, f"not yet: {guess!r} is none of {', '.join(names)}")
+        return _verdict(chart, axes, f"Not yet right: {guess!r} is none of {', '.join(names)}")
     colours = [COLOURS[1] if name == guess else GREY for name in names]
     bars = axes.barh(names, list(shares.values()), color=colours)
     axes.bar_label(bars, [f"{share:.0%}" for share in shares.values()], padding=4)
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     best = max(shares, key=lambda name: shares[name])
     if guess == best:
-        return _verdict(chart, axes, f"right, {guess} it is: {told}")
-    return _verdict(chart, axes, f"not yet: {guess} has {shares[guess]:.0%}, and another has more: {told}")
+        return _verdict(chart, axes, f"Right, {guess} it is: {told}")
+    return _verdict(chart, axes, f"Not yet right: {guess} has {shares[guess]:.0%}, and another has more: {told}")
 
 
 @styled
@@ -81,29 +86,33 @@ def matches(values: Mapping[str, float], guess: float | None, right: str, label:
     axes.set_xlim(0, 1.15 * max(guess, *values.values()))
     axes.legend(fontsize=8)
     if guess == values[right]:
-        return _verdict(chart, axes, f"right: {guess:,g} is the value of {right}")
+        return _verdict(chart, axes, f"Right: {guess:,g} is the value of {right}")
     same = [name for name, value in values.items() if value == guess]
     why = f"that is the value of {same[0]}" if same else "your line ends no bar"
-    return _verdict(chart, axes, f"not yet: {why}; you want that of {right}")
+    return _verdict(chart, axes, f"Not yet right: {why}; you want that of {right}")
 
 
-def same_cell(yours: Cell | None, wanted: Cell) -> Drawing | None:
-    """Is your cell wired as the one that is wanted? Says which inputs differ, and draws yours."""
-    if yours is None:
-        print(WAITING)
+def wired(inputs: Sequence[int | None], wanted: Cell) -> Drawing | None:
+    """Do these inputs, two a block, wire a cell as the one that is wanted? Says which differ, and draws the cell with
+    yours."""
+    if None in inputs:
+        print(f"{WAITING}: here your cell will be drawn")
         return None
-    places = {0: "c_{k-2}", 1: "c_{k-1}"}
+    names = states(wanted)
+    pairs = list(zip(inputs[::2], inputs[1::2]))
     wrong = []
-    for block, (found, right) in enumerate(zip(yours.nodes, wanted.nodes)):
-        for j, i in zip(found.inputs, right.inputs):
+    for block, (found, right) in enumerate(zip(pairs, (node.inputs for node in wanted.nodes))):
+        for j, i in zip(found, right):
             if j != i:
-                wrong.append(f"block {block} reads {places.get(j, f'block {j - 2}')}, not {places.get(i, f'block {i - 2}')}")
+                read = said(names[j]) if 0 <= j < len(names) else f"state {j}, which there is not"
+                wrong.append(f"block {block} reads {read}, wanted {said(names[i])}")
     if wrong:
-        print(f"not yet, {len(wrong)} of {2 * len(wanted.nodes)} inputs differ:", *wrong, sep="\n  ")
+        print(f"Not yet right, {len(wrong)} of {len(inputs)} inputs differ:", *wrong, sep="\n  ")
     else:
-        print("right: all inputs are the ones that are wanted")
+        print(f"Right: all {len(inputs)} inputs are those that are wanted")
+    nodes = [replace(node, inputs=pair) for node, pair in zip(wanted.nodes, pairs)]
     try:
-        return draw(CellGenotype(yours))
-    except UserError as error:
-        print(error)
+        return draw(CellGenotype(replace(wanted, nodes=tuple(nodes))))
+    except UserError as error:  # a block that reads itself, or what comes later
+        print(f"It cannot be drawn: {error}")
         return None

@@ -37,8 +37,8 @@ def seconds_per_image(network: Module, batch_size: int = 2, side: int = 32) -> f
 
 
 def nas_rl_years(budget: NASRLBudget, timed: ChainGenotype, one: float | None = None) -> float:
-    """Years that the children of `budget` would train here, one after another: `timed` is timed (`one` image of it takes
-    so many seconds), and a random child of each depth scales it by its multiply-adds."""
+    """Years that the children of `budget` would train here, one after another: `timed` is timed (`one` image of it
+    takes so many seconds), and a random child of each depth scales it by its multiply-adds."""
     if one is None:
         one = seconds_per_image(Network(timed, skeleton="nas-rl"))
     work = []

@@ -1,19 +1,22 @@
-"""What the notebooks on controllers (01 and 02) show of a policy and of what it finds: each function takes plain data and
-returns a `Chart`, or counts something about a network."""
+"""What the notebooks on controllers (01 and 02) show of a policy and of what it finds: each function takes plain data
+and returns a `Chart`, or counts something about a network."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nascore import spaces
-from nascore.genotypes import ChainGenotype
+from nascore.genotypes import ChainGenotype, Genotype, from_json
 from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, panels, styled
 
 CONFIDENCE = 1.96  # standard errors on each side of a mean: 95 %
 OPTIONS = {"filter height": ("1", "3", "5", "7"), "filter width": ("1", "3", "5", "7")}
 OPTIONS["filters"] = ("24", "36", "48", "64")  # of NAS-RL's own space
-# 200-epoch test accuracy on CIFAR-10's table by other code: mean and standard deviation after 100, 300 and 1,000 queries.
+# 200-epoch test accuracy on CIFAR-10 in the table, by other code: mean and standard deviation after 100, 300 and 1,000
+# queries.
 REFERENCES: Mapping[str, Sequence[tuple[float, float]]] = {
     "random search": ((93.75, 0.37), (93.97, 0.24), (94.06, 0.23)),
     "regularized evolution": ((94.07, 0.36), (94.23, 0.25), (94.32, 0.17)),
@@ -120,9 +123,9 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     right.legend(fontsize=8)
     best = grid[int(np.argmin(traces))]
     chart.words = (
-        f"With the baseline {b:g}, {len(values):,} estimates have the standard deviation {values.std(ddof=1):.2g} around "
-        f"{exact:.4f}, {wrong} point the wrong way, and the trace is {trace:.2g}; it is lowest, {min(traces):.2g}, at "
-        f"{best:.3g}."
+        f"With the baseline {b:g}, {len(values):,} estimates have the standard deviation {values.std(ddof=1):.2g} "
+        f"around {exact:.4f}, {wrong} point the wrong way, and the trace is {trace:.2g}; it is lowest, "
+        f"{min(traces):.2g}, at {best:.3g}."
     )
     return chart
 
@@ -164,8 +167,9 @@ def at_queries(
     label: str,
     references: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Chart:
-    """What methods have found after some numbers of queries: the mean over seeds with its 95 % interval. `references[name]`
-    are the mean and standard deviation of somebody else's `REFERENCE_RUNS`, one pair a point: grey, below ours."""
+    """What methods have found after some numbers of queries: the mean over seeds with its 95 % interval.
+    `references[name]` are the mean and standard deviation of somebody else's `REFERENCE_RUNS`, one pair a point: grey,
+    below ours."""
     chart, every = panels(len(points), 0.9 + 0.36 * len(curves), sharey=True)
     names = list(curves)
     words = []
@@ -203,11 +207,12 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
     for axes, (title, kinds) in zip(every, parts.items()):
         said = []
         for k, (name, runs) in enumerate(kinds.items()):
-            runs = np.asarray(runs, dtype=float)
+            runs = np.asarray(runs, dtype=float)[:, : len(steps)]
             at = steps[: runs.shape[1]]
             for run in runs:
                 axes.plot(at, run, color=COLOURS[k], linestyle="-", linewidth=0.6, alpha=0.35)
-            axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=f"{name}: mean of {len(runs)}")
+            several = f": mean of {len(runs)}" if len(runs) > 1 else ""
+            axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
             said.append(f"{name} from {runs[:, 0].mean():.2f} to {runs[:, -1].mean():.2f}")
         axes.set(title=title, xlabel=xlabel)
         axes.legend(fontsize=8)
@@ -264,3 +269,17 @@ def bars(rows: Mapping[str, Sequence[float]], columns: Sequence[str], formats: S
     every[0].invert_yaxis()
     chart.words = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in told.items()) + "."
     return chart
+
+
+def within(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> float:
+    """How two columns of several searches go together inside a search: their correlation, each search less its mean."""
+    a, b = (np.asarray(values, dtype=float) for values in (first, second))
+    a = a - a.mean(1, keepdims=True)
+    b = b - b.mean(1, keepdims=True)
+    return float((a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5)
+
+
+def stored_search(folder: Path) -> tuple[Genotype, list[dict]]:
+    """What a search has left in its directory: the genotype that it found, and its history."""
+    rows = (folder / "history.jsonl").read_text().splitlines()
+    return from_json((folder / "genotype.json").read_text()), [json.loads(row) for row in rows]

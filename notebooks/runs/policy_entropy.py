@@ -1,5 +1,5 @@
-"""How a policy closes on the table: its entropy, what it writes and how much of that is new, in blocks of 20 queries (of
-80 where 16 children make an update: as many updates), for NAS-RL, NASNet and one change of each.
+"""How a policy closes on the table: its entropy, what it writes and how much of that is new, in blocks of five updates,
+for NAS-RL, NASNet and one change of each.
 
     python notebooks/runs/policy_entropy.py [--seeds 20] [--only NAME ...] [--out FILE]
 """
