@@ -24,6 +24,7 @@ REFERENCES: Mapping[str, Sequence[tuple[float, float]]] = {
     "plain REINFORCE": ((93.86, 0.30), (94.19, 0.22), (94.36, 0.08)),
 }
 REFERENCE_RUNS = 500  # of each
+FAINT = 12  # single runs behind their mean
 Decision = tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]
 Curves = Mapping[str, Sequence[Sequence[float]]]
 
@@ -110,7 +111,8 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     chart, (left, right) = panels(2, 3.0)
     values = np.asarray(estimates, dtype=float)
     wrong = f"{(values < 0).mean():.0%}"
-    left.hist(values, 60, weights=np.full(len(values), 1 / len(values)), color=COLOURS[0], alpha=0.75)
+    left.hist(values, 60, weights=np.full(len(values), 1 / len(values)), color=COLOURS[0])
+    left.locator_params("x", nbins=5)
     left.axvline(0, color=GREY, linewidth=1.2)
     left.axvline(exact, color=COLOURS[1], linestyle="--", label=f"exact: {exact:.4f}")
     left.set(xlabel="gradient along its own direction", ylabel="share of the estimates")
@@ -145,7 +147,7 @@ def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
             axes.plot(passes, high, color=COLOURS[k], linestyle="--"[k:] or "-", label=f"{name}: least and largest")
             axes.plot(passes, low, color=COLOURS[k], linestyle="-")
             axes.fill_between(passes, first, third, color=COLOURS[k], alpha=0.6, linewidth=0)
-            words.append(f"{title}, {name}: {low[-1]:.1g} to {high[-1]:.1g}")
+            words.append(f"{title}, {name}: {low[-1]:.2g} to {high[-1]:.2g}")
         for edge in (1 - epsilon, 1 + epsilon):
             axes.axhline(edge, color=GREY, linestyle=":", linewidth=1.5)
         axes.set(title=title, xlabel="passes over the batch", ylabel="ratio (filled: half of them)", yscale="log")
@@ -209,7 +211,7 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
         for k, (name, runs) in enumerate(kinds.items()):
             runs = np.asarray(runs, dtype=float)[:, : len(steps)]
             at = steps[: runs.shape[1]]
-            for run in runs:
+            for run in runs[:FAINT]:
                 axes.plot(at, run, color=COLOURS[k], linestyle="-", linewidth=0.6, alpha=0.35)
             several = f": mean of {len(runs)}" if len(runs) > 1 else ""
             axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
