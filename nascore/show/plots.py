@@ -73,9 +73,10 @@ def plots(rows: Sequence[Mapping], behind: Sequence[float] = ()) -> Plots:
 def light(title: str, lines: Sequence[Line]) -> str:
     """A plot as SVG text: matplotlib would take a tenth of a core."""
     steps = [step for line in lines for step in (line.steps[0], line.steps[-1])]
-    values = [value for line in lines for value in line.values]
-    low = min(values)
-    high = max(values)
+    values = sorted(value for line in lines for value in line.values)
+    scattered = lines[0].style == "."
+    low = values[len(values) // 10 * scattered]  # a few bad ones would press all others together
+    high = values[-1]
     first = min(steps)
     across = (RIGHT - LEFT) / ((max(steps) - first) or 1)
     up = (BOTTOM - TOP) / ((high - low) or 1)
@@ -84,7 +85,7 @@ def light(title: str, lines: Sequence[Line]) -> str:
     for line in lines:
         kept = range(0, len(line.values), 1 + len(line.values) // POINTS)
         places = [
-            (LEFT + across * (line.steps[k] - first), BOTTOM - up * (line.values[k] - low))
+            (LEFT + across * (line.steps[k] - first), BOTTOM - up * max(0, line.values[k] - low))
             for k in (*kept, len(line.values) - 1)
         ]
         parts.append(_marks(places) if line.style == "." else _path(places, line))
@@ -98,7 +99,8 @@ def light(title: str, lines: Sequence[Line]) -> str:
     said = f"{title}: {', '.join(words)}"
     parts.append(_text(0, 12, said, "start"))
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(said)}" '
+        f'<svg width="{WIDTH}" height="{HEIGHT}" overflow="visible" role="img" '
+        f'aria-label="{escape(said)}" '
         f'fill="{GREY}" font-family="Helvetica,Arial,sans-serif" font-size="11">'
         f"{''.join(parts)}</svg>"
     )
