@@ -78,23 +78,26 @@ def light(title: str, lines: Sequence[Line]) -> str:
     low = values[len(values) // 10 * scattered]  # a few bad ones would press all others together
     high = values[-1]
     first = min(steps)
-    across = (RIGHT - LEFT) / ((max(steps) - first) or 1)
+    last = max(steps)
+    across = (RIGHT - LEFT) / ((last - first) or 1)
     up = (BOTTOM - TOP) / ((high - low) or 1)
     parts = []
     words = []
     for line in lines:
-        kept = range(0, len(line.values), 1 + len(line.values) // POINTS)
+        label, across_at, up_at, _, style = line
+        count = len(up_at)
+        kept = (*range(0, count, 1 + count // POINTS), count - 1)
         places = [
-            (LEFT + across * (line.steps[k] - first), BOTTOM - up * max(0, line.values[k] - low))
-            for k in (*kept, len(line.values) - 1)
+            (LEFT + across * (across_at[k] - first), BOTTOM - up * max(0, up_at[k] - low))
+            for k in kept
         ]
-        parts.append(_marks(places) if line.style == "." else _path(places, line))
-        words.append(f"{line.label} {line.values[-1]:.4g}")
+        parts.append(_marks(places) if style == "." else _path(places, line))
+        words.append(f"{label} {up_at[-1]:.4g}")
     for value, y in ((high, TOP), (low, BOTTOM)):
         parts.append(_text(LEFT - 4, y + 4, f"{value:.4g}", "end"))
         parts.append(f'<path d="M{LEFT} {y}H{RIGHT}" stroke="{GREY}" stroke-opacity="0.3"/>')
     parts.append(_text(LEFT, WORDS, f"{first:,.0f}", "start"))
-    parts.append(_text(RIGHT, WORDS, f"{max(steps):,.0f}", "end"))
+    parts.append(_text(RIGHT, WORDS, f"{last:,.0f}", "end"))
     parts.append(_text((LEFT + RIGHT) / 2, WORDS, "step", "middle"))
     said = f"{title}: {', '.join(words)}"
     parts.append(_text(0, 12, said, "start"))
