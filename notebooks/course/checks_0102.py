@@ -110,8 +110,8 @@ def wired(inputs: Sequence[int | None], wanted: Cell) -> Drawing | None:
         print(f"Not yet right, {len(wrong)} of {len(inputs)} inputs differ:", *wrong, sep="\n  ")
     else:
         print(f"Right: all {len(inputs)} inputs are those that are wanted")
-    nodes = [replace(node, inputs=pair) for node, pair in zip(wanted.nodes, pairs)]
     try:
+        nodes = [replace(node, inputs=pair) for node, pair in zip(wanted.nodes, pairs)]
         return draw(CellGenotype(replace(wanted, nodes=tuple(nodes))))
     except UserError as error:  # a block that reads itself, or what comes later
         print(f"It cannot be drawn: {error}")
