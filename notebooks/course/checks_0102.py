@@ -17,6 +17,16 @@ WAITING = "not done yet"
 Span = tuple[float, float]
 
 
+def _waiting(question: str) -> Chart:
+    """A small chart that waits for an answer, and gives nothing away."""
+    chart, (axes,) = panels(1, 0.8)
+    axes.grid(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, "your answer comes here", ha="center", va="center", transform=axes.transAxes)
+    return _verdict(chart, axes, f"{WAITING}: {question}")
+
+
 def _verdict(chart: Chart, axes: Axes, text: str) -> Chart:
     """The chart with its verdict above it and as its words."""
     colour = GREY
@@ -30,13 +40,12 @@ def _verdict(chart: Chart, axes: Axes, text: str) -> Chart:
 @styled
 def lowest(curve: Callable[[float], float], yours: float | None, span: Span, name: str, label: str) -> Chart:
     """Is `yours` where the curve is lowest between the ends of `span`? Draws the curve and your point on it."""
+    if yours is None:
+        return _waiting(f"at which {name} is the {label} lowest?")
     chart, (axes,) = panels(1, 2.8)
     grid = np.linspace(*span, 401)
     values = np.array([curve(float(x)) for x in grid])
     axes.set(xlabel=name, ylabel=label)
-    if yours is None:
-        axes.set(xlim=span, ylim=(0.9 * values.min(), 1.1 * values.max()))
-        return _verdict(chart, axes, f"{WAITING}: where is this curve, of {label} against {name}, lowest?")
     axes.plot(grid, values, color=COLOURS[0])
     at = float(yours)
     height = curve(at)
@@ -53,12 +62,12 @@ def lowest(curve: Callable[[float], float], yours: float | None, span: Span, nam
 @styled
 def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
     """Is `guess` the name with the largest share? Draws all shares once there is a guess."""
-    chart, (axes,) = panels(1, 0.9 + 0.4 * len(shares))
     names = list(shares)
+    if guess is None:
+        return _waiting(f"which of {', '.join(names)} has the longest bar?")
+    chart, (axes,) = panels(1, 0.9 + 0.4 * len(shares))
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(0, 1.1), ylim=(len(names) - 0.5, -0.5), xlabel=label)
-    if guess is None:
-        return _verdict(chart, axes, f"{WAITING}: which of {', '.join(names)} has the longest bar?")
     if guess not in shares:
         return _verdict(chart, axes, f"Not yet right: {guess!r} is none of {', '.join(names)}")
     colours = [COLOURS[1] if name == guess else GREY for name in names]
@@ -74,12 +83,12 @@ def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
 @styled
 def matches(values: Mapping[str, float], guess: float | None, right: str, label: str) -> Chart:
     """Is `guess` the value of the name `right`? Draws all values, and your guess as a line through them."""
-    chart, (axes,) = panels(1, 0.9 + 0.36 * len(values))
+    if guess is None:
+        return _waiting(f"how many {label} has {right}?")
     names = list(values)
+    chart, (axes,) = panels(1, 0.9 + 0.36 * len(values))
     axes.set_yticks(range(len(names)), names)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=label)
-    if guess is None:
-        return _verdict(chart, axes, f"{WAITING}: how long is the bar of {right}?")
     bars = axes.barh(names, list(values.values()), color=GREY)
     axes.bar_label(bars, [f"{value:,g}" for value in values.values()], padding=4)
     axes.axvline(guess, color=COLOURS[1], linewidth=2.4, label=f"yours: {guess:,g}")

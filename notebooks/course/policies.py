@@ -150,7 +150,8 @@ def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
             words.append(f"{title}, {name}: {low[-1]:.2g} to {high[-1]:.2g}")
         for edge in (1 - epsilon, 1 + epsilon):
             axes.axhline(edge, color=GREY, linestyle=":", linewidth=1.5)
-        axes.set(title=title, xlabel="passes over the batch", ylabel="ratio (filled: half of them)", yscale="log")
+        axes.set(title=f"{title} (dotted: 1 ± {epsilon:g})", xlabel="passes over the batch", yscale="log")
+        axes.set_ylabel("ratio (filled: half of them)")
         axes.set_ylim(1e-3, 1e3)
         axes.legend(fontsize=8, loc="lower left")
         axes.minorticks_off()
