@@ -3,6 +3,7 @@ Each is one function from what is stored to a `Movie`."""
 
 import json
 from collections import Counter
+from itertools import product
 from math import log, log10, sqrt
 from pathlib import Path
 
@@ -155,40 +156,75 @@ def best_so_far(movie: Movie, ranks: dict[str, np.ndarray], when) -> dict[str, i
 
 
 def nas_rl_mass() -> Movie:
-    """All 128 networks of the tiny space along their accuracy; a disc's area is P(a; theta), as REINFORCE moves it."""
-    accuracy = np.array(stored("tiny_networks")["accuracy"])
-    run = stored("nas_rl_mass")
+    """All 128 networks of the tiny space along their accuracy, a row for each first layer; a disc's area is
+    P(a; theta), as REINFORCE moves it. So the area of all discs stays the same."""
+    accuracy, run = np.array(stored("tiny_networks")["accuracy"]), stored("nas_rl_mass")
     masses = np.array(run["probabilities"])  # (frames, 128)
-    movie, times = Movie(440), [n / run["updates"][-1] for n in run["updates"]]
-    low, high, foot, dot = accuracy.min(), accuracy.max(), 366, 3.6
+    movie, times = Movie(474), [n / run["updates"][-1] for n in run["updates"]]
+    low, high, top, row, dot = 0.09, 0.66, 84, 36, 4.2
 
     def x(value: float) -> float:
-        return round(70 + 790 * (value - low) / (high - low), 1)
+        return round(118 + 690 * (value - low) / (high - low), 1)
 
-    heights: Counter[int] = Counter()
-    spots = {}
-    for k in np.argsort(accuracy, kind="stable"):
-        column = round(x(accuracy[k]) / (2.5 * dot))
-        spots[k] = x(accuracy[k]), round(foot - 10 - 2.5 * dot * heights[column], 1)
-        heights[column] += 1
-    movie.add("path", d=f"M60 {foot}H880", stroke=GREY)
-    for value in np.arange(0.2, 1, 0.1):
-        if low <= value <= high:
-            movie.text(x(value), foot + 18, f"{value:.0%}", anchor="middle")
-    movie.text(880, foot + 36, "accuracy of a network, trained once", anchor="end")
-    rings = "".join(f"M{number(sx - dot)} {sy}a{dot} {dot} 0 1 0 {2 * dot} 0a{dot} {dot} 0 1 0 {-2 * dot} 0" for sx, sy in spots.values())
+    spots: list[tuple[float, float]] = []  # network 16 n + k has first layer n; the largest layer is the first row
+    for network, value in enumerate(accuracy):
+        near = sum(abs(x(value) - x(other)) < 2 * dot for other in accuracy[network // 16 * 16 : network])
+        spots.append((x(value), top + row * (7 - network // 16) + (0, 9, -9, 18)[near % 4]))
+    for n, (height, width, filters) in enumerate(product((3, 1), (3, 1), (36, 24))):
+        movie.text(92, top + row * n + 4, f"{height}x{width}, {filters}", anchor="end")
+        movie.add("path", d=f"M104 {top + row * n}H820", stroke=GREY, stroke_opacity=FAINT)
+    movie.text(92, 52, "first layer:", anchor="end")
+    circle = f"a{dot} {dot} 0 1 0 {2 * dot} 0a{dot} {dot} 0 1 0 -{2 * dot} 0"
+    rings = "".join(f"M{number(sx - dot)} {sy}{circle}" for sx, sy in spots)
     movie.add("path", d=rings, fill="none", stroke=GREY, stroke_width=0.8)
-    for k in sorted(spots, key=lambda k: -masses[-1][k]):
+    movie.open(fill=BLUE, fill_opacity=0.7, stroke=BLUE)
+    for k in np.argsort(-masses[-1], kind="stable"):
         sizes = np.sqrt(128 * masses[:, k])
-        said = kept(times, sizes, 0.06)
-        sx, sy = spots[k]
-        movie.open(transform=f"translate({sx} {sy})", fill=BLUE)
-        frames = [(times[n], scale(sizes[n])) for n in said]
-        movie.add("circle", "", frames, r=dot, transform=f"scale({number(sizes[-1], 3)})")
+        frames = [(times[n], scale(sizes[n])) for n in kept(times, sizes, 0.07)]
+        movie.open(transform=f"translate({spots[k][0]} {spots[k][1]})")
+        movie.add("circle", "", frames, r=dot, transform=f"scale({number(sizes[-1], 2)})")
         movie.close()
+    movie.close()
+    foot = top + 8 * row - 6
+    movie.add("path", d=f"M104 {foot}H820", stroke=GREY)
+    for value in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+        movie.text(x(value), foot + 16, f"{value:.0%}", anchor="middle")
+    movie.text(820, foot + 34, "accuracy of the network, trained once on the digits", anchor="end")
     means = masses @ accuracy / masses.sum(1)
-    movie.words = "todo"
+    mass_words(movie, run["updates"], times, [(x(mean), foot) for mean in means], means)
+    order = np.argsort(-masses[-1], kind="stable")
+    best = int(accuracy.argmax())
+    right = spots[order[0]][0] + dot * sqrt(128 * masses[-1][order[0]]) + 10
+    notes = (f"{accuracy[order[0]]:.1%}:", f"P = {masses[-1][order[0]]:.2f}", "the best,")
+    notes += (f"{accuracy[best]:.1%}:", f"P = {masses[-1][best]:.3f}")
+    for k, text in enumerate(notes):
+        movie.text(right, top - 12 + 17 * k + 9 * (k > 1), text, 13, movie.comes(0.98), fill=BLUE, font_weight="bold")
+    movie.words = (
+        "All 128 networks of two layers, from left to right by their accuracy (each trained once on the digits), a "
+        "row for each first layer. The area of a disc is the probability that the controller writes that network. At "
+        f"first all are about alike, {masses[0].min():.4f} to {masses[0].max():.4f}. As REINFORCE learns, the small "
+        "discs on the left vanish and those on the right swell: after "
+        f"{8 * run['updates'][-1]:,} sampled networks one, with {accuracy[order[0]]:.1%}, holds "
+        f"{masses[-1][order[0]]:.2f} of the mass; the best, with {accuracy[best]:.1%}, holds {masses[-1][best]:.3f}. "
+        f"The expected accuracy, the centre of mass, moves from {means[0]:.1%} to {means[-1]:.1%}."
+    )
     return movie
+
+
+def mass_words(movie: Movie, updates: list, times: list, centres: list, means: np.ndarray) -> None:
+    """Below the axis the centre of mass, on its way; above, how many networks were sampled."""
+    (start, foot), (end, _) = centres[0], centres[-1]
+    y = foot + 58
+    movie.drawn([(place, y) for place, _ in centres], times, stroke=RED, stroke_width=2.2)
+    said = kept(times, [place for place, _ in centres], 0.5)
+    frames = [(times[n], shift(centres[n][0], y)) for n in said]
+    movie.add("path", "", frames, d="M0-14l8 14h-16z", fill=RED, transform=f"translate({end} {y})")
+    movie.text(start - 14, y, f"J = {means[0]:.1%}", 13, anchor="end", fill=RED, font_weight="bold")
+    movie.text(end + 14, y, f"{means[-1]:.1%}", 13, movie.comes(0.98), fill=RED, font_weight="bold")
+    movie.text(start - 14, y + 17, "expected accuracy, the centre of mass", 12, anchor="start")
+    shown = [n for n in range(len(updates)) if n % 2 == 0]
+    texts = [(times[n], f"after {8 * updates[n]:,} sampled networks") for n in shown]
+    movie.told(118, 28, texts, size=15, font_weight="bold")
 
 
 # --- 02: PPO's clip ---------------------------------------------------------------------------------------------------
@@ -451,6 +487,113 @@ def enas_words(movie: Movie, from_first: list[float]) -> list[float]:
     return list(entropies)
 
 
+# --- 05: DARTS's alphas -----------------------------------------------------------------------------------------------
+
+STATES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3")
+EDGES = [(j, i) for i in range(2, 6) for j in range(i)]  # as the supernet counts them, node by node
+
+
+def kept_edges(strengths: np.ndarray, primitives: list[str]) -> dict[int, int]:
+    """Of each edge that the cell keeps, the strongest operation other than `none`: two edges a node, as in section
+    2.4."""
+    without = np.where(np.array(primitives) == "none", 0, strengths)
+    found = {}
+    for i in range(2, 6):
+        edges = [e for e, (_, target) in enumerate(EDGES) if target == i]
+        for e in sorted(edges, key=lambda e: -without[e].max())[:2]:
+            found[e] = int(without[e].argmax())
+    return found
+
+
+def darts_alphas() -> Movie:
+    """softmax(alpha) of each edge of the normal cell over a search on the digits, and the cell that it stands for."""
+    run = stored("darts_alphas")
+    steps, strengths, ops = run["steps"], np.array(run["strengths"]), run["primitives"]
+    times = [step / steps[-1] for step in steps]
+    movie, row = Movie(500, run=9.5), 23
+    y = [86 + row * e + 13 * (i - 2) for e, (_, i) in enumerate(EDGES)]
+    x = [118 + 41 * k for k in range(8)]
+    movie.told(118, 24, [(t, f"step {step}") for t, step in zip(times[::3], steps[::3])], size=15, font_weight="bold")
+    for k, op in enumerate(ops):
+        kind, _, size = op.replace("_connect", "").replace("_conv", "").replace("_pool", "").partition("_")
+        movie.text(x[k], 52, kind, 11, anchor="middle")
+        movie.text(x[k], 65, size, 11, anchor="middle")
+    for e, (j, i) in enumerate(EDGES):
+        movie.text(62, y[e] + 4, STATES[j], anchor="end")
+        movie.text(68, y[e] + 4, f"\u2192 {STATES[i]}")
+        movie.open(transform=f"translate(0 {y[e]})")
+        for k, op in enumerate(ops):
+            sizes = np.sqrt(strengths[:, e, k])
+            frames = [(times[n], scale(sizes[n])) for n in kept(times, sizes, 0.02)]
+            colour = GREY if op == "none" else look(op)[0]
+            movie.open(transform=f"translate({x[k]} 0)")
+            movie.add("circle", "", frames, r=13, fill=colour, transform=f"scale({number(sizes[-1], 2)})")
+            movie.close()
+        movie.close()
+    cells = [kept_edges(strengths[n], ops) for n in range(len(steps))]
+    chosen_cells(movie, times, cells, ops, x, y)
+    movie.words = "todo"
+    return movie
+
+
+def spans(times: list[float], there: list[bool]) -> list[tuple[float, float | None]]:
+    """From when until when: half-way between the frames that say so; None is the end."""
+    found, began = [], None
+    for n, now in enumerate([*there, False]):
+        if now and began is None:
+            began = n
+        if not now and began is not None:
+            start = 0.0 if began == 0 else (times[began - 1] + times[began]) / 2
+            found.append((start, None if n == len(there) else (times[n - 1] + times[n]) / 2))
+            began = None
+    return found
+
+
+def flicker(movie: Movie, there: list[tuple[float, float | None]]) -> list[tuple[float, str]]:
+    """The frames of what is seen only then."""
+    frames = []
+    for start, end in there:
+        frames += movie.comes(start, end)
+    return frames
+
+
+def chosen_cells(movie: Movie, times: list, cells: list[dict[int, int]], ops: list[str], x: list, y: list) -> None:
+    """Rings around what the cell keeps, and to the right the cell: each edge that is ever kept, with its operation."""
+    centre = 742
+    at = {0: (centre - 64, 52), 1: (centre + 64, 52)}
+    for i, height in zip(range(2, 6), (124, 222, 320, 418)):
+        at[i] = centre, height
+    movie.text(centre, 24, "the cell that they stand for", 15, anchor="middle", font_weight="bold")
+    for pair in sorted({(e, k) for cell in cells for e, k in cell.items()}):
+        e, k = pair
+        seen_ = spans(times, [cell.get(e) == k for cell in cells])
+        frames = flicker(movie, seen_)
+        last = None if seen_[-1][1] is None else 0
+        movie.add("circle", "", frames, cx=x[k], cy=y[e], r=10.5, fill="none", stroke=GREY, opacity=last)
+        colour, tint, style = look(ops[k])
+        (a, b), (c, d), (bend, drop) = at[EDGES[e][0]], at[EDGES[e][1]], BENDS[EDGES[e]]
+        middle = centre + bend, (b + d) / 2 + drop
+        movie.open(frames, opacity=last)
+        path = f"M{a} {b}Q{middle[0]} {b + 8} {middle[0]} {middle[1]}Q{middle[0]} {d - 8} {c} {d}"
+        dash = "5 3" if style == "dashed" else None
+        movie.add("path", d=path, fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dash)
+        movie.add("rect", x=middle[0] - 40, y=middle[1] - 9, width=80, height=18, rx=8, fill=tint, stroke=colour)
+        movie.text(middle[0], middle[1] + 4, ops[k], 11, anchor="middle", fill=INK)
+        movie.close()
+    for state, (a, b) in at.items():
+        movie.add("rect", x=a - 23, y=b - 13, width=46, height=26, stroke=GREY, fill=INPUT if state < 2 else NODE)
+        movie.text(a, b + 5, STATES[state], 14, anchor="middle", fill=INK)
+
+
+# Of each edge where its operation is written: so far to the right of the nodes, so far below half-way.
+BENDS = {
+    (0, 2): (-64, 4), (1, 2): (64, 4),
+    (0, 3): (-104, 10), (1, 3): (104, 10), (2, 3): (0, 0),
+    (0, 4): (-136, 20), (1, 4): (136, 20), (2, 4): (-50, 24), (3, 4): (0, 0),
+    (0, 5): (-150, 60), (1, 5): (150, 60), (2, 5): (-96, 60), (3, 5): (60, 24), (4, 5): (0, 0),
+}  # fmt: skip
+
+
 # --- 00: five papers, standing still ----------------------------------------------------------------------------------
 
 # When first on arXiv (the first digits of its number), GPU-days, whether the paper itself says so, and what it adds.
@@ -516,4 +659,4 @@ def five_papers() -> Movie:
     return movie
 
 
-MOVING = (table_walks, nas_rl_mass, nasnet_clip, pnas_beam, enas_paths, five_papers)
+MOVING = (table_walks, nas_rl_mass, nasnet_clip, pnas_beam, enas_paths, darts_alphas, five_papers)

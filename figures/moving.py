@@ -188,6 +188,7 @@ class Movie:
         clock = f"[class]{{animation:{number(self.seconds)}s linear -{number(self.paused)}s infinite}}"
         rules = "".join(f"@keyframes {name}{{{rule}}}" for rule, name in self.classes.items())
         names = "".join(f".{name}{{animation-name:{name}}}" for name in self.classes.values())
+        clock += "circle{vector-effect:non-scaling-stroke}"  # discs grow, their outlines do not
         still = "@media print,(prefers-reduced-motion:reduce){[class]{animation:none}}"
         return f"<style>{clock}{names}{rules}{still}</style>"
 

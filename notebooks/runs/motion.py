@@ -75,14 +75,15 @@ def tiny_networks(epochs: int = 3) -> dict:
     return {"epochs": epochs, "accuracy": [round(answer.reward, 5) for answer in answers]}
 
 
-def nas_rl_mass(updates: int = 250, frames: int = 25) -> dict:
-    """NAS-RL on the tiny space, its rewards looked up: P(a; theta) of all 128 networks after so many updates."""
+def nas_rl_mass(updates: int = 160, frames: int = 20) -> dict:
+    """NAS-RL on the tiny space, its rewards looked up, at the paper's learning rate and m = 8: P(a; theta) of all 128
+    networks after so many updates."""
     space = spaces.get("nas-rl", **CHOICES)
     every = list(product(*map(range, space.choices)))
     accuracy = json.loads((OUT / "tiny_networks.json").read_text())["accuracy"]
     known = {space.decode(decisions): value for decisions, value in zip(every, accuracy)}
     entry = search.get("nas-rl")
-    fields = dict(trials=8 * updates, children=8, first_layers=2, added_layers=0)
+    fields = dict(trials=8 * updates, children=8, first_layers=2, added_layers=0, learning_rate=6e-4)
     loop = entry.build(
         space, lambda genotypes: [known[g] for g in genotypes], entry.budget.preset("reduced", **fields), SEED
     )
