@@ -1,5 +1,5 @@
-"""The pictures that move, one for each notebook, each from a real run: notebooks/runs/motion.py and README.md say which.
-Each is one function from what is stored to a `Movie`."""
+"""The pictures that move, one for each notebook, each from a real run that notebooks/runs/README.md names, most of them
+made by filmed.py. Each is one function from what is stored to a `Movie`; five_papers stands still."""
 
 import json
 from collections import Counter
@@ -8,16 +8,19 @@ from math import log, log10, sqrt
 from pathlib import Path
 
 import numpy as np
-from moving import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PINK, RED, Movie, kept, number, pieces, places, scale, seen, shift
+import torch
+from moving import BLUE, FAINT, GREEN, GREY, INK, RED, Movie, kept, number, pieces, places, scale, shift
 
+from nascore import spaces
 from nascore.estimators import Table
-from nascore.show.drawing import INPUT, NODE, OUTPUT, look
+from nascore.methods.darts import derive
+from nascore.show.drawing import INPUT, NODE, look
 
 RUNS = Path(__file__).parents[1] / "notebooks" / "runs"
 
 
 def stored(name: str) -> dict:
-    return json.loads((RUNS / "motion" / f"{name}.json").read_text())
+    return json.loads((RUNS / "filmed" / f"{name}.json").read_text())
 
 
 # --- 00: three ways to walk on the table ------------------------------------------------------------------------------
@@ -418,7 +421,7 @@ def sampled_cells() -> list[tuple[float, list[Pick]]]:
 def enas_paths(windows: int = 8, lit: int = 16) -> Movie:
     """The supergraph of a normal cell: a line is as thick as the search sampled it at that time, and one sampled path
     after the other lights up."""
-    movie, cells = Movie(474, run=10.5), sampled_cells()
+    movie, cells = Movie(474, run=9.8), sampled_cells()
     x, floor = [62 + 116 * state for state in range(7)], 222
 
     def strand(j: int, i: int, op: str) -> str:
@@ -491,18 +494,19 @@ def enas_words(movie: Movie, from_first: list[float]) -> list[float]:
 
 STATES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3")
 EDGES = [(j, i) for i in range(2, 6) for j in range(i)]  # as the supernet counts them, node by node
+CENTRE = 706
+HEIGHTS = (52, 52, 124, 222, 320, 418)  # of the states
+# Of each edge: how far to the right of the nodes it runs, and at which height its operation is written.
+ROUTES = {
+    (0, 2): (-64, 90), (1, 2): (64, 90),
+    (0, 3): (-112, 158), (1, 3): (112, 158), (2, 3): (0, 173),
+    (0, 4): (-152, 210), (1, 4): (152, 210), (2, 4): (-62, 262), (3, 4): (0, 271),
+    (0, 5): (-192, 330), (1, 5): (192, 330), (2, 5): (-92, 362), (3, 5): (62, 362), (4, 5): (0, 369),
+}  # fmt: skip
 
 
-def kept_edges(strengths: np.ndarray, primitives: list[str]) -> dict[int, int]:
-    """Of each edge that the cell keeps, the strongest operation other than `none`: two edges a node, as in section
-    2.4."""
-    without = np.where(np.array(primitives) == "none", 0, strengths)
-    found = {}
-    for i in range(2, 6):
-        edges = [e for e, (_, target) in enumerate(EDGES) if target == i]
-        for e in sorted(edges, key=lambda e: -without[e].max())[:2]:
-            found[e] = int(without[e].argmax())
-    return found
+def short(op: str) -> str:
+    return op.replace("_connect", "").replace("_conv", "").replace("_pool", "").replace("_", " ")
 
 
 def darts_alphas() -> Movie:
@@ -510,88 +514,90 @@ def darts_alphas() -> Movie:
     run = stored("darts_alphas")
     steps, strengths, ops = run["steps"], np.array(run["strengths"]), run["primitives"]
     times = [step / steps[-1] for step in steps]
-    movie, row = Movie(500, run=9.5), 23
-    y = [86 + row * e + 13 * (i - 2) for e, (_, i) in enumerate(EDGES)]
-    x = [118 + 41 * k for k in range(8)]
-    movie.told(118, 24, [(t, f"step {step}") for t, step in zip(times[::3], steps[::3])], size=15, font_weight="bold")
+    movie, row = Movie(492, run=9.5), 23
+    y = [88 + row * e + 13 * (i - 2) for e, (_, i) in enumerate(EDGES)]
+    x = [112 + 41 * k for k in range(8)]
+    movie.told(96, 24, [(t, f"step {step}") for t, step in zip(times[::3], steps[::3])], size=15, font_weight="bold")
     for k, op in enumerate(ops):
-        kind, _, size = op.replace("_connect", "").replace("_conv", "").replace("_pool", "").partition("_")
-        movie.text(x[k], 52, kind, 11, anchor="middle")
-        movie.text(x[k], 65, size, 11, anchor="middle")
+        for n, text in enumerate(short(op).split()):
+            movie.text(x[k], 54 + 13 * n, text, 11, anchor="middle")
     for e, (j, i) in enumerate(EDGES):
-        movie.text(62, y[e] + 4, STATES[j], anchor="end")
-        movie.text(68, y[e] + 4, f"\u2192 {STATES[i]}")
-        movie.open(transform=f"translate(0 {y[e]})")
+        movie.text(52, y[e] + 4, STATES[j], anchor="end")
+        movie.text(58, y[e] + 4, f"\u2192 {STATES[i]}")
         for k, op in enumerate(ops):
             sizes = np.sqrt(strengths[:, e, k])
             frames = [(times[n], scale(sizes[n])) for n in kept(times, sizes, 0.02)]
-            colour = GREY if op == "none" else look(op)[0]
-            movie.open(transform=f"translate({x[k]} 0)")
-            movie.add("circle", "", frames, r=13, fill=colour, transform=f"scale({number(sizes[-1], 2)})")
+            movie.open(transform=f"translate({x[k]} {y[e]})", fill=GREY if op == "none" else look(op)[0])
+            movie.add("circle", "", frames, r=13, transform=f"scale({number(sizes[-1], 2)})")
             movie.close()
-        movie.close()
-    cells = [kept_edges(strengths[n], ops) for n in range(len(steps))]
-    chosen_cells(movie, times, cells, ops, x, y)
-    movie.words = "todo"
+    movie.text(96, y[-1] + 30, "area: softmax of the alphas of an edge; ring: kept, and never none")
+    space = spaces.get("darts")
+    cells = [derive([torch.tensor(p).log()], space).normal for p in strengths]
+    wires = [{(j, i, op) for i, n in enumerate(cell.nodes, 2) for j, op in zip(n.inputs, n.ops)} for cell in cells]
+    chosen(movie, times, wires, {(e, op): (x[k], y[n]) for n, e in enumerate(EDGES) for k, op in enumerate(ops)})
+    none = strengths[:, :, ops.index("none")].mean(1)
+    last = "; ".join(f"{op} from {STATES[j]} to {STATES[i]}" for j, i, op in sorted(wires[-1], key=lambda w: (w[1], w[0])))
+    movie.words = (
+        "Left, a disc for each of eight operations on each of the 14 edges of DARTS's normal cell, its area the "
+        "softmax of the edge's alphas, over the 120 steps of a search on the digits. At first all discs are alike, "
+        f"an eighth each. Then none grows most, from {none[0]:.3f} to {none[-1]:.3f} on average, which no cell may "
+        "keep. Rings mark what the cell keeps: of each node the two strongest edges, on each the strongest operation "
+        f"other than none. Right, that cell, which changes {sum(a != b for a, b in zip(wires, wires[1:]))} times in "
+        f"{len(wires) - 1} looks, and at the end is: {last}."
+    )
     return movie
 
 
-def spans(times: list[float], there: list[bool]) -> list[tuple[float, float | None]]:
-    """From when until when: half-way between the frames that say so; None is the end."""
-    found, began = [], None
-    for n, now in enumerate([*there, False]):
-        if now and began is None:
-            began = n
-        if not now and began is not None:
-            start = 0.0 if began == 0 else (times[began - 1] + times[began]) / 2
-            found.append((start, None if n == len(there) else (times[n - 1] + times[n]) / 2))
-            began = None
-    return found
-
-
-def flicker(movie: Movie, there: list[tuple[float, float | None]]) -> list[tuple[float, str]]:
-    """The frames of what is seen only then."""
-    frames = []
-    for start, end in there:
-        frames += movie.comes(start, end)
-    return frames
-
-
-def chosen_cells(movie: Movie, times: list, cells: list[dict[int, int]], ops: list[str], x: list, y: list) -> None:
-    """Rings around what the cell keeps, and to the right the cell: each edge that is ever kept, with its operation."""
-    centre = 742
-    at = {0: (centre - 64, 52), 1: (centre + 64, 52)}
-    for i, height in zip(range(2, 6), (124, 222, 320, 418)):
-        at[i] = centre, height
-    movie.text(centre, 24, "the cell that they stand for", 15, anchor="middle", font_weight="bold")
-    for pair in sorted({(e, k) for cell in cells for e, k in cell.items()}):
-        e, k = pair
-        seen_ = spans(times, [cell.get(e) == k for cell in cells])
-        frames = flicker(movie, seen_)
-        last = None if seen_[-1][1] is None else 0
-        movie.add("circle", "", frames, cx=x[k], cy=y[e], r=10.5, fill="none", stroke=GREY, opacity=last)
-        colour, tint, style = look(ops[k])
-        (a, b), (c, d), (bend, drop) = at[EDGES[e][0]], at[EDGES[e][1]], BENDS[EDGES[e]]
-        middle = centre + bend, (b + d) / 2 + drop
-        movie.open(frames, opacity=last)
-        path = f"M{a} {b}Q{middle[0]} {b + 8} {middle[0]} {middle[1]}Q{middle[0]} {d - 8} {c} {d}"
+def chosen(movie: Movie, times: list[float], wires: list[set], spots: dict) -> None:
+    """Rings around what the cell keeps, and to the right the cell, each wire while it is there."""
+    movie.text(CENTRE, 24, "the cell that they stand for", 15, anchor="middle", font_weight="bold")
+    ever = sorted({wire for cell in wires for wire in cell})
+    while_there = {}
+    for wire in ever:
+        frames, here = [], [wire in cell for cell in wires]
+        for n in range(len(here)):
+            if here[n] and (n == 0 or not here[n - 1]):
+                end = next((m for m in range(n, len(here)) if not here[m]), None)
+                frames += movie.comes(0 if n == 0 else times[n], end and times[end])
+        while_there[wire] = frames, None if here[-1] else 0
+    for (j, i, op), (frames, opacity) in while_there.items():
+        colour, _, style = look(op)
+        ring_x, ring_y = spots[(j, i), op]
+        movie.add("circle", "", frames, cx=ring_x, cy=ring_y, r=10.5, fill="none", stroke=GREY, opacity=opacity)
         dash = "5 3" if style == "dashed" else None
-        movie.add("path", d=path, fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dash)
-        movie.add("rect", x=middle[0] - 40, y=middle[1] - 9, width=80, height=18, rx=8, fill=tint, stroke=colour)
-        movie.text(middle[0], middle[1] + 4, ops[k], 11, anchor="middle", fill=INK)
+        line = dict(d=route(j, i), fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dash)
+        movie.add("path", "", frames, opacity=opacity, **line)
+    for state, name in enumerate(STATES):
+        aside = {0: -64, 1: 64}.get(state, 0)
+        box = dict(x=CENTRE + aside - 23, y=HEIGHTS[state] - 13, width=46, height=26, stroke=GREY)
+        movie.add("rect", **box, fill=INPUT if state < 2 else NODE)
+        movie.text(CENTRE + aside, HEIGHTS[state] + 5, name, 14, anchor="middle", fill=INK)
+    for (j, i, op), (frames, opacity) in while_there.items():
+        colour, tint, _ = look(op)
+        aside, height = ROUTES[j, i]
+        movie.open(frames, opacity=opacity)
+        movie.add("rect", x=CENTRE + aside - 26, y=height - 9, width=52, height=18, rx=8, fill=tint, stroke=colour)
+        movie.text(CENTRE + aside, height + 4, short(op), 11, anchor="middle", fill=INK)
         movie.close()
-    for state, (a, b) in at.items():
-        movie.add("rect", x=a - 23, y=b - 13, width=46, height=26, stroke=GREY, fill=INPUT if state < 2 else NODE)
-        movie.text(a, b + 5, STATES[state], 14, anchor="middle", fill=INK)
 
 
-# Of each edge where its operation is written: so far to the right of the nodes, so far below half-way.
-BENDS = {
-    (0, 2): (-64, 4), (1, 2): (64, 4),
-    (0, 3): (-104, 10), (1, 3): (104, 10), (2, 3): (0, 0),
-    (0, 4): (-136, 20), (1, 4): (136, 20), (2, 4): (-50, 24), (3, 4): (0, 0),
-    (0, 5): (-150, 60), (1, 5): (150, 60), (2, 5): (-96, 60), (3, 5): (60, 24), (4, 5): (0, 0),
-}  # fmt: skip
+def route(j: int, i: int) -> str:
+    """Out of a state to its side, down, and into another, as a road would run."""
+    aside, _ = ROUTES[j, i]
+    top, foot, road = HEIGHTS[j], HEIGHTS[i], CENTRE + aside
+    if aside == 0:
+        return f"M{CENTRE} {top + 13}V{foot - 14}m-4-6l4 6l4-6"
+    side = 1 if aside > 0 else -1
+    if i == 2:  # straight down, then in
+        path = f"M{road} {top + 13}V{foot - 10}"
+    else:
+        start = CENTRE + 23 * side + (64 * side if j < 2 else 0)
+        top += 6 * (4 - i) if j < 2 else 6  # the outermost leaves highest
+        path = f"M{start} {top}H{road - 10 * side}q{10 * side} 0 {10 * side} 10"
+        foot += 0 if i == 3 else 6 if j < 2 else -6
+        path += f"V{foot - 10}"
+    tip = CENTRE + 24 * side
+    return path + f"q0 10 {-10 * side} 10H{tip}m{6 * side}-4l{-6 * side} 4l{6 * side} 4"
 
 
 # --- 00: five papers, standing still ----------------------------------------------------------------------------------
@@ -651,12 +657,11 @@ def five_papers() -> Movie:
         "The five papers by when they were first on arXiv and by the cost of their search in GPU-days, on a "
         "logarithmic axis. "
         + " ".join(
-            f"{name}, {year}: {SAID[name]}; {' '.join(idea)}."
-            for name, (year, _, _, _, *idea) in PAPERS.items()
+            f"{name}, {year}: {SAID[name]}; {' '.join(idea)}." for name, (year, _, _, _, *idea) in PAPERS.items()
         )
         + " Filled dots are the paper's own figures, rings are another paper's count."
     )
     return movie
 
 
-MOVING = (table_walks, nas_rl_mass, nasnet_clip, pnas_beam, enas_paths, darts_alphas, five_papers)
+FIGURES = (table_walks, nas_rl_mass, nasnet_clip, pnas_beam, enas_paths, darts_alphas, five_papers)

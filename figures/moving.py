@@ -3,13 +3,16 @@ script and without a kernel. What an element's own attributes say is the *last* 
 or has no CSS, sees that."""
 
 from collections.abc import Iterable, Sequence
+from html import escape
 from itertools import pairwise
 from math import dist, isfinite
+
+import numpy as np
 
 from nascore.show.canvas import FAMILY, GREY, PAGE, accessible
 from nascore.show.chart import COLOURS
 
-BLUE, RED, GREEN, PINK, ORANGE = COLOURS[:5]
+BLUE, RED, GREEN = COLOURS[:3]
 INK = "#1b1b1b"  # on a tint
 FAINT = 0.3  # of what only guides the eye; whatever carries meaning is opaque
 BLINK = 0.012  # how long an element takes to come or to go, as a share of the run
@@ -51,7 +54,7 @@ def seen(opacity: float) -> str:
     return f"opacity:{number(opacity, 2)}"
 
 
-def kept(times: Sequence[float], values: Sequence[float], within: float) -> list[int]:
+def kept(times: Sequence[float], values: Sequence[float] | np.ndarray, within: float) -> list[int]:
     """Which frames must be said, so that straight lines between them miss none by more than that."""
     first, last = 0, len(times) - 1
     said, open_ = {first, last}, [(first, last)]
@@ -111,7 +114,7 @@ class Movie:
             how["text_anchor"] = how.pop("anchor")
         if how["fill"] == GREY:
             del how["fill"]  # what the whole picture has
-        self.add("text", subscript(text), frames, x=x, y=y, **how)
+        self.add("text", subscript(escape(text)), frames, x=x, y=y, **how)
 
     def open(self, frames: Frames = (), **attributes) -> None:
         """A group, up to `close`."""

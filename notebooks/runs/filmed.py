@@ -1,7 +1,7 @@
-"""The runs behind the pictures that move (figures/motion.py), as `motion/NAME.json`: each a short search of the library,
-seed 0, of which more is kept than its history holds.
+"""The runs behind the pictures that move (figures/motion.py), as `filmed/NAME.json`: each a short search, seed 0, of
+which more is kept than its history holds.
 
-    python notebooks/runs/motion.py [NAME ...]      # all of them, or those named
+    python notebooks/runs/filmed.py [NAME ...]      # all of them, or those named
 
 `tiny_networks` trains the 128 networks that `nas_rl_mass` looks up, so it comes first. ENAS's picture needs no run of
 its own: its paths are those of `enas-micro-cifar10`.
@@ -23,17 +23,13 @@ from nascore.predictors import rank_correlation
 from nascore.training import RECIPES
 from nascore.trials import TrialBudget
 
-OUT = Path(__file__).parent / "motion"
+OUT = Path(__file__).parent / "filmed"
 SEED = 0
 CHOICES = dict(layers=2, sides=(1, 3), filters=(24, 36))  # 128 networks
 
 
-def digits_of(codes: list[int]) -> list[tuple[int, ...]]:
-    """The decisions of cells of the table, from their places in it."""
-    return [tuple(code // 5 ** (5 - edge) % 5 for edge in range(6)) for code in codes]
-
-
 def code(decisions) -> int:
+    """The place of a cell in the table."""
     return int("".join(map(str, decisions)), 5)
 
 
@@ -42,23 +38,24 @@ def table_walks(trials: int = 200) -> dict:
     found = {}
     for name in ("random search", "regularized evolution", "local search"):
         space, parents = spaces.get("nasbench201"), []
+        changed, plain = [], space.mutate  # what evolution mutates
+
+        def mutate(decisions, random, changed=changed, plain=plain):
+            changed.append(decisions)
+            return plain(decisions, random)
+
+        space.mutate = mutate
         if name == "local search":
             loop = LocalSearch(space, Table(), TrialBudget(trials=trials, children=1), SEED)
         else:
             entry = search.get(name.removeprefix("regularized ").removesuffix(" search"))
             loop = entry.build(space, Table(), entry.budget.preset("reduced", trials=trials), SEED)
-        mutate = space.mutate
-        changed = []  # what evolution mutates next
-        space.mutate = lambda decisions, random, changed=changed, mutate=mutate: (
-            changed.append(decisions) or mutate(decisions, random)
-        )
         while not loop.done:
             loop.step()
-            here = changed.pop() if changed else None
+            here = changed.pop() if changed else loop.decisions[-1]
             if name == "local search":
-                here = loop.walk.gi_frame.f_locals["here"]  # where it stood when it asked
-            same = here is None or tuple(here) == loop.decisions[-1]
-            parents.append(None if same else code(here))
+                here = loop.walk.gi_frame.f_locals["here"]  # where its walk stands as it asks
+            parents.append(None if tuple(here) == loop.decisions[-1] else code(here))
         found[name] = {"cells": [code(decisions) for decisions in loop.decisions], "from": parents}
     return found
 
@@ -166,7 +163,7 @@ def darts_alphas(every: int = 5) -> dict:
         if loop.steps % every == 0 or loop.done:
             p = loop.alphas[0].detach().double().softmax(1)
             kept["steps"].append(loop.steps)
-            kept["strengths"].append([[round(value, 4) for value in row] for row in p.tolist()])
+            kept["strengths"].append([[round(value, 6) for value in row] for row in p.tolist()])
         if loop.done:
             return kept
         loop.step()
