@@ -58,7 +58,7 @@ def table_walks() -> Movie:
         return log(query) / log(queries)
 
     for rank, name in ((1, "1st"), (10, "10th"), (100, "100th"), (1000, "1,000th"), (10_000, "10,000th")):
-        movie.text(left - 10, level(rank) + 4, f"{name}: {accuracies[rank - 1]:.1f} %", anchor="end")
+        movie.text(left - 10, level(rank) + 4, f"{name}: {accuracies[rank - 1]:.1f}%", anchor="end")
         movie.add("path", d=f"M{left} {number(level(rank))}H916", stroke=GREY, stroke_opacity=FAINT)
     movie.text(left - 10, level(1) - 18, "rank: accuracy", anchor="end")
     columns = [min(ranks[(across * 125).astype(int) == k]) for k in range(125)]
@@ -254,6 +254,8 @@ def nasnet_clip() -> Movie:
 
     d = f"M{x(1 - epsilon)} 26H{x(1 + epsilon)}V{foot}H{x(1 - epsilon)}z"
     movie.add("path", d=d, fill=GREY, fill_opacity=FAINT / 2)
+    shape = f"a line is one of {len(advantages)} children, a mark one of its {ratios.shape[2]} decisions"
+    movie.text(x(low), 14, shape, 13)
     for ratio in (0.6, 0.8, 1, 1.2, 1.4):
         movie.text(x(ratio), 274, f"{ratio:g}", anchor="middle")
         movie.add("path", d=f"M{x(ratio)} 26V258M{x(ratio)} {top - 12}V{foot}", stroke=GREY, stroke_opacity=FAINT)
@@ -536,7 +538,8 @@ def darts_alphas() -> Movie:
     wires = [{(j, i, op) for i, n in enumerate(cell.nodes, 2) for j, op in zip(n.inputs, n.ops)} for cell in cells]
     chosen(movie, times, wires, {(e, op): (x[k], y[n]) for n, e in enumerate(EDGES) for k, op in enumerate(ops)})
     none = strengths[:, :, ops.index("none")].mean(1)
-    last = "; ".join(f"{op} from {STATES[j]} to {STATES[i]}" for j, i, op in sorted(wires[-1], key=lambda w: (w[1], w[0])))
+    kept_at_last = sorted(wires[-1], key=lambda wire: (wire[1], wire[0]))
+    last = "; ".join(f"{op} from {STATES[j]} to {STATES[i]}" for j, i, op in kept_at_last)
     movie.words = (
         "Left, a disc for each of eight operations on each of the 14 edges of DARTS's normal cell, its area the "
         "softmax of the edge's alphas, over the 120 steps of a search on the digits. At first all discs are alike, "
@@ -612,7 +615,7 @@ PAPERS = {
 }
 SAID = {
     "NAS-RL": "22,400 GPU-days (800 GPUs, 28 days: NASNet's count)",
-    "NASNet": "2,000 GPU-days (500 GPUs, 4 days)",
+    "NASNet": "1,800 to 2,000 GPU-days (450 or 500 GPUs, 4 days)",
     "PNAS": "225 GPU-days (DARTS's count)",
     "ENAS": "under 16 hours on one GPU",
     "DARTS": "4 GPU-days (four runs, second order)",
