@@ -460,9 +460,9 @@ def enas_paths(windows: int = 8, lit: int = 16) -> Movie:
         "two. Above the line the nodes' inputs from the two cells before, below those from other nodes. A line is as "
         "thick as the controller sampled it, in a search on CIFAR-10 of 70 epochs. At first all are about equally "
         f"thin, separable convolutions a little thicker, and {from_first[0]:.0%} of the inputs are the cell before "
-        f"the previous; in the last eighth {from_first[-1]:.0%} are, and the lines between nodes have faded. Sixteen "
-        f"sampled paths light up in green. The entropy of the policy falls from {entropies[0]:.1f} to "
-        f"{entropies[-1]:.1f} nats."
+        f"the previous, as chance would have it; in the last eighth {from_first[-1]:.0%} are, and the lines between "
+        "nodes have faded. Sixteen sampled paths light up in green. The entropy of the policy falls from "
+        f"{entropies[0]:.1f} to {entropies[-1]:.1f} nats."
     )
     return movie
 
