@@ -51,9 +51,11 @@ def test_the_margin_is_that_of_a_mean_and_a_difference_adds_variances():
 def test_the_interval_drawn_at_a_number_of_queries_is_that_of_its_column():
     chart = FIGURES["at_queries"]()
     assert "after 10 queries ours 5.50 ± 3.87, theirs 6.50 ± 3.87" in chart.words
-    ours = chart.axes[0].containers[0]
-    (segment,) = ours.lines[2][0].get_segments()
-    assert np.allclose(segment[:, 0], 5.5 + np.array([-1, 1]) * policies.margin(RUNS[:, 1]))
+    intervals, means, theirs, _ = chart.axes[0].collections
+    half = policies.margin(RUNS[:, 1])
+    assert np.allclose(intervals.get_segments(), [[[m - half, k], [m + half, k]] for k, m in enumerate((5.5, 6.5))])
+    assert np.allclose(means.get_offsets(), [[5.5, 0], [6.5, 1]])
+    assert np.allclose(theirs.get_segments(), [[[5 - 1.96 / 500**0.5, 0.3], [5 + 1.96 / 500**0.5, 0.3]]])
     assert chart.axes[0].get_xlim() == chart.axes[1].get_xlim()  # to compare
 
 
@@ -67,6 +69,12 @@ def test_ratios_are_of_each_decision_and_their_product_of_each_architecture():
     words = FIGURES["ratios"]().words
     assert "each decision, clipped: 0.5 to 3;" in words and "each architecture, clipped: 1 to 3;" in words
     assert "each architecture, free: 1 to 9" in words
+
+
+def test_single_runs_are_one_line_with_gaps():
+    (line, *_) = FIGURES["many_runs"]().axes[0].lines
+    runs = line.get_ydata().reshape(4, 4)
+    assert np.array_equal(runs[:, :3], RUNS) and np.isnan(runs[:, 3]).all()
 
 
 def test_means_of_searches_are_over_the_searches():

@@ -2,10 +2,12 @@
 and returns a `Chart`, or counts something about a network."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from nascore import spaces
@@ -111,7 +113,8 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     chart, (left, right) = panels(2, 3.0)
     values = np.asarray(estimates, dtype=float)
     wrong = f"{(values < 0).mean():.0%}"
-    left.hist(values, 60, weights=np.full(len(values), 1 / len(values)), color=COLOURS[0])
+    shares = np.full(len(values), 1 / len(values))
+    left.hist(values, 60, weights=shares, histtype="stepfilled", color=COLOURS[0])
     left.locator_params("x", nbins=5)
     left.axvline(0, color=GREY, linewidth=1.2)
     left.axvline(exact, color=COLOURS[1], linestyle="--", label=f"exact: {exact:.4f}")
@@ -162,6 +165,21 @@ def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
 # --- what searches find ---------------------------------------------------------------------------------------------
 
 
+def _faint(axes: Axes, x: ArrayLike, runs: np.ndarray, **look: Any) -> None:
+    """Single runs (runs, steps), behind their mean: one thin line, broken between them, keeps the picture small."""
+    gaps = np.pad(runs, ((0, 0), (0, 1)), constant_values=np.nan)
+    places = np.tile(np.append(x, np.nan), len(runs))
+    axes.plot(places, gaps.ravel(), linewidth=0.6, **look)
+
+
+def _intervals(axes: Axes, rows: Iterable[float], means: Any, halves: Any, colour: str) -> None:
+    """Means with the intervals around them, a row each."""
+    means = np.asarray(means)
+    halves = np.asarray(halves)
+    axes.hlines(list(rows), means - halves, means + halves, color=colour, linewidth=2)
+    axes.scatter(means, list(rows), s=36 if colour != GREY else 10, color=colour)
+
+
 @styled
 def at_queries(
     curves: Curves,
@@ -178,17 +196,13 @@ def at_queries(
     words = []
     for axes, point in zip(every, points):
         at = list(queries).index(point)
-        said = []
-        for k, name in enumerate(names):
-            values = np.array([run[at] for run in curves[name]])
-            colour = COLOURS[k % 5]
-            shape = {"marker": MARKERS[k % 6], "linestyle": "", "color": colour, "markersize": 6}
-            axes.errorbar(values.mean(), k, xerr=margin(values), capsize=3, **shape)
-            said.append(f"{name} {values.mean():.2f} ± {values.std(ddof=1):.2f}")
-        for name, theirs in (references or {}).items():
-            mean, spread = theirs[list(points).index(point)]
-            half = CONFIDENCE * spread / REFERENCE_RUNS**0.5
-            axes.errorbar(mean, names.index(name) + 0.3, xerr=half, fmt="|", color=GREY, capsize=2)
+        ends = [np.array([run[at] for run in curves[name]]) for name in names]
+        _intervals(axes, range(len(names)), [v.mean() for v in ends], [margin(v) for v in ends], COLOURS[0])
+        said = [f"{name} {v.mean():.2f} ± {v.std(ddof=1):.2f}" for name, v in zip(names, ends)]
+        if references:
+            theirs = np.array([pairs[list(points).index(point)] for pairs in references.values()])
+            below = [names.index(name) + 0.3 for name in references]
+            _intervals(axes, below, theirs[:, 0], CONFIDENCE * theirs[:, 1] / REFERENCE_RUNS**0.5, GREY)
         axes.set_title(f"after {point:,} queries")
         axes.set_xlabel(label)
         words.append(f"after {point:,} queries {', '.join(said)}")
@@ -212,8 +226,7 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
         for k, (name, runs) in enumerate(kinds.items()):
             runs = np.asarray(runs, dtype=float)[:, : len(steps)]
             at = steps[: runs.shape[1]]
-            for run in runs[:FAINT]:
-                axes.plot(at, run, color=COLOURS[k], linestyle="-", linewidth=0.6, alpha=0.35)
+            _faint(axes, at, runs[:FAINT], color=COLOURS[k], linestyle="-", alpha=0.5)
             several = f": mean of {len(runs)}" if len(runs) > 1 else ""
             axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
             said.append(f"{name} from {runs[:, 0].mean():.2f} to {runs[:, -1].mean():.2f}")
@@ -238,7 +251,7 @@ def searches(found: Mapping[str, Mapping[str, ArrayLike]], parts: Sequence[str],
         shape = {"color": COLOURS[k], "marker": MARKERS[k], "capsize": 3, "label": f"{name} ({len(rewards)})"}
         for axes, values, line in ((left, means, "-"), (right, ends, "")):
             places = np.arange(values.shape[1]) + 0.12 * k
-            axes.plot(places, values.T, color=COLOURS[k], linestyle=line, marker=".", linewidth=0.6, alpha=0.5)
+            _faint(axes, places, values, color=COLOURS[k], linestyle=line, marker=".", alpha=0.5)
             bars = [margin(column) for column in values.T]
             axes.errorbar(places + 0.05, values.mean(0), yerr=bars, linestyle=line, **shape)
         said = [f"{part} {values.mean():.2f}" for part, values in zip(parts, means.T)]
