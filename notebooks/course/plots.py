@@ -12,6 +12,7 @@ from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, pa
 from nascore.show.drawing import look
 
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
+FAINT = 12  # single runs behind a band
 
 
 @styled
@@ -193,10 +194,11 @@ def anytime(
     bands: Collection[str] | None = None,
 ) -> Chart:
     """What each method has found after so many queries: `curves[name]` is (seeds, queries),
-    `queries` are their numbers (1, 2, 3 ... without). The line is the mean over seeds, the band
-    holds the middle 90% of them (`bands` names the methods that get one, or all do), `best` is
-    what nobody can beat."""
-    chart, (axes,) = panels(1, 3.4)
+    `queries` are their numbers (1, 2, 3 ... without). The thick line is the mean over seeds, the
+    band the 95% interval of that mean, and faint lines are single runs (`bands` names the methods
+    that get both, or all do); `best` is what nobody can beat. The first few queries are luck, and
+    left out."""
+    chart, (axes,) = panels(1, 3.6)
     words = []
     lows = []
     tops = [] if best is None else [best]
@@ -204,26 +206,42 @@ def anytime(
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
-        low, high = np.percentile(runs, (5, 95), axis=0)
-        (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
+        shown = np.unique(np.geomspace(1, runs.shape[1], 150).astype(int)) - 1  # no more fit a logarithmic axis
+        mean = runs.mean(0)
+        error = 1.96 * runs.std(0, ddof=min(1, len(runs) - 1)) / len(runs) ** 0.5
+        colour = COLOURS[k % 6]
         if bands is None or name in bands:
-            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
-            tops.append(high.max())
-        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
-        tops.append(runs.mean(0).max())
-        lines[runs[:, -1].mean(), -k] = line
-        words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
+            for run in runs[:FAINT]:
+                steps = np.append(np.flatnonzero(np.diff(run, prepend=-np.inf)), len(run) - 1)
+                faint = dict(alpha=0.5, linestyle="-", linewidth=0.6, drawstyle="steps-post")
+                axes.plot(asked[steps], run[steps], color=colour, **faint)
+            outline = dict(facecolor=f"{colour}59", edgecolor=colour, linewidth=0.8)  # the fill alone is too pale
+            axes.fill_between(asked[shown], (mean - error)[shown], (mean + error)[shown], **outline)
+            tops.append(runs[:FAINT].max())
+        (line,) = axes.plot(
+            asked[shown],
+            mean[shown],
+            color=colour,
+            linestyle=DASHES[k % 6],
+            linewidth=2.4,
+            label=f"{name} ({len(runs)} seeds)",
+        )
+        lows.append(mean[min(np.searchsorted(asked, 10), len(asked) - 1)])
+        tops.append(mean.max())
+        lines[mean[-1], -k] = line
+        last = runs[:, -1]
+        words.append(f"{name} {mean[-1]:.2f} ± {error[-1]:.2f} (runs {last.min():.2f} to {last.max():.2f})")
     if best is not None:
         label_of_best = f"best there is: {best:.2f}"
         lines[best, 1] = axes.axhline(best, label=label_of_best, color=GREY, linestyle=":", linewidth=1.2)
     low = min(lows)
     high = max(tops)
-    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
+    first = asked[min(np.searchsorted(asked, 5), len(asked) - 1)]
+    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(first, None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
     axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
-    chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
+    chart.words = f"{label}, mean and its 95% interval after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
 
