@@ -63,3 +63,9 @@ def test_a_matrix_shows_what_is_missing_and_what_is_too_much():
     assert [text.get_text() for text in chart.axes[0].texts] == ["1", "2, wanted 0", "0", "0, wanted 1"]
     assert checks.grid(None, wanted, "ab", "cd", "bits").words == "not done yet: bits."
     assert checks.grid(np.eye(3), wanted, "ab", "cd", "bits").words.startswith("Not yet right")
+
+
+def test_changes_of_one_place_are_counted_where_they_are():
+    counts = checks.changes([[1, 0], [0, 2], [0, 2], [1, 1], [0, 0], [1, 0, 0]], [0, 0], 3)
+    assert counts.tolist() == [[0, 1, 0], [0, 0, 2], [3, 0, 0]]
+    assert checks.changes(None, [0, 0], 3) is None

@@ -82,6 +82,21 @@ def grid(values: Any, wanted: Any, rows: Sequence[str], columns: Sequence[str], 
     return _judged(chart, axes, label, differences)
 
 
+def changes(lists: Sequence[Sequence[int]] | None, here: Sequence[int], options: int) -> np.ndarray | None:
+    """How many of the lists change place i of `here` to option k and nothing else, as `grid` reads it; below that, a
+    row whose first number counts the lists that do neither. None for None."""
+    if lists is None:
+        return None
+    counts = np.zeros((len(here) + 1, options))
+    for other in lists:
+        places = [i for i, (old, new) in enumerate(zip(here, other)) if old != new]
+        if len(places) == 1 and len(other) == len(here):
+            counts[places[0], other[places[0]]] += 1
+        else:
+            counts[-1, 0] += 1
+    return counts
+
+
 def _waits(values: Any) -> bool:
     return values is None or (isinstance(values, Sequence) and None in list(values))
 
