@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from nascore.genotypes import Cell
 from nascore.show.canvas import Drawing, page
-from nascore.show.drawing import INPUT, NODE, OUTPUT, look
-from nascore.show.drawing import _operation as operation
+from nascore.show.parts import INPUT, NODE, OUTPUT, look, operation
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -16,12 +15,11 @@ def draw_states(cells: Mapping[str, Cell]) -> Drawing:
     legend = "a state adds its inputs"
     if any("none" in node.ops for cell in cells.values() for node in cell.nodes):
         legend += ";  dotted: nothing comes through"
-    # Graphviz's rows and columns change places under rankdir=LR; `u` keeps our order (sortv).
-    graph.attr(pack="8", packmode=f"array_u{len(cells)}", label=legend, fontsize="12")
+    graph.attr(label=legend, fontsize="12")
     words = []
-    for place, (title, cell) in enumerate(cells.items(), 1):
+    for place, (title, cell) in reversed(list(enumerate(cells.items()))):  # Graphviz begins at the bottom
         with graph.subgraph(name=f"cluster_{place}") as part:
-            part.attr(label=title, labelloc="t", labeljust="l", fontsize="14", color="transparent", sortv=str(place))
+            part.attr(label=title, labelloc="t", labeljust="l", fontsize="14", color="transparent")
             part.node(f"{place} 0", named(0), fillcolor=INPUT)
             said = []
             for i, node in enumerate(cell.nodes, 1):
@@ -33,7 +31,7 @@ def draw_states(cells: Mapping[str, Cell]) -> Drawing:
                     read.append(f"{op} of s{j}")
                 said.append(f"s{i} adds {', '.join(read)}")
         words.append(f"{title}: {'; '.join(said)}.")
-    return Drawing(graph.source, " ".join(words))
+    return Drawing(graph.source, " ".join(reversed(words)))
 
 
 def named(state: int) -> str:
