@@ -28,3 +28,10 @@ def test_lines_have_their_intervals_and_a_level():
     assert axes.get_xscale() == "log" and [text.get_text() for text in axes.get_xticklabels()] == ["1", "10"]
     (bars,) = [line for line in axes.collections if len(line.get_segments()) == 2]
     assert np.allclose([segment[:, 1] for segment in bars.get_segments()], [[0.9, 1.1], [1.8, 2.2]])
+
+
+def test_a_lead_has_its_interval_and_its_pairs():
+    behind = np.array([[1.0], [3.0]]).repeat(10, axis=1)
+    ahead = np.array([[2.0], [3.0]]).repeat(10, axis=1)
+    error = 1.96 * (2 / 2 + 0.5 / 2) ** 0.5  # the variances of two runs each
+    assert f"after 10: 0.50 ± {error:.2f} and 62%" in chance.lead(behind, ahead).words  # 2 of 4 pairs, and a tie

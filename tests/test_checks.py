@@ -65,7 +65,11 @@ def test_a_matrix_shows_what_is_missing_and_what_is_too_much():
     assert checks.grid(np.eye(3), wanted, "ab", "cd", "bits").words.startswith("Not yet right")
 
 
-def test_changes_of_one_place_are_counted_where_they_are():
-    counts = checks.changes([[1, 0], [0, 2], [0, 2], [1, 1], [0, 0], [1, 0, 0]], [0, 0], 3)
-    assert counts.tolist() == [[0, 1, 0], [0, 0, 2], [3, 0, 0]]
-    assert checks.changes(None, [0, 0], 3) is None
+def test_lists_that_differ_in_one_place_are_counted_where_they_do():
+    right = [[1, 0], [2, 0], [0, 1], [0, 2]]
+    assert checks.one_place(right, [0, 0], "ab", "012").words.startswith("Right")
+    wrong = [[1, 0], [0, 1], [0, 2], [0, 2], [1, 1], [0, 0], [1, 0, 0]]
+    assert checks.one_place(wrong, [0, 0], "ab", "012", "lists").words == (
+        "Not yet right, lists: a, 2: 0, wanted 1; b, 2: 2, wanted 1; no place, or several, 0: 3, wanted 0."
+    )
+    assert checks.one_place(None, [0, 0], "ab", "012", "lists").words == "not done yet: lists."

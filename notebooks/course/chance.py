@@ -42,6 +42,34 @@ def random_search(n: int, chances: ArrayLike, accuracies: ArrayLike, expected: M
 
 
 @styled
+def lead(behind: ArrayLike, ahead: ArrayLike) -> Chart:
+    """How far one method's runs, (seeds, queries), are above another's: the difference of the means with its 95%
+    interval, and in which share of all pairs of one run each it is ahead (half, where both are equal)."""
+    behind = np.asarray(behind, dtype=float)
+    ahead = np.asarray(ahead, dtype=float)
+    queries = np.array([n for n in SIZES if 10 <= n <= behind.shape[1]])
+    a, b = behind[:, queries - 1], ahead[:, queries - 1]
+    gap = b.mean(0) - a.mean(0)
+    error = 1.96 * np.sqrt(a.var(0, ddof=1) / len(a) + b.var(0, ddof=1) / len(b))
+    wins = (b[:, None] > a).mean((0, 1)) + (b[:, None] == a).mean((0, 1)) / 2
+    chart, (left, right) = panels(2, 2.6)
+    left.errorbar(queries, gap, error, color=COLOURS[0], linestyle="-", marker="o", markersize=5, capsize=3)
+    left.axhline(0, color=GREY, linestyle=":")
+    left.set(ylabel="lead of the mean (points)")
+    right.plot(queries, 100 * wins, color=COLOURS[1], linestyle="-", marker="s", markersize=5)
+    right.axhline(50, color=GREY, linestyle=":")
+    right.set(ylabel="pairs in which it is ahead (%)", ylim=(40, 100))
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xticks(queries, [str(n) for n in queries])
+        axes.minorticks_off()
+        axes.set_xlabel("architectures evaluated")
+    said = [f"{n}: {g:.2f} ± {e:.2f} and {w:.0%}" for n, g, e, w in zip(queries, gap, error, wins)]
+    chart.words = f"Lead of the mean in points, and the share of pairs in which it is ahead, after {'; '.join(said)}."
+    return chart
+
+
+@styled
 def lines(
     x: Sequence[float],
     series: Mapping[str, ArrayLike],

@@ -82,19 +82,26 @@ def grid(values: Any, wanted: Any, rows: Sequence[str], columns: Sequence[str], 
     return _judged(chart, axes, label, differences)
 
 
-def changes(lists: Sequence[Sequence[int]] | None, here: Sequence[int], options: int) -> np.ndarray | None:
-    """How many of the lists change place i of `here` to option k and nothing else, as `grid` reads it; below that, a
-    row whose first number counts the lists that do neither. None for None."""
-    if lists is None:
-        return None
-    counts = np.zeros((len(here) + 1, options))
-    for other in lists:
+def one_place(
+    lists: Sequence[Sequence[int]] | None,
+    here: Sequence[int],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    label: str = "count",
+) -> Chart:
+    """Lists that should be all those that differ from `here` in exactly one place: how many change place i (a row) to
+    option k (a column) and nothing else; a last row counts those that do not."""
+    wanted = np.ones((len(rows) + 1, len(columns)))
+    wanted[range(len(rows)), here] = 0
+    wanted[-1] = 0
+    counts = np.zeros(wanted.shape)
+    for other in lists or []:
         places = [i for i, (old, new) in enumerate(zip(here, other)) if old != new]
         if len(places) == 1 and len(other) == len(here):
             counts[places[0], other[places[0]]] += 1
         else:
             counts[-1, 0] += 1
-    return counts
+    return grid(None if lists is None else counts, wanted, [*rows, "no place, or several"], columns, label)
 
 
 def _waits(values: Any) -> bool:

@@ -1,9 +1,10 @@
-"""Cells of NAS-Bench-201 with their states named as its equation names them: s_0 comes in, s_3 goes out."""
+"""Cells of NAS-Bench-201 with their states named as its equation names them: s_0 comes in, s_3 goes out. And what every
+search is made of."""
 
 from collections.abc import Mapping
 
 from nascore.genotypes import Cell
-from nascore.show.canvas import Drawing, page
+from nascore.show.canvas import FONT, GREY, Drawing, page
 from nascore.show.parts import INPUT, NODE, OUTPUT, look, operation
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -36,3 +37,19 @@ def draw_states(cells: Mapping[str, Cell]) -> Drawing:
 
 def named(state: int) -> str:
     return "s" + str(state).translate(SUBSCRIPTS)
+
+
+def draw_loop() -> Drawing:
+    """The three parts of a search, and what they tell each other."""
+    graph = page()
+    graph.attr(nodesep="0.3")
+    graph.attr("node", style="filled,rounded", margin="0.2,0.12")
+    graph.attr("edge", **FONT | {"fontcolor": GREY, "fontsize": "12"})
+    graph.node("space", "space\nwhich are there?", fillcolor=INPUT)
+    graph.node("strategy", "strategy\nwhich one next?", fillcolor=NODE)
+    graph.node("estimate", "estimate\nhow good is it?", fillcolor=OUTPUT)
+    graph.edge("space", "strategy", label="choices")
+    graph.edge("strategy", "estimate", label="genotype")
+    graph.edge("estimate", "strategy", label="reward")
+    words = "The space gives the strategy its choices; the strategy sends a genotype to the estimate; "
+    return Drawing(graph.source, words + "the estimate sends a reward back to the strategy.")
