@@ -51,6 +51,7 @@ TAKES = re.compile(r"# takes (?:about )?(\d+) (second|minute)s?\n")
 PRINTS = re.compile(r"# prints (.+)")
 RIGHT = re.compile(r"^right\b", re.MULTILINE | re.IGNORECASE)
 LONG = 10  # seconds
+COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}  # scopes that run at once
 Node = ast.Assign | ast.FunctionDef
 
 
@@ -119,22 +120,31 @@ def replaced(code: str, name: str, block: str) -> str:
 
 
 def names_of(code: str) -> tuple[set[str], set[str], set[str]]:
-    """What a cell binds, what it changes in place, and what it reads of other cells."""
-    table = symtable.symtable(code, "cell", "exec")
-    binds = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    reads = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
-    scopes = table.get_children()
-    while scopes:
-        scope = scopes.pop()
-        reads |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
-        scopes += scope.get_children()
-    changes = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            while isinstance(node, ast.Subscript | ast.Attribute):
-                node = node.value
-            changes |= {node.id} if isinstance(node, ast.Name) else set()
-    return binds, changes, reads
+    """What a cell binds, what it changes in place, and what it needs of other cells: what it reads before it binds it
+    itself."""
+    binds: set[str] = set()
+    changes: set[str] = set()
+    needs: set[str] = set()
+    later: set[str] = set()  # read in functions and classes, which are called when the cell has bound all its names
+    for statement in ast.parse(code).body:
+        table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        before = set(binds)
+        symbols = table.get_symbols()
+        needs |= {symbol.get_name() for symbol in symbols if symbol.is_referenced()} - binds
+        binds |= {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+        scopes = [(scope, scope.get_name() in COMPREHENSIONS) for scope in table.get_children()]
+        while scopes:
+            scope, at_once = scopes.pop()
+            read = {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+            needs |= read - before if at_once else set()
+            later |= read
+            scopes += [(inner, at_once and inner.get_name() in COMPREHENSIONS) for inner in scope.get_children()]
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                while isinstance(node, ast.Subscript | ast.Attribute):
+                    node = node.value
+                changes |= {node.id} if isinstance(node, ast.Name) else set()
+    return binds, changes, needs | (later - binds)
 
 
 def needed(cells: list[tuple[str, str]], before: int, code: str) -> list[str]:
@@ -144,10 +154,10 @@ def needed(cells: list[tuple[str, str]], before: int, code: str) -> list[str]:
     for kind, text in reversed(cells[:before]):
         if kind != "code":
             continue
-        binds, changes, reads = names_of(text)
+        binds, changes, needs = names_of(text)
         if wanted & (binds | changes):
             chosen.append(text)
-            wanted = (wanted - binds) | reads
+            wanted = (wanted - binds) | needs
     return chosen[::-1]
 
 
@@ -230,6 +240,9 @@ def test_a_cell_runs_with_what_it_needs_and_nothing_else():
     cells += [("code", "d = {}"), ("code", "d['b'] = b"), ("code", "a = 5")]
     assert needed(cells, 7, "def f(a):\n    return d, a") == ["a = 1", "b = a + 1", "d = {}", "d['b'] = b"]
     assert needed(cells, 7, "print(a)") == ["a = 5"]
+    assert needed(cells, 7, "def f():\n    return a\n\n\na = 2\na += 1\nf()") == []
+    assert needed(cells, 7, "a = a + 1") == ["a = 5"]
+    assert needed(cells, 7, "a = [a + k for k in range(3)]") == ["a = 5"]
 
 
 def test_placeholders_are_those_that_wait():

@@ -31,7 +31,7 @@ def draw_states(cells: Mapping[str, Cell]) -> Drawing:
                     operation(part, [f"{place} {j}"], op, look(op), f"{place} {i}", k)
                     read.append(f"{op} of s{j}")
                 said.append(f"s{i} adds {', '.join(read)}")
-        words.append(f"{title}: {'; '.join(said)}.")
+        words.append(f"{title or 'cell'}: {'; '.join(said)}.")
     return Drawing(graph.source, " ".join(reversed(words)))
 
 
