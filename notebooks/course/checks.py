@@ -118,8 +118,9 @@ def _numbers(values: Any) -> np.ndarray | None:
         return None
 
 
-def _rows(names: Sequence[str], label: str) -> tuple[Chart, Axes]:
-    chart, (axes,) = panels(1, 1.2 + 0.32 * len(names))
+def _rows(names: Sequence[str], label: str, row: float = 0.32) -> tuple[Chart, Axes]:
+    """A chart with a row for each name, so many inches high."""
+    chart, (axes,) = panels(1, 1.2 + row * len(names))
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(label)
@@ -131,8 +132,10 @@ def _beside(axes: Axes, row: int, text: str) -> None:
 
 
 def _not_done(names: Sequence[str], label: str) -> Chart:
-    chart, axes = _rows(names[:MOST], label)
+    chart, axes = _rows(names[:MOST], label, 0.18)
+    axes.tick_params(labelsize=8)
     axes.set_xticks([])
+    axes.grid(False)
     axes.text(0.5, 0.5, "your answer comes here", transform=axes.transAxes, ha="center", va="center")
     axes.set_title("not done yet")
     chart.words = f"not done yet: {label}."

@@ -172,7 +172,7 @@ def histogram(values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MAR
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 2.8)
-    axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
+    axes.hist(values, bins=bins, color=COLOURS[0])
     for k, (name, value) in enumerate(marks.items(), 1):
         axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
     if marks:
@@ -284,7 +284,7 @@ def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping
     x = np.asarray(x, dtype=float)
     y = np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
+    axes.plot(x, y, ".", markersize=2.5, alpha=0.5, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(
             x[i],
