@@ -204,7 +204,7 @@ def test_a_folded_solution_is_right(solution, monkeypatch, open_table):
     monkeypatch.chdir(FOLDER)
     cells = read(solution.notebook)
     exercise = exercise_of(solution)
-    names: dict = {"__name__": "__main__"}
+    names: dict = {"__name__": "__main__", "display": lambda *shown: print(*map(repr, shown), sep="\n")}
     if exercise is None:
         for code in needed(cells, solution.cell, solution.text):
             run(code, names)
