@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, cat, channels_last, from_numpy, inference_mode, stack, uint8
 from torch import device as Device
 
-from nascore import folders, pictures
+from nascore import folders
 from nascore.data import Images, choose_device
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
@@ -27,6 +27,7 @@ from nascore.genotypes import Genotype, as_dict, from_dict
 from nascore.images import normalise
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import LIMITS, Sizes
+from nascore.pictures import fit, quietly, read
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -68,7 +69,7 @@ class Preprocessing:
         good = isinstance(image, Picture)
         require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
         channels, height, width = self.shape
-        picture = pictures.fit(pictures.read(image), width, height)
+        picture = fit(read(image), width, height)
         mode = PICTURE_MODES.get(channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode, "images", f"{channels} channels", allowed)
@@ -83,7 +84,7 @@ class Preprocessing:
             allowed = f"torch.uint8 (N, {', '.join(map(str, self.shape))})"
             require(good, "images", f"{images.dtype} {tuple(images.shape)}", allowed)
             return images
-        with pictures.quietly(), ThreadPoolExecutor() as pool:
+        with quietly(), ThreadPoolExecutor() as pool:
             return stack(list(pool.map(self.pixels, images)))
 
 

@@ -23,7 +23,8 @@ from nascore.loop import Progress, drive, memory_errors
 from nascore.nets.sizes import skeleton_of_space
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.registry import Budget, Method, Trial, get, method, methods_by_name
-from nascore.spaces import examine
+from nascore.spaces.examine import examine, example
+from nascore.spaces.examine import name_of as name_of_space
 from nascore.task import Task
 from nascore.threads import one_thread
 from nascore.training import RECIPES
@@ -197,7 +198,7 @@ class _Setting:
         elif isinstance(self.estimate, Table):
             data = {"name": self.data}
         estimator = None if self.estimate is None else {"name": name_of(self.estimate)}
-        return {"space": examine.examine(self.space), "data": data, "estimator": estimator}
+        return {"space": examine(self.space), "data": data, "estimator": estimator}
 
 
 def _setting(
@@ -220,7 +221,7 @@ def _setting(
         raise UserError(f"{alone}; an estimate goes with multi-trial methods")
     if table and estimate is None:
         estimate = Table()
-        name = space if isinstance(space, str) else examine.name_of(space)
+        name = space if isinstance(space, str) else name_of_space(space)
         if space is not None and name != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {name!r} was asked for, but {held}")
@@ -318,5 +319,5 @@ def _children(
         progress=progress,
         **how,
     )
-    estimate.check(examine.example(setting.space))
+    estimate.check(example(setting.space))
     return estimate

@@ -104,7 +104,7 @@ class DARTSBudget(Budget):
     )
     hessian: str = knob(
         "finite-difference",
-        "second term",
+        "second-order term",
         "of order 2: equation 8, or exact",
         choices=tuple(PRODUCTS),
     )
@@ -122,7 +122,11 @@ class DARTSBudget(Budget):
     )
     alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
     alpha_scale: float = knob(
-        1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0
+        1e-3,
+        "scale of the first alphas",
+        "of the first: 0.001 in the code, text: 0",
+        low=0.0,
+        high=10.0,
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(
