@@ -24,7 +24,7 @@ def prose(name: str) -> str:
 
 
 def sections(name: str) -> dict[str, str]:
-    """What stands under each heading, subheadings included, by the heading's anchor: as JupyterLab makes it in a notebook
+    """What stands under each heading, subheadings included, by its anchor: as JupyterLab makes it in a notebook
     (blanks become hyphens), as code hosts do in a page (small letters too, no punctuation)."""
     text = prose(name)
     found = {}

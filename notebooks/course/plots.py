@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
@@ -12,7 +13,7 @@ from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, pa
 from nascore.show.drawing import look
 
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
-FAINT = 12  # single runs behind a band
+FAINT = 8  # single runs behind a band
 
 
 @styled
@@ -172,7 +173,7 @@ def histogram(values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MAR
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 2.8)
-    axes.hist(values, bins=bins, color=COLOURS[0])
+    axes.hist(values, bins=bins, color=COLOURS[0], histtype="stepfilled")
     for k, (name, value) in enumerate(marks.items(), 1):
         axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
     if marks:
@@ -206,7 +207,7 @@ def anytime(
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = np.unique(np.geomspace(1, runs.shape[1], 150).astype(int)) - 1  # no more fit a logarithmic axis
+        shown = np.unique(np.geomspace(1, runs.shape[1], 80).astype(int)) - 1  # no more fit a logarithmic axis
         mean = runs.mean(0)
         error = 1.96 * runs.std(0, ddof=min(1, len(runs) - 1)) / len(runs) ** 0.5
         colour = COLOURS[k % 6]
@@ -279,12 +280,21 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
 
 @styled
 def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping[str, int] = NO_MARKS) -> Chart:
-    """One measurement against another over all architectures; `marks` names single ones by their
-    index."""
+    """One measurement against another over all architectures, fields of a fine grid the darker the more lie in them;
+    `marks` names single ones by their index."""
     x = np.asarray(x, dtype=float)
     y = np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(x, y, ".", markersize=2.5, alpha=0.5, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
+    counts, across, up = np.histogram2d(x, y, bins=(160, 100))
+    shares = np.log1p(counts.T) / np.log1p(counts.max())
+    sparse, dense = (np.array(to_rgb(look(name)[0])) for name in ("dilated separable", "separable"))
+    tint = np.ones((*shares.shape, 4))
+    tint[..., :3] = sparse + shares[..., None] * (dense - sparse)  # both are seen on light and on dark pages
+    tint[..., 3] = shares > 0
+    places = across[0], across[-1], up[0], up[-1]
+    axes.imshow(tint, origin="lower", extent=places, aspect="auto", interpolation="none")  # dots would be megabytes
+    axes.set_xlim(across[0] - np.ptp(across) / 30, across[-1] + np.ptp(across) / 30)
+    axes.set_ylim(up[0] - np.ptp(up) / 30, up[-1] + np.ptp(up) / 30)
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(
             x[i],
