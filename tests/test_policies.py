@@ -11,7 +11,7 @@ import torch
 from course import costs, policies, probes
 from nascore import spaces
 from nascore.genotypes import ChainGenotype, ChainLayer
-from nascore.methods.nas_rl import NASRLBudget, depth
+from nascore.methods.nas_rl import NASRLBudget
 from nascore.methods.nasnet import NASNetBudget
 from nascore.nets.convolutional import Network
 from nascore.nets.measure import describe
@@ -22,7 +22,6 @@ CURVES = {"ours": RUNS, "theirs": RUNS + 1}
 LOGS = np.log([[[1.0, 1.0], [1.0, 1.0]], [[0.5, 2.0], [1.0, 3.0]]])  # a pass, two children of two decisions
 SEARCHES = {"ours": {"rewards": RUNS, "test": [1, 2, 3, 4]}, "random": {"rewards": RUNS / 2, "test": [0, 2, 4, 6]}}
 FIGURES = {
-    "growth": lambda: policies.growth(depth, 12_800, 1600),
     "baseline": lambda: policies.baseline(RUNS.ravel() - 3, 2.5, [0.0, 1.0, 2.0], [4.0, 1.0, 4.0], 0.5),
     "ratios": lambda: policies.ratios({"clipped": LOGS, "free": 2 * LOGS}, 0.2),
     "at_queries": lambda: policies.at_queries(CURVES, (1, 10, 100), (10, 100), "accuracy", {"ours": ((5, 1), (6, 1))}),

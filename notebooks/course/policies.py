@@ -2,7 +2,7 @@
 and returns a `Chart`, or counts something about a network."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +70,6 @@ def decisions(space: spaces.Space, architecture: Sequence[int], probabilities: S
     return steps
 
 
-@styled
-def growth(depth: Callable[[int], int], children: int, every: int) -> Chart:
-    """How deep the k-th child is, and how many decisions that takes: `depth` changes every so many children."""
-    chart, (axes,) = panels(1, 2.6)
-    born = np.arange(0, children + 1, every)
-    layers = np.array([depth(min(k, children - 1)) for k in born])
-    lengths = 3 * layers + layers * (layers - 1) // 2
-    axes.step(born, layers, where="post")
-    for k, deep, length in zip(born[:-1], layers, lengths):
-        axes.annotate(f"{deep} layers\n{length} decisions", (k + 60, deep + 0.3), fontsize=8, color=GREY)
-    axes.set(xlabel="children", ylabel="layers", ylim=(0, 1.2 * layers.max()), xticks=born[::2])
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    steps = f"{layers[0]} to {layers[-1]} layers in {len(set(layers))} steps"
-    chart.words = f"{steps}, {lengths[0]} to {lengths[-1]} decisions."
-    return chart
-
-
 def repairs(network: ChainGenotype, side: int = 32) -> tuple[bool, bool, bool]:
     """Which of NAS-RL's three repairs a network needs on images of that side: the image (by a layer after the
     first), outputs that nobody reads (besides the last), padding."""
@@ -115,7 +98,8 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     wrong = f"{(values < 0).mean():.0%}"
     shares = np.full(len(values), 1 / len(values))
     left.hist(values, 60, weights=shares, histtype="stepfilled", color=COLOURS[0])
-    left.locator_params("x", nbins=5)
+    left.locator_params(nbins=5)
+    right.locator_params("x", nbins=4)
     left.axvline(0, color=GREY, linewidth=1.2)
     left.axvline(exact, color=COLOURS[1], linestyle="--", label=f"exact: {exact:.4f}")
     left.set(xlabel="gradient along its own direction", ylabel="share of the estimates")
@@ -125,6 +109,7 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     right.plot(grid, traces, color=COLOURS[0])
     right.plot(b, trace, "o", color=COLOURS[1], markersize=9, label=f"b = {b:g}: {trace:.2g}")
     right.set(yscale="log", xlabel="b", ylabel="trace of the covariance")
+    right.yaxis.set_major_formatter("{x:g}")
     right.legend(fontsize=8)
     best = grid[int(np.argmin(traces))]
     chart.words = (
@@ -156,6 +141,7 @@ def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
         axes.set(title=f"{title} (dotted: 1 ± {epsilon:g})", xlabel="passes over the batch", yscale="log")
         axes.set_ylabel("ratio (filled: half of them)")
         axes.set_ylim(1e-3, 1e3)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=8, loc="lower left")
         axes.minorticks_off()
     chart.words = f"Ratios after {len(passes) - 1} passes, epsilon = {epsilon:g}: {'; '.join(words)}."
@@ -205,6 +191,8 @@ def at_queries(
             _intervals(axes, below, theirs[:, 0], CONFIDENCE * theirs[:, 1] / REFERENCE_RUNS**0.5, GREY)
         axes.set_title(f"after {point:,} queries")
         axes.set_xlabel(label)
+        axes.locator_params("x", nbins=3)
+        axes.grid(axis="y", visible=False)
         words.append(f"after {point:,} queries {', '.join(said)}")
     low, high = (f(axes.get_xlim()[side] for axes in every) for side, f in enumerate((min, max)))
     for axes in every:
@@ -231,6 +219,7 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
             axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
             said.append(f"{name} from {runs[:, 0].mean():.2f} to {runs[:, -1].mean():.2f}")
         axes.set(title=title, xlabel=xlabel)
+        axes.locator_params(nbins=5)
         axes.legend(fontsize=8)
         words.append(f"{title}: {', '.join(said)}")
     chart.words = f"Means of several searches: {'; '.join(words)}."
@@ -251,7 +240,8 @@ def searches(found: Mapping[str, Mapping[str, ArrayLike]], parts: Sequence[str],
         shape = {"color": COLOURS[k], "marker": MARKERS[k], "capsize": 3, "label": f"{name} ({len(rewards)})"}
         for axes, values, line in ((left, means, "-"), (right, ends, "")):
             places = np.arange(values.shape[1]) + 0.12 * k
-            _faint(axes, places, values, color=COLOURS[k], linestyle=line, marker=".", alpha=0.5)
+            axes.locator_params("y", nbins=5)
+            _faint(axes, places, values, color=COLOURS[k], linestyle=line, marker="" if line else ".", alpha=0.5)
             bars = [margin(column) for column in values.T]
             axes.errorbar(places + 0.05, values.mean(0), yerr=bars, linestyle=line, **shape)
         said = [f"{part} {values.mean():.2f}" for part, values in zip(parts, means.T)]
