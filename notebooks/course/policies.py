@@ -26,7 +26,7 @@ REFERENCES: Mapping[str, Sequence[tuple[float, float]]] = {
     "plain REINFORCE": ((93.86, 0.30), (94.19, 0.22), (94.36, 0.08)),
 }
 REFERENCE_RUNS = 500  # of each
-FAINT = 12  # single runs behind their mean
+FAINT = 8  # single runs behind their mean
 Decision = tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]
 Curves = Mapping[str, Sequence[Sequence[float]]]
 
@@ -98,7 +98,7 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
     wrong = f"{(values < 0).mean():.0%}"
     shares = np.full(len(values), 1 / len(values))
     left.hist(values, 60, weights=shares, histtype="stepfilled", color=COLOURS[0])
-    left.locator_params(nbins=5)
+    left.locator_params(nbins=4)
     right.locator_params("x", nbins=4)
     left.axvline(0, color=GREY, linewidth=1.2)
     left.axvline(exact, color=COLOURS[1], linestyle="--", label=f"exact: {exact:.4f}")
@@ -124,7 +124,7 @@ def baseline(estimates: ArrayLike, exact: float, grid: Sequence[float], traces: 
 def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
     """How far ratios move over passes: `runs[name]` are the logarithms (passes + 1, children, decisions). For each
     decision and each architecture, the least, the largest and the band that holds half of them."""
-    chart, both = panels(2, 3.2)
+    chart, both = panels(2, 3.2, sharey=True)
     words = []
     for axes, title, total in zip(both, ("each decision", "each architecture"), (False, True)):
         for k, (name, logs) in enumerate(runs.items()):
@@ -139,11 +139,12 @@ def ratios(runs: Mapping[str, ArrayLike], epsilon: float) -> Chart:
         for edge in (1 - epsilon, 1 + epsilon):
             axes.axhline(edge, color=GREY, linestyle=":", linewidth=1.5)
         axes.set(title=f"{title} (dotted: 1 ± {epsilon:g})", xlabel="passes over the batch", yscale="log")
-        axes.set_ylabel("ratio (filled: half of them)")
+        axes.locator_params("x", nbins=5)
         axes.set_ylim(1e-3, 1e3)
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_yticks((0.001, 0.03, 1, 30, 1000), ("0.001", "0.03", "1", "30", "1000"))
         axes.legend(fontsize=8, loc="lower left")
         axes.minorticks_off()
+    both[0].set_ylabel("ratio (filled: half of them)")
     chart.words = f"Ratios after {len(passes) - 1} passes, epsilon = {epsilon:g}: {'; '.join(words)}."
     return chart
 
@@ -190,7 +191,6 @@ def at_queries(
             below = [names.index(name) + 0.3 for name in references]
             _intervals(axes, below, theirs[:, 0], CONFIDENCE * theirs[:, 1] / REFERENCE_RUNS**0.5, GREY)
         axes.set_title(f"after {point:,} queries")
-        axes.set_xlabel(label)
         axes.locator_params("x", nbins=3)
         axes.grid(axis="y", visible=False)
         words.append(f"after {point:,} queries {', '.join(said)}")
@@ -199,6 +199,7 @@ def at_queries(
         axes.set_xlim(low, high)
     every[0].set_yticks(range(len(names)), [f"{name} ({len(curves[name])})" for name in names])
     every[0].invert_yaxis()
+    every[len(every) // 2].set_xlabel(label)
     chart.words = f"{label}, mean ± standard deviation over seeds: {'; '.join(words)}."
     return chart
 
@@ -219,7 +220,7 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
             axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
             said.append(f"{name} from {runs[:, 0].mean():.2f} to {runs[:, -1].mean():.2f}")
         axes.set(title=title, xlabel=xlabel)
-        axes.locator_params(nbins=5)
+        axes.locator_params(nbins=4)
         axes.legend(fontsize=8)
         words.append(f"{title}: {', '.join(said)}")
     chart.words = f"Means of several searches: {'; '.join(words)}."
@@ -237,7 +238,7 @@ def searches(found: Mapping[str, Mapping[str, ArrayLike]], parts: Sequence[str],
         rewards = np.asarray(search["rewards"], dtype=float)
         means = np.array([part.mean(1) for part in np.array_split(rewards, len(parts), axis=1)]).T
         ends = np.stack([rewards.max(1), np.asarray(search["test"], dtype=float)], 1)
-        shape = {"color": COLOURS[k], "marker": MARKERS[k], "capsize": 3, "label": f"{name} ({len(rewards)})"}
+        shape = {"color": COLOURS[k], "marker": MARKERS[k], "label": f"{name} ({len(rewards)})"}
         for axes, values, line in ((left, means, "-"), (right, ends, "")):
             places = np.arange(values.shape[1]) + 0.12 * k
             axes.locator_params("y", nbins=5)
