@@ -214,14 +214,24 @@ def test_the_untrained_controller_is_what_its_biases_say():
 
 
 def test_the_entropy_of_the_samples_lies_around_the_policy_s_own():
-    rows = [{"step": k, "exact": 9.0 - k / 10, "error": 0.1, "sampled": 9.0 - k / 10 + 0.15 * k} for k in range(4)]
+    exact = [9.0, 8.9, 8.5, 8.4, 8.1]
+    seen = [9.0, 9.2, 8.5, 8.9, 8.1]
+    worst = [0.0, -0.8, 0.0, -0.7, 0.0]
+    rows = [
+        {"step": k, "exact": e, "error": 0.1, "sampled": s, "worst": w}
+        for k, (e, s, w) in enumerate(zip(exact, seen, worst))
+    ]
     words = sharing.entropies(rows, 9.7).words
-    assert "exactly 9.00 to 8.70 nats" in words and "50% of the reported" in words
-    watched = runs("enas_entropy")["seed 0"]
-    assert (
-        f"exactly {watched[0]['exact']:.2f} to {watched[-1]['exact']:.2f} nats" in sharing.entropies(watched, 9.7).words
-    )
-    assert watched[0]["exact"] == pytest.approx(6 * math.log(5), abs=0.01)
+    assert "exactly 9.00 to 8.10 nats. 60% of the reported" in words
+    assert "2 steps sample a cell" in words and "they make 78% of the fall, among them the 2 largest." in words
+
+
+def test_the_stored_policy_begins_at_chance_and_its_samples_tell_its_entropy():
+    for watched in runs("enas_entropy").values():
+        assert watched[0]["exact"] == pytest.approx(6 * math.log(5), abs=0.01)
+        errors = [(row["sampled"] - row["exact"]) / row["error"] for row in watched if row["error"] > 0.001]
+        assert 0.7 < np.std(errors) < 1.3 and abs(np.mean(errors)) < 0.5
+        assert all(sum(row["shares"]) == pytest.approx(1, abs=1e-3) for row in watched)
 
 
 def test_every_pair_of_accuracies_is_said():

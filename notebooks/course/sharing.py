@@ -17,6 +17,8 @@ from nascore.show.drawing import look
 
 POINTS = 60  # of a curve: more would be a large picture, and no more to see
 Step = tuple[Genotype, float, Mapping]  # of a controller: the best of its samples, their mean reward, metrics
+SHOCK = -0.5  # a reward less the baseline: what a cell that carries nothing gets once others read most images
+ROUNDED = 1e-4  # entropies are stored so
 LIGHT = ("skip_connect", "avg_pool_3x3")  # without weights
 BARE = torch.tensor([4.0, 1.5, 0.0, -1.0, -3.0])  # five logits of a controller that has made up its mind
 
@@ -132,27 +134,38 @@ def _column(rows: Sequence[Mapping], name: str) -> tuple[list, list]:
 
 @styled
 def entropies(rows: Sequence[Mapping], most: float) -> Chart:
-    """The entropy that a search reports at each step, of the few cells sampled, around the policy's own: the band is
-    two standard errors of so few samples. `most` is the entropy of chance."""
-    chart, (axes,) = panels(1, 3.0, 7.0)
-    steps = [row["step"] for row in rows]
-    exact, error, seen = (np.array([row[name] for row in rows]) for name in ("exact", "error", "sampled"))
-    band = (exact - 2 * error, exact + 2 * error)
+    """From `runs/enas_entropy.json`: the entropy that a search reports at each step, of the few cells that it samples,
+    and the policy's own, with two standard errors of so few samples on both sides; marked are the steps with a sample
+    that is far worse than usual. `most` is the entropy of chance."""
+    chart, (axes,) = panels(1, 3.2, 8.0)
+    steps, exact, error, seen, worst = (
+        np.array([row[name] for row in rows]) for name in ("step", "exact", "error", "sampled", "worst")
+    )
+    axes.plot(steps, seen, ".", color=COLOURS[1], markersize=5, label="reported, of five samples")
     axes.plot(steps, exact, color=COLOURS[0], linestyle="-", label="exact, over all cells")
-    for edge, label in zip(band, ("two standard errors", "")):
+    for edge, label in zip((exact - 2 * error, exact + 2 * error), ("two standard errors", "")):
         axes.plot(steps, edge, color=GREY, linestyle="-", linewidth=0.8, label=label)
-    axes.plot(steps, seen, ".", color=COLOURS[1], markersize=5, label="reported, of the samples")
+    shocks = worst < SHOCK
+    axes.plot(steps[shocks], exact[shocks], "x", color=COLOURS[3], markersize=8, label="a sample of nothing")
     axes.axhline(most, color=GREY, linestyle=":", linewidth=1.2)
     axes.set(xlabel="controller step", ylabel="entropy of the policy (nats)")
     axes.legend(fontsize=9)
-    inside = np.mean((seen >= band[0]) & (seen <= band[1]))
-    rises = np.diff(exact)
+    inside = np.abs(seen - exact) <= 2 * error + ROUNDED
+    falls = -np.diff(exact)
+    share = falls[shocks[:-1]].sum() / falls.sum()
+    leading = _leading(shocks[:-1][np.argsort(-falls)])
     chart.words = (
-        f"Entropy of a policy over {len(rows)} steps: exactly {exact[0]:.2f} to {exact[-1]:.2f} nats; it rises in "
-        f"{np.mean(rises > 0):.0%} of the steps, by {max(0.0, rises.max()):.3f} at most. {inside:.0%} of the reported "
-        f"entropies lie within two standard errors of it."
+        f"Entropy of a policy over {len(rows)} steps: exactly {exact[0]:.2f} to {exact[-1]:.2f} nats. "
+        f"{inside.mean():.0%} of the reported entropies lie within two standard errors of it. {shocks.sum()} steps "
+        f"sample a cell whose reward is more than {-SHOCK:g} below the baseline: they make {share:.0%} of the fall, "
+        f"among them the {leading} largest."
     )
     return chart
+
+
+def _leading(flags: np.ndarray) -> int:
+    """How many are true before the first that is not."""
+    return int(np.append(flags, False).argmin())
 
 
 def after_epochs(runs: Sequence[Mapping]) -> dict[str, dict[int, Agreement]]:
