@@ -7,13 +7,13 @@ some methods could not take it, and would notice only after hours.
 """
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -97,10 +97,10 @@ def checked(answer: Any, who: str) -> Estimate:
     if not isinstance(error, str | None):
         raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
     seconds = _number(answer.seconds, "seconds", who)
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds < inf:
         raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
     reward = _number(answer.reward, "reward", who)
-    if not math.isfinite(reward):
+    if not isfinite(reward):
         error = error or f"the reward was {reward}"
         reward = 0.0
     if not 0 <= reward <= 1:
@@ -128,7 +128,7 @@ def _number(value: Any, field: str, who: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        return inf
 
 
 def storable(value: Any, field: str) -> Any:
@@ -143,7 +143,7 @@ def storable(value: Any, field: str) -> Any:
         case int() if abs(value) < 2**63:
             return int(value)
         case float():
-            return float(value) if math.isfinite(value) else None
+            return float(value) if isfinite(value) else None
         case str():
             return str(value).encode("utf-8", "replace").decode()
         case list() | tuple():

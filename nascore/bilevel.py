@@ -5,7 +5,7 @@ of weights that are one step ahead. Any loss of (weights, alphas) will do.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, stack
 
 from nascore.cuda import ieee
 from nascore.nets.depthwise import differentiated_twice
@@ -34,7 +34,7 @@ def finite_difference(
     train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01
 ) -> Tensors:
     """Equation 8: d2_{alpha,w} L_train . v from two probes at w +- eps v, eps = radius / ||v||."""
-    eps = radius / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
+    eps = radius / torch.linalg.vector_norm(stack(torch._foreach_norm(v)))
     # eps stays on the device: no step waits for the host to read it.
     offset = torch._foreach_mul(v, eps)
     with ieee():

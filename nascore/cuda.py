@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from nascore.errors import UserError, reason, shorten
 
@@ -77,7 +77,7 @@ class Played:
     a child's memory is free with its last name.
     """
 
-    def __init__(self, generator: torch.Generator | None = None):
+    def __init__(self, generator: Generator | None = None):
         self.generator = generator  # what the step draws with, on the card; seeded between steps
         self.forget()
 

@@ -1,12 +1,12 @@
 """A trained network as a folder that stands alone: `model.safetensors` holds its weights and
 running statistics, `model.json` all else that an answer needs. Nothing in them can run code."""
 
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from json import loads
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, cat, channels_last, from_numpy, inference_mode, stack, uint8
 
 from nascore import folders, pictures
 from nascore.data import Images, choose_device
@@ -71,18 +71,18 @@ class Preprocessing:
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode, "images", f"{channels} channels", allowed)
         array = np.array(picture.convert(mode))
-        return torch.from_numpy(array).reshape(height, width, channels).permute(2, 0, 1)
+        return from_numpy(array).reshape(height, width, channels).permute(2, 0, 1)
 
     def batch(self, images: Sequence | Tensor) -> Tensor:
         """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape.
         Raises `UserError`, one line, for what is none of these."""
         if isinstance(images, Tensor):
-            good = images.dtype == torch.uint8 and images.shape[1:] == self.shape
+            good = images.dtype == uint8 and images.shape[1:] == self.shape
             allowed = f"torch.uint8 (N, {', '.join(map(str, self.shape))})"
             require(good, "images", f"{images.dtype} {tuple(images.shape)}", allowed)
             return images
         with pictures.quietly(), ThreadPoolExecutor() as pool:
-            return torch.stack(list(pool.map(self.pixels, images)))
+            return stack(list(pool.map(self.pixels, images)))
 
 
 class Model:
@@ -121,14 +121,14 @@ class Model:
         view = self.preprocessing
         found = []
         threads = fitting(self.network, batch_size, view.height * view.width)
-        with using_threads(threads), torch.inference_mode():
+        with using_threads(threads), inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = view.batch(images[start : start + batch_size]).to(self.device)
                 logits = self.network(normalise(batch, view.mean, view.std))
                 found.append(logits.float().softmax(1).cpu())
-        probabilities = torch.cat(found)
+        probabilities = cat(found)
         allowed = "numbers; the network's weights are too large, or none: train it again"
-        require(probabilities.isfinite().all(), "probabilities", math.nan, allowed)
+        require(probabilities.isfinite().all(), "probabilities", nan, allowed)
         return probabilities.clone()
 
     def save(self, folder: Place) -> None:
@@ -167,7 +167,7 @@ def load(folder: Place, device: str | torch.device = "auto") -> Model:
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     _load_weights(model.network, Path(folder, WEIGHTS))
-    model.network.to(chosen).to(memory_format=torch.channels_last)
+    model.network.to(chosen).to(memory_format=channels_last)
     return model
 
 
@@ -185,7 +185,7 @@ def answers(
     for start in range(0, len(files), batch_size):
         read = [(file, _read(model, file)) for file in files[start : start + batch_size]]
         pixels = [found for _, found in read if isinstance(found, Tensor)]
-        found = iter(model.predict(torch.cat(pixels)) if pixels else ())
+        found = iter(model.predict(cat(pixels)) if pixels else ())
         for file, answer in read:
             yield str(file), next(found) if isinstance(answer, Tensor) else answer
 
@@ -215,7 +215,7 @@ def _read_about(file: Path) -> dict[str, Any]:
     _require_regular(file)
     try:
         with open(file, encoding="utf-8") as text:
-            about = json.loads(text.read(MAX_ABOUT))
+            about = loads(text.read(MAX_ABOUT))
     except FileNotFoundError:
         allowed = "a folder that `nascore train --out` has made, with model.json"
         raise UserError(f"no model in {file.parent}; allowed: {allowed}") from None
@@ -296,7 +296,7 @@ def _load_weights(network: Network, file: Path) -> None:
         known = found.get(name, "nothing")
         require(known == allowed, f"{file}: {plain(name)[:100]}", known, allowed)
     for name, tensor in weights.items():
-        least = 0 if name.endswith("running_var") else -math.inf
+        least = 0 if name.endswith("running_var") else -inf
         wrong = tensor[~(tensor.isfinite() & (tensor >= least))].tolist()
         require(not wrong, f"{file}: {name}", wrong, "finite numbers, for a variance from 0")
     network.load_state_dict(weights)

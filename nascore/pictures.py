@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
@@ -19,6 +18,7 @@ from PIL.ImageCms import createProfile, profileToProfile
 from PIL.PngImagePlugin import PngImageFile
 
 from nascore.errors import UserError, shorten
+from nascore.files import PathName
 
 # Of those that may hold several pictures, the first is read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -35,7 +35,7 @@ WHITES = {"L;2": 85, "L;4": 17}  # of PNG's depths: what one step is in 8 bits
 WHITE_IS_ZERO = 0
 
 
-def read(image: str | Path | Picture) -> Picture:
+def read(image: PathName | Picture) -> Picture:
     """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for
     what is none."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, tensor
 
 from nascore.controllers import Controller
 from nascore.seeding import generator, seeded
@@ -56,7 +56,7 @@ class PolicySearch(MultiTrial):
         """What cost too much was worth nothing."""
         decisions = [*decisions, *self.rejected]
         rewards = [*rewards, *(0.0 for _ in self.rejected)]
-        seen = self.signal(torch.tensor(rewards))
+        seen = self.signal(tensor(rewards))
         # Before there is an average, the batch's own mean stands in: Adam would long remember a
         # gradient so large.
         baseline = seen.mean().item() if self.baseline is None else self.baseline

@@ -8,10 +8,10 @@ one-shot methods from `(space, data, budget, seed, device)`.
 
 import dataclasses
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import isnan, nan
 from typing import Any, ClassVar
 
 from nascore import methods
@@ -53,17 +53,17 @@ class Trial:
     wrong."""
 
     genotype: Genotype
-    reward: float = math.nan
+    reward: float = nan
     details: dict = field(default_factory=dict)
     decisions: tuple[int, ...] = ()
-    objective: float = math.nan
+    objective: float = nan
     seconds: float = 0.0
     error: str | None = None
 
     @property
     def is_answered(self) -> bool:
         """Whether the estimator has said what it is worth."""
-        return not math.isnan(self.reward)
+        return not isnan(self.reward)
 
     def answered(self, answer: Estimate) -> "Trial":
         """The trial with its answer."""

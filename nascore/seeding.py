@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import RLock
 
 import torch
+from torch import Generator
 
 _one_at_a_time = RLock()
 
@@ -18,9 +19,9 @@ def seed_of(*place: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
 
 
-def generator(*place: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(*place: int | str, device: torch.device | str = "cpu") -> Generator:
     """A fresh generator on `device` for this place."""
-    return torch.Generator(device).manual_seed(seed_of(*place))
+    return Generator(device).manual_seed(seed_of(*place))
 
 
 @contextmanager

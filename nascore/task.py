@@ -1,16 +1,16 @@
 """What there is to learn, and how well it was learned: all that methods, `Training` and estimators
 know of data. `images.Images` is one."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from math import prod
 from typing import Protocol, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from nascore.errors import number
 
@@ -97,7 +97,7 @@ class Task(ABC):
     @property
     def positions(self) -> int:
         """Of an input: the pixels of an image."""
-        return math.prod(self.shape[2:])
+        return prod(self.shape[2:])
 
     def to(self, device: torch.device | str) -> Self:
         """The same task on a device."""
@@ -105,7 +105,7 @@ class Task(ABC):
 
     def loss(self, logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """What training lowers, in nats: the "mean" or the "sum" over the examples."""
-        return F.cross_entropy(logits, targets, reduction=reduction)
+        return cross_entropy(logits, targets, reduction=reduction)
 
     def score(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What a reward is made of, added up over the examples: how many are right."""

@@ -136,6 +136,11 @@ class MultiTrial(Loop):
         return len(self.rewards)
 
     @property
+    def reached(self) -> int:
+        """How many trials have their answer, recorded or not."""
+        return self.recorded + sum(t.is_answered for t in self.trials[self.recorded :])
+
+    @property
     def done(self) -> bool:
         given_up = self.in_a_row >= IN_A_ROW and 0 < self.recorded == len(self.trials)
         return given_up or self.recorded >= self.budget.trials

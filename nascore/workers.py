@@ -9,12 +9,13 @@ import os
 import pickle
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from signal import SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT, pthread_sigmask
+from time import sleep
 from typing import Any
 
 import joblib
@@ -30,7 +31,7 @@ for _message in (
     warnings.filterwarnings("ignore", message=_message, category=UserWarning)
 
 # Windows has no SIGHUP.
-FROM_THE_TERMINAL = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}
+FROM_THE_TERMINAL = {SIGINT, getattr(signal, "SIGHUP", SIGINT)}
 
 
 def default_number() -> int:
@@ -95,13 +96,13 @@ def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = pthread_sigmask(SIG_BLOCK, {signal.SIGHUP})
     resource_tracker.ensure_running()  # it would take the block of Ctrl-C away while it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, FROM_THE_TERMINAL)
+    pthread_sigmask(SIG_BLOCK, FROM_THE_TERMINAL)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        pthread_sigmask(SIG_SETMASK, before)
 
 
 # --- in a worker ----------------------------------------------------------------------------------
@@ -110,11 +111,11 @@ def _deaf() -> Iterator[None]:
 def begin(parent: int) -> None:
     """A worker leaves what comes from the terminal to its parent, and ends when that was killed."""
     for which in FROM_THE_TERMINAL:
-        signal.signal(which, signal.SIG_IGN)
+        signal.signal(which, SIG_IGN)
 
     def follow() -> None:
         while os.getppid() == parent or os.name != "posix":
-            time.sleep(1.0)
+            sleep(1.0)
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

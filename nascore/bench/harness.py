@@ -7,13 +7,13 @@ import os
 import re
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import torch
@@ -90,7 +90,7 @@ def _measure(side: Side, step: int, plan: Plan) -> float:
         run()
         # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
         return max(1.0, _peak_memory(plan.device) - start)
-    now = time.process_time if plan.figure == "cpu" else time.perf_counter
+    now = process_time if plan.figure == "cpu" else perf_counter
     wait = torch.cuda.synchronize if plan.device == "cuda" else int
     wait()
     began = now()

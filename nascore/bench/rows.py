@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, cat, channels_last, no_grad
 from torch.nn import Module, ModuleDict
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
@@ -212,7 +212,7 @@ def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     images, labels = random_batch(workload)
     (genotype,) = genotypes(space, 1)
     network = shared_network(spaces.get(space), workload.channels, workload.cells, 10, 3)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=channels_last)
 
     def backward(count: int) -> None:
         cross_entropy(network(images[:count], genotype), labels[:count]).backward()
@@ -267,9 +267,9 @@ def plain_answers(workload: Workload, count: int) -> Steps:
     network = load(folder.name)
     pixels = random_images(count).train
 
-    @torch.no_grad()
+    @no_grad()
     def predict() -> Tensor:
         batches = [network((x / 255 - 0.5) / 0.5) for x in pixels.split(PREDICTED)]
-        return torch.cat(batches).softmax(1)
+        return cat(batches).softmax(1)
 
     return [lambda: load(folder.name), predict]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, arange, randint, randn, uint8
 from torch.nn import CrossEntropyLoss, Module
 from torch.nn.utils import clip_grad_norm_
 
@@ -37,8 +37,8 @@ class Workload(NamedTuple):
 
 def random_images(count: int, side: int = 32) -> Images:
     """`count` images of noise that may be cropped and mirrored, as those of CIFAR-10."""
-    pixels = torch.randint(256, (count, 3, side, side), dtype=torch.uint8)
-    labels = torch.arange(count) % 10
+    pixels = randint(256, (count, 3, side, side), dtype=uint8)
+    labels = arange(count) % 10
     half = (0.5, 0.5, 0.5)
     classes = tuple("0123456789")
     return Images("random", pixels, labels, pixels, labels, classes, half, half, side // 8, True)
@@ -115,5 +115,5 @@ def _old_signature(new: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def random_batch(workload: Workload) -> tuple[Tensor, Tensor]:
     """A minibatch of noise: images (B, 3, side, side) and labels (B,)."""
     batch, _, _, device, side, _ = workload
-    x = torch.randn(batch, 3, side, side, device=device)
-    return x, torch.randint(10, (batch,), device=device)
+    x = randn(batch, 3, side, side, device=device)
+    return x, randint(10, (batch,), device=device)

@@ -12,11 +12,11 @@ and quark0's namedtuple. Whatever else is there, or is unknown, ends in one line
 stands.
 """
 
-import json
 import os
 import re
 import textwrap
 from contextlib import suppress
+from json import dumps, loads
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, shorten
@@ -75,7 +75,7 @@ def skeleton_of(name: Source) -> str | None:
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        config = json.loads(_text_in(os.path.join(folder, "config.json")))
+        config = loads(_text_in(os.path.join(folder, "config.json")))
         return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
     return None
 
@@ -117,14 +117,14 @@ def parse(text: str) -> Genotype:
 def _inner(text: str) -> str:
     """The genotype of what has one, as a model and a row of a history do."""
     try:
-        data = json.loads(text, object_pairs_hook=distinct)
+        data = loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError):  # said by whoever reads the genotype
         return text
     inner = data.get("genotype")
     if "kind" in data or not isinstance(inner, dict):
         return text
     check_format(data, "the file")
-    return json.dumps(inner)
+    return dumps(inner)
 
 
 WRITERS = {

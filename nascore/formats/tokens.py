@@ -1,8 +1,8 @@
 """ENAS's token lists, as its authors' scripts write them."""
 
-import math
 import re
 from collections.abc import Sequence
+from math import comb, isqrt
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, whole
@@ -51,8 +51,8 @@ def _count(kind: str, length: int) -> int:
         return 0 if length % 8 else length // 8
     if kind == RECURRENT:
         return (length + 1) // 2 if length % 2 else 0
-    layers = (math.isqrt(8 * length + 1) - 1) // 2
-    return layers if math.comb(layers + 1, 2) == length else 0
+    layers = (isqrt(8 * length + 1) - 1) // 2
+    return layers if comb(layers + 1, 2) == length else 0
 
 
 def _recurrent(tokens: Sequence[int]) -> Genotype:

@@ -8,13 +8,13 @@ of approximation. One difference is ours: the validation minibatches pass over t
 data epoch by epoch, where the code draws a fresh random one at each step.
 """
 
-import math
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat, channels_last, no_grad
+from torch.nn.functional import softmax
 from torch.nn.utils import clip_grad_norm_
 
 from nascore.bilevel import (
@@ -60,7 +60,7 @@ def derive(alphas: Tensors, space: Space) -> CellGenotype:
     strong as its strongest operation other than `none`, and on each that operation; ties go to
     the earlier edge, the earlier operation. In a space that `keeps_every_edge`, as
     NAS-Bench-201's, each keeps its strongest operation, `none` included."""
-    cells = [_derive_cell(F.softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
+    cells = [_derive_cell(softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
     return CellGenotype(*cells)
 
 
@@ -190,7 +190,7 @@ class DARTS(Loop):
                 cell_types=space.cell_types,
             )
         self.supernet.check(data.shape)
-        self.supernet.to(device).to(memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
@@ -224,7 +224,7 @@ class DARTS(Loop):
         alphas, (valid_loss, score, train_loss) = self.read(*valid_seen, train_seen)
         losses = {"valid_loss": valid_loss, "loss": train_loss}
         for name in ("loss", "valid_loss"):
-            if not math.isfinite(losses[name]):
+            if not isfinite(losses[name]):
                 where = f"at step {self.steps} of {self.total} (epoch {epoch + 1})"
                 lower = "lower --learning-rate or --alpha-learning-rate"
                 raise UserError(f"{name} became {losses[name]} {where}; {lower}")
@@ -285,7 +285,7 @@ class DARTS(Loop):
     def read(self, *scalars: Tensor) -> tuple[list[Tensor], list[float]]:
         """The alphas, in float64, and some scalars, all in one copy from the device."""
         tensors = [tensor.detach().double().flatten() for tensor in (*self.alphas, *scalars)]
-        parts = torch.cat(tensors).cpu().split([len(tensor) for tensor in tensors])
+        parts = cat(tensors).cpu().split([len(tensor) for tensor in tensors])
         alphas = [part.view(alpha.shape) for part, alpha in zip(parts, self.alphas)]
         return alphas, [part.item() for part in parts[len(alphas) :]]
 
@@ -295,7 +295,7 @@ class DARTS(Loop):
         entropies = {}
         means = {}
         for cell, alpha in zip(self.space.cell_types, alphas):
-            p = F.softmax(alpha, -1)
+            p = softmax(alpha, -1)
             entropies[f"entropy_{cell}"] = -(p * p.log()).sum(-1).mean().item()
             means[cell] = dict(zip(self.space.primitives, p.mean(0).tolist()))
         return entropies | {"strengths": means}
@@ -321,7 +321,7 @@ class DARTS(Loop):
         capturable = {"capturable": self.task.device.type == "cuda"}
         adam = adam | {"param_groups": [group | capturable for group in adam["param_groups"]]}
         super().load_state_dict(state | {"alpha_optimizer": adam})
-        with torch.no_grad():
+        with no_grad():
             for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
                 alpha.copy_(stored)
         self.played_alphas.forget()

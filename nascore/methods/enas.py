@@ -18,14 +18,14 @@ stay, where the code decays all and lets their momentum move them, at the cost o
 step. Those of the controller, `controllers.Squashed` says.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, channels_last, no_grad, randint, sigmoid, stack, tensor, zeros
 from torch.nn.utils import clip_grad_norm_
 
 from nascore import spaces
@@ -192,7 +192,7 @@ class ENAS(Loop):
         with seeded(seed, "supernet"):
             self.supernet = shared_network(space, *sizes)
         self.supernet.check(data.shape)
-        self.supernet.to(device).to(memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=channels_last)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.path: list[Tensor] = []  # of these, what the last architecture used
@@ -211,6 +211,14 @@ class ENAS(Loop):
         )
         self.baseline = 0.0
         self._written: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its architectures
+
+    def cost(self, steps: int) -> float:
+        """A step of the controller asks `samples` architectures, forward alone: a third of what a
+        step of the shared weights does with one."""
+        epochs, k = divmod(steps, self.per_epoch)
+        shared = self.train_batches.per_epoch
+        asked = epochs * (self.per_epoch - shared) + max(0, k - shared)
+        return steps - asked + asked * self.budget.samples / 3
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
@@ -251,8 +259,8 @@ class ENAS(Loop):
         random = generator(self.seed, *place)
         if self.budget.sampler == "controller":
             return self.controller.sample(count, random)
-        drawn = [torch.randint(n, (count,), generator=random) for n in self.space.choices]
-        return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
+        drawn = [randint(n, (count,), generator=random) for n in self.space.choices]
+        return Written(stack(drawn, 1), *zeros(2, count, len(drawn)))
 
     @with_its_threads
     def train_shared(self, epoch: int, k: int) -> tuple[Genotype, float, dict]:
@@ -276,8 +284,8 @@ class ENAS(Loop):
             clip_grad_norm_(self.path, budget.clip)
         self.weight_optimizer.step()
         score = self.task.score(logits.detach(), targets)
-        found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read
-        if not math.isfinite(found):
+        found, right = stack([loss.detach().double(), score.double()]).tolist()  # one read
+        if not isfinite(found):
             raise UserError(f"loss became {found} in epoch {epoch + 1}: lower --learning-rate")
         return genotype, self.task.checked_reward(right, len(targets)), {"loss": found}
 
@@ -295,8 +303,8 @@ class ENAS(Loop):
             p = written.log_probs.exp()
             entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
             bonus = budget.entropy_weight * entropies.detach().sum(1)
-            seen = (torch.tensor(rewards) + bonus).tolist()
-            advantages = torch.tensor([reward - self.average(reward) for reward in seen])
+            seen = (tensor(rewards) + bonus).tolist()
+            advantages = tensor([reward - self.average(reward) for reward in seen])
             loss = -(written.log_probs.sum(1) * advantages).mean()
             metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
             if self.skips:
@@ -323,12 +331,12 @@ class ENAS(Loop):
         any. A skip is sampled with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
         log_odds = torch.logit(written.log_probs[:, self.skips].exp(), 1e-6)  # of what was decided
         twice_q = torch.where(written.decisions[:, self.skips] == 1, log_odds, -log_odds)
-        p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
+        p = sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
         layers = sum(token.kind == "op" for token in self.space.tokens)
         return skip_prior(p, self.budget.skip_target).sum(1).mean() / (layers - 1)
 
     @with_its_threads
-    @torch.no_grad()
+    @no_grad()
     def rewards(self, genotypes: Sequence[Genotype], minibatches: Iterable[int]) -> list[float]:
         """With the shared weights, each on one minibatch of validation images."""
         scores, counts = [], []
@@ -336,7 +344,7 @@ class ENAS(Loop):
             inputs, targets = self.valid_batches[minibatch]
             scores.append(self.task.score(self.supernet(inputs, genotype), targets))
             counts.append(len(targets))
-        return list(map(self.task.checked_reward, torch.stack(scores).tolist(), counts))
+        return list(map(self.task.checked_reward, stack(scores).tolist(), counts))
 
     def derive(self) -> Genotype:
         """Sample some architectures, score each on the same validation minibatch, keep the best, to

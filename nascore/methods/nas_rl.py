@@ -117,6 +117,17 @@ class NASRL(PolicySearch):
             "nas-rl", layers=layers, strides=bool(budget.strides), filters=FILTERS[budget.filters]
         )
 
+    def depth(self, born: int) -> int:
+        """Of the child after so many."""
+        budget = self.budget
+        return depth(born, budget.first_layers, budget.added_layers, budget.stage)
+
+    def cost(self, steps: int) -> float:
+        """A child takes as long as it has layers."""
+        if not isinstance(self.space, spaces.Chains):
+            return steps
+        return sum(map(self.depth, range(steps)))
+
     def propose(self, count: int) -> list[Decisions]:
         """Children of one depth: those of the next stage are deeper."""
         space = self.space
@@ -124,7 +135,7 @@ class NASRL(PolicySearch):
             return self.write(count)
         born = len(self.trials)
         budget = self.budget
-        layers = depth(born, budget.first_layers, budget.added_layers, budget.stage)
+        layers = self.depth(born)
         length = space.levels[min(layers, space.layers) - 1]
         return self.write(min(count, budget.stage - born % budget.stage), length)
 

@@ -1,7 +1,6 @@
 """A model's answers as pictures: what it takes for what, and images that it is right and wrong
 about."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 from nascore.data import Images
 from nascore.errors import plain
 from nascore.evaluation import Evaluation, evaluate
+from nascore.files import PathName
 from nascore.models import Model
 from nascore.pictures import quietly, read
 from nascore.show.chart import GREY, SHADES, Chart, styled
@@ -108,7 +108,7 @@ def _shown(image: str | Tensor) -> np.ndarray | Image:
         return read(image)
 
 
-def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
+def look(model: Model, data: PathName | Images = "digits") -> Evaluation:
     """Test `model`, and in a notebook show what it takes for what and examples of both."""
     from IPython.display import display
 

@@ -1,10 +1,10 @@
 """What a search space is: decisions <-> genotype, and nothing about who decides."""
 
-import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from random import Random
 from typing import Any, NoReturn
 
@@ -85,7 +85,7 @@ class Space:
 
     def size(self) -> int:
         """The number of complete decision lists."""
-        return math.prod(self.choices)
+        return prod(self.choices)
 
     def sample(self, generator: Random) -> list[int]:
         """Decisions of an architecture drawn uniformly."""
