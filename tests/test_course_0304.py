@@ -285,13 +285,18 @@ def test_a_known_mistake_is_named():
 
 
 def test_a_curve_says_where_it_is_furthest_from_the_right_one():
-    x = np.linspace(-1, 1, 5)
-    assert checks.curve(lambda v: v * v, lambda v: v**2, x, "x", "y").words.startswith("Right")
-    assert checks.curve(lambda v: None, lambda v: v, x, "x", "y").words.startswith("not done yet")
-    words = checks.curve(lambda v: v, lambda v: v**2, x, "x", "y").words
-    assert words == "Not yet right: furthest apart at -1 it is -1 instead of 1"
-    words = checks.curve(lambda v: v if v < 1 else math.nan, lambda v: v, x, "x", "y").words
-    assert words.startswith("Not yet right: furthest apart at 1")
+    def square(x):
+        return x**2
+
+    assert checks.curve(lambda x: x * x, square, "of x").words.startswith("Right")
+    assert checks.curve(lambda x: None, square, "of x").words.startswith("not done yet")
+    words = checks.curve(lambda x: x, square, "of x").words
+    assert words == "Not yet right: furthest apart at -2 it is -2 instead of 4"
+    words = checks.curve(lambda x: x**2 if x < 1 else math.nan, square, "of x", 0, 1).words
+    assert words.startswith("Not yet right: furthest apart at 1 ")
+    chart = checks.curve(lambda x: x, square, "of x", 0, 4)
+    wanted, yours, apart = (line.get_ydata() for line in chart.axes[0].lines)
+    assert list(apart) == [4, 16] and yours[-1] == 4 and wanted[-1] == 16
 
 
 def test_a_choice_says_who_comes_first():

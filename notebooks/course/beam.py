@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from course.spreads import Groups, Spread, mean_of, quartiles_of
+from course.spreads import Groups, Spread, dots, mean_of, quartiles_of
 from nascore.genotypes import Cell, CellGenotype, Node
 from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, panels, styled
 
@@ -40,6 +39,7 @@ def growth(counts: Mapping[str, Sequence[float | None]]) -> Chart:
         axes.plot(blocks, [value for value in values if value is not None], marker=marker, label=name)
         words.append(f"{name} {values[-1]:.2g}")
     axes.set(yscale="log", xlabel="blocks b", ylabel="how many", xticks=range(1, len(values) + 1))
+    axes.minorticks_off()
     axes.legend(fontsize=9)
     last = len(values)
     chart.words = f"Growth from one block to {last}, on a logarithmic axis; at {last}: {', '.join(words)}."
@@ -77,8 +77,8 @@ def kept(children: Mapping[str, Sequence[float]], k: int) -> Chart:
         best = int(values.argmax())
         reached = int(values[:k].argmax())
         axes.axvspan(0.5, k + 0.5, color=COLOURS[0], alpha=0.12, linewidth=0)
-        _dots(axes, places[:k], values[:k], COLOURS[0])
-        _dots(axes, places[k:], values[k:], GREY)
+        dots(axes, places[:k], values[:k], COLOURS[0])
+        dots(axes, places[k:], values[k:], GREY)
         axes.plot(places[best], values[best], "*", color=COLOURS[1], markersize=13, label="best of all")
         axes.plot(places[reached], values[reached], "s", color=COLOURS[0], fillstyle="none", label="best kept")
         axes.set(title=f"{title}, K = {k}", xlabel="place of the parent")
@@ -90,13 +90,6 @@ def kept(children: Mapping[str, Sequence[float]], k: int) -> Chart:
     every[0].legend(fontsize=9, loc="lower left")
     chart.words = f"What a beam keeps. {'; '.join(words)}."
     return chart
-
-
-def _dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str) -> None:
-    """Dots as one path of short strokes with round ends: a mark each would make the picture ten times as large."""
-    across = np.stack([x, x + 0.01, np.full(len(x), np.nan)], 1).ravel()
-    style = {"linestyle": "-", "linewidth": 4, "solid_capstyle": "round"}
-    axes.plot(across, np.repeat(y, 3), color=colour, **style)
 
 
 def _worth_showing(values: np.ndarray) -> tuple[float, float]:

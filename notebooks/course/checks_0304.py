@@ -33,8 +33,11 @@ def _waiting(about: str) -> Chart:
 
 
 @styled
-def curve(mine: Callable[[float], Any], right: Callable[[float], float], x: Numbers, xlabel: str, ylabel: str) -> Chart:
+def curve(
+    mine: Callable[[float], Any], right: Callable[[float], float], label: str, low: float = -2, high: float = 2
+) -> Chart:
     """Your function of one number beside the right one, and where they are furthest apart."""
+    x = np.linspace(low, high, 41).round(9)
     answers = [mine(value) for value in x]
     if any(answer is None for answer in answers):
         return _waiting("the function returns None")
@@ -43,7 +46,7 @@ def curve(mine: Callable[[float], Any], right: Callable[[float], float], x: Numb
     chart, (axes,) = panels(1, 3.0, 7.0)
     axes.plot(x, wanted, color=GREY, linestyle="-", linewidth=4, alpha=0.5, label="as it should be")
     axes.plot(x, yours, color=COLOURS[0], linestyle="-", label="yours")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlabel=label)
     apart = np.abs(yours - wanted)
     if np.allclose(yours, wanted, atol=1e-6):
         axes.legend(fontsize=9)

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
+from course.curves import skip_connections
 from course.ranking import Agreement, agreement
-from course.spreads import Groups, Spread, agreement_of
+from course.spreads import Groups, Spread, agreement_of, dots
 from nascore.controllers import squash
 from nascore.estimators import SharedWeights
 from nascore.genotypes import Genotype
@@ -89,6 +90,11 @@ def carries(genotype: Mapping) -> bool:
     return bool(alive & set(cell["concat"]))
 
 
+def skips(history: History) -> list[int]:
+    """How many skip connections the normal cell of every path had."""
+    return [skip_connections(row["genotype"])["normal"] for row in history if row["phase"] == "shared"]
+
+
 @styled
 def two_phases(history: History) -> Chart:
     """A search of ENAS from its history: the loss of every path (a cell that carries nothing is a cross), the mean
@@ -141,7 +147,7 @@ def entropies(rows: Sequence[Mapping], most: float) -> Chart:
     steps, exact, error, seen, worst = (
         np.array([row[name] for row in rows]) for name in ("step", "exact", "error", "sampled", "worst")
     )
-    axes.plot(steps, seen, ".", color=COLOURS[1], markersize=5, label="reported, of five samples")
+    dots(axes, steps, seen, COLOURS[1], label="reported, of five samples")
     axes.plot(steps, exact, color=COLOURS[0], linestyle="-", label="exact, over all cells")
     for edge, label in zip((exact - 2 * error, exact + 2 * error), ("two standard errors", "")):
         axes.plot(steps, edge, color=GREY, linestyle="-", linewidth=0.8, label=label)

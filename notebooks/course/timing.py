@@ -15,11 +15,11 @@ CIFAR = 45_000  # training images of CIFAR-10 where 5,000 are kept for rewards
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Of one call, once it has been called before: the first is slower."""
+    """Of CPU time, which other work does not stretch, for one call that was called before: the first is slower."""
     call()
-    began = time.perf_counter()
+    began = time.process_time()
     call()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def noise(count: int) -> data.Images:
@@ -31,14 +31,14 @@ def noise(count: int) -> data.Images:
 
 
 def child_hours(genotype: Genotype, budget: PNASBudget, seed: int, batch: int = 8) -> float:
-    """To train this cell as a child of PNAS on CIFAR-10, on one core."""
+    """Of CPU time, to train this cell as a child of PNAS on CIFAR-10."""
     network = Network(genotype, budget.channels, budget.cells, skeleton="pnasnet")
     child = training.Training(network, noise(batch), training.recipe_named("pnas-child", batch_size=batch), seed)
     return seconds(child.step) * CIFAR / batch * budget.child_epochs / 3600
 
 
 def supernet_hours(space, budget: MicroBudget, seed: int, batch: int = 16) -> float:
-    """To search with ENAS on CIFAR-10, on one core: steps of the weights and samples of the controller."""
+    """Of CPU time, to search with ENAS on CIFAR-10: steps of the weights and samples of the controller."""
     small = MicroBudget.preset("full", batch_size=batch, samples=1, validation=0.5)
     probe = ENAS(space, noise(10 * batch), small, seed, torch.device("cpu"))
     places = iter(range(4))
