@@ -63,7 +63,7 @@ def test_every_number_has_its_line_its_bar_and_its_ticks():
     drawn = [tuple(line.get_xdata()) for line in axes.lines]
     assert (0.25, 0.75) in drawn and (0.0, 0.2) in drawn and (0.2, 0.2, 0.2, 0.8, 0.8, 0.8) in drawn
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"]
-    assert chart.words == "share. one: a 0.50 (0.25 to 0.75) of 2 runs, b 0.60; two: b 0.10 (0.00 to 0.20)."
+    assert chart.words == "share. one: a 0.50 (0.25 to 0.75) of 0.20, 0.80, b 0.60; two: b 0.10 (0.00 to 0.20)."
 
 
 def test_where_there_is_one_name_there_is_no_key():

@@ -106,14 +106,18 @@ def _line(axes: Axes, height: float, spread: Spread, k: int) -> None:
     if len(values):  # as one path: a mark each would make the picture large
         x = np.repeat(values, 3)
         y = np.tile([height - 0.38, height + 0.38, np.nan], len(values))
-        axes.plot(x, y, color=colour, linestyle="-", linewidth=1, alpha=0.55)
+        look = {"linewidth": 1, "alpha": 0.55} if len(spread.runs) >= ENOUGH else {"linewidth": 1.6}
+        axes.plot(x, y, color=colour, linestyle="-", **look)
     if spread.low is not None:
         axes.plot([spread.low, spread.high], [height, height], color=colour, linestyle="-", linewidth=3.5)
     axes.plot([spread.middle], [height], marker=MARKERS[k % len(MARKERS)], color=colour, linestyle="", markersize=7)
 
 
 def _said(name: str, spread: Spread) -> str:
-    runs = f" of {len(spread.runs)} runs" if spread.runs else ""
+    runs = ""
+    if spread.runs:
+        few = ", ".join(f"{run:.2f}" for run in spread.runs)
+        runs = f" of {few}" if len(spread.runs) < ENOUGH else f" of {len(spread.runs)} runs"
     return f"{name} {spread.words}{runs}".strip()
 
 
