@@ -7,23 +7,24 @@ some methods could not take it, and would notice only after hours.
 """
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from math import inf, isfinite
+from re import sub
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from torch import Tensor
 
 from nascore.errors import UserError, reason, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
-Array = np.ndarray | np.generic | Tensor
+Array = ndarray | np.generic | Tensor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def name_of(estimate: Callable) -> str:
     if isinstance(estimate, partial):
         words = list(map(repr, estimate.args))
         words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
-        arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
+        arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
         if len(arguments) >= 60:
             arguments = _digest(arguments)
         return f"{name_of(estimate.func)}({arguments})"
@@ -74,7 +75,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         raise StepFailed(str(error)) from error
     except Exception as error:
         raise StepFailed(f"{who} raised {shorten(reason(error), 200)}") from error
-    if isinstance(answers, np.ndarray | Tensor):
+    if isinstance(answers, ndarray | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):

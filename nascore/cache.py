@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from platformdirs import user_cache_path
 
 from nascore.files import FORMAT, write_whole
 
-Parts = dict[str, np.ndarray]  # uint8 (N, 3, H, W), by the name of the part
+Parts = dict[str, ndarray]  # uint8 (N, 3, H, W), by the name of the part
 
 
 def file_of(folder: Path, side: int | None) -> Path:

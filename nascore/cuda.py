@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch import device as Device
 
 from nascore.errors import UserError, reason, shorten
 
@@ -59,7 +60,7 @@ def ieee() -> Iterator[None]:
             place.fp32_precision = precision
 
 
-def plays(graphs: str, device: torch.device, steps: int) -> bool:
+def plays(graphs: str, device: Device, steps: int) -> bool:
     """Whether steps on `device` are recorded, of which so many have the same numbers."""
     return device.type == "cuda" and (graphs == "on" or (graphs == "auto" and steps >= PAYS))
 
@@ -135,7 +136,7 @@ class Played:
 
 
 @cache
-def _aside(device: torch.device) -> torch.cuda.Stream:
+def _aside(device: Device) -> torch.cuda.Stream:
     """One for all: a stream has its own workspaces and memory, which others do not get."""
     return torch.cuda.Stream(device)
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from os.path import isdir
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import platformdirs
 import torch
 from PIL import Image
 from torch import Tensor, as_tensor, empty, from_numpy, uint8
+from torch import device as Device
 
 from nascore import folders, pictures
 from nascore.errors import UserError, require, shorten, whole
@@ -32,12 +34,12 @@ STATISTICS: dict[str, Statistics] = {
 # --- devices --------------------------------------------------------------------------------------
 
 
-def choose_device(name: str | torch.device) -> torch.device:
+def choose_device(name: str | Device) -> Device:
     """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
     if str(name) == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(str(name))
+        device = Device(str(name))
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
@@ -55,7 +57,7 @@ def choose_device(name: str | torch.device) -> torch.device:
 @one_thread()
 def load(
     name: "PathName | Images",
-    device: torch.device | str = "cpu",
+    device: Device | str = "cpu",
     *,
     image_size: int | None = None,
     flip: bool | None = None,
@@ -86,7 +88,7 @@ def _folder(name: PathName, image_size: int | None, quiet: bool) -> Images:
     if name == "nasbench201":
         allowed = "digits, a torchvision set or a folder"
         raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
-    if not isinstance(name, str | Path) or not str(name) or not os.path.isdir(name):
+    if not isinstance(name, str | Path) or not str(name) or not isdir(name):
         allowed = f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}"
         raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
     with memory_errors("--image-size"):

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from hashlib import blake2b
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, from_numpy, no_grad, stack
+from torch import device as Device
 
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
@@ -118,7 +120,7 @@ class SharedWeights:
     @property
     def name(self) -> str:
         """The weights and the examples, as config.json and --resume know them."""
-        content = hashlib.blake2b(repr(self.task.fingerprint()).encode(), digest_size=16)
+        content = blake2b(repr(self.task.fingerprint()).encode(), digest_size=16)
         for name, tensor in self.supernet.state_dict().items():
             content.update(name.encode())
             content.update(tensor.numpy(force=True).tobytes())
@@ -170,7 +172,7 @@ class TrainChildren:
         cells: int,
         skeleton: str = "darts",
         seed: int = 0,
-        device: torch.device | str = "cpu",
+        device: Device | str = "cpu",
         *,
         validation: float = 0.2,
         last_epochs: int = 1,
@@ -211,7 +213,7 @@ class TrainChildren:
     def check(self, genotype: Genotype) -> None:
         """Raises `UserError` where the network of `genotype` cannot take these images."""
         try:
-            with torch.device("meta"):
+            with Device("meta"):
                 network = self.child.network(genotype)
         except Exception:  # of this genotype alone, and when it is trained its error
             return
@@ -326,7 +328,7 @@ def _in_a_worker(
     child: Child,
     name: str,
     arrays: Task,
-    device: torch.device,
+    device: Device,
     registered: dict,
     genotype: Genotype,
 ) -> Estimate:

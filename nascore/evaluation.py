@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from os.path import isdir, realpath
 from pathlib import Path
 
 from torch import Tensor, tensor
@@ -71,7 +72,7 @@ def evaluate(
 def _to_test(model: Model, data: PathName | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
     """The test images, in files or a tensor, and their labels as the model counts its classes."""
     known = model.classes
-    if isinstance(data, str | Path) and data not in sets.NAMES and os.path.isdir(data):
+    if isinstance(data, str | Path) and data not in sets.NAMES and isdir(data):
         files, whole_folder = folders.to_test(Path(data), known)
         images = _trained_on(model, data, len(files)) if whole_folder else None
         if images is None:
@@ -100,7 +101,7 @@ def _trained_on(model: Model, folder: PathName, count: int) -> Images | None:
                 say(f"{folder} holds the images that the model was trained on: {held_out}")
                 return images
     name = before.get("name")
-    place = os.path.realpath(folder)
+    place = realpath(folder)
     whole, part = os.path.split(place)
     its_part = name == whole and part.lower() in folders.PARTS["train"]
     if its_part or name == place:

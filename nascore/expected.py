@@ -13,7 +13,7 @@ from nascore.genotypes import Genotype
 from nascore.loop import memory_errors
 from nascore.nets.measure import parameters
 from nascore.search import prepare
-from nascore.spaces import examine
+from nascore.spaces.examine import example
 from nascore.threads import one_thread
 
 LONG_ENOUGH = 1.0  # seconds of steps
@@ -38,7 +38,7 @@ def expected(method: str, **options: Any) -> Expected:
     said = {name: value for name, value in options.items() if name not in HOW}
     with memory_errors(), one_thread():
         search, space = prepare(method, **said)
-        genotype = examine.example(space)
+        genotype = example(space)
         estimate = getattr(search, "estimate", None)
         if not isinstance(estimate, TrainChildren):
             weights = parameters(search.supernet) if hasattr(search, "supernet") else 0

@@ -1,16 +1,17 @@
 """Labelled images that live on the device: a whole batch is augmented at once. No worker processes
 to wait for."""
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import count
+from os.path import isdir, realpath
 from typing import Self
 
 import torch
 from torch import Generator, Tensor, arange, channels_last, inference_mode, randint, randperm
+from torch import device as Device
 from torch.nn.functional import pad
 
 from nascore.errors import UserError, require
@@ -52,7 +53,7 @@ class Images(Task):
         return len(self.classes)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         return self.train.device
 
     def part(self, name: str) -> tuple[Tensor, Tensor]:
@@ -93,12 +94,12 @@ class Images(Task):
 
     def fingerprint(self) -> dict:
         parts = [part for part in PARTS if getattr(self, part) is not None]
-        content = hashlib.blake2b(digest_size=16)
+        content = blake2b(digest_size=16)
         for part in parts:
             for tensor in self.part(part):
                 content.update(tensor.numpy(force=True).data)
         return {
-            "name": os.path.realpath(self.name) if os.path.isdir(self.name) else self.name,
+            "name": realpath(self.name) if isdir(self.name) else self.name,
             "classes": list(self.classes),
             "image": list(self.shape[1:]),
             **{part: self.count(part) for part in parts},
@@ -138,7 +139,7 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
 
 @lru_cache(maxsize=64)  # a copy to the device makes it wait
 @inference_mode(False)
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+def _channels(values: tuple[float, ...], device: Device) -> Tensor:
     """(1, C, 1, 1) on the device."""
     return torch.tensor(values, device=device).view(1, -1, 1, 1)
 

@@ -3,15 +3,15 @@
 What lies in the directory of a run, `record` says.
 """
 
-import copy
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
+from threading import Event, current_thread, main_thread
 from time import monotonic
 from typing import ClassVar
 
@@ -98,14 +98,14 @@ class Loop:
     def state_dict(self) -> dict:
         """All that a checkpoint has to hold: tensors and plain values."""
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return parts | {name: copy.copy(getattr(self, name)) for name in self.STATE}
+        return parts | {name: copy(getattr(self, name)) for name in self.STATE}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from where another loop of the same kind was."""
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
         for name in state.keys() & set(self.STATE):
-            setattr(self, name, copy.copy(state[name]))
+            setattr(self, name, copy(state[name]))
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def _kept(record: Record | None, loop) -> str:
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Catch Ctrl-C, a polite kill and a terminal that closes, until the block ends. Only a
     process's main thread can; others have `stop`."""
-    caught = threading.Event()
+    caught = Event()
 
     def first(which, frame):
         if which == getattr(signal, "SIGHUP", None):
@@ -236,7 +236,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         caught.set()
 
-    if threading.current_thread() is not threading.main_thread():
+    if current_thread() is not main_thread():
         yield caught.is_set
         return
     heard = [SIGINT, SIGTERM]

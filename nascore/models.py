@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from json import loads
 from math import inf, nan
+from os.path import exists, isdir, join
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, cat, channels_last, from_numpy, inference_mode, stack, uint8
+from torch import device as Device
 
-from nascore import folders, pictures
+from nascore import folders
 from nascore.data import Images, choose_device
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
@@ -25,6 +27,7 @@ from nascore.genotypes import Genotype, as_dict, from_dict
 from nascore.images import normalise
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import LIMITS, Sizes
+from nascore.pictures import fit, quietly, read
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -66,7 +69,7 @@ class Preprocessing:
         good = isinstance(image, Picture)
         require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
         channels, height, width = self.shape
-        picture = pictures.fit(pictures.read(image), width, height)
+        picture = fit(read(image), width, height)
         mode = PICTURE_MODES.get(channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode, "images", f"{channels} channels", allowed)
@@ -81,7 +84,7 @@ class Preprocessing:
             allowed = f"torch.uint8 (N, {', '.join(map(str, self.shape))})"
             require(good, "images", f"{images.dtype} {tuple(images.shape)}", allowed)
             return images
-        with pictures.quietly(), ThreadPoolExecutor() as pool:
+        with quietly(), ThreadPoolExecutor() as pool:
             return stack(list(pool.map(self.pixels, images)))
 
 
@@ -104,7 +107,7 @@ class Model:
         return self.network.genotype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the network is."""
         return next(self.network.parameters()).device
 
@@ -154,7 +157,7 @@ class Model:
 # --- the folder -----------------------------------------------------------------------------------
 
 
-def load(folder: Place, device: str | torch.device = "auto") -> Model:
+def load(folder: Place, device: str | Device = "auto") -> Model:
     """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
     damaged one."""
     good = isinstance(folder, Place) and str(folder)
@@ -173,7 +176,7 @@ def load(folder: Place, device: str | torch.device = "auto") -> Model:
 
 def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    return isinstance(folder, Place) and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, Place) and exists(join(folder, ABOUT))
 
 
 def answers(
@@ -193,7 +196,7 @@ def answers(
 def _files(names: Sequence[str]) -> Iterator[str | UserError]:
     """The images that are meant, of a folder all in it; for one that cannot be listed, why not."""
     for name in names:
-        if not os.path.isdir(name):
+        if not isdir(name):
             yield name
             continue
         try:

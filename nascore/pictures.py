@@ -3,12 +3,12 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -58,8 +58,8 @@ def read(image: PathName | Picture) -> Picture:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with catch_warnings():
+        simplefilter("ignore")
         yield
 
 

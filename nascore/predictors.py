@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, cat, empty, no_grad, ones, randperm, sigmoid, stack, tanh, tensor, zeros
 from torch.nn import Module, Parameter, init
+from torch.optim import Adam
 
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
@@ -320,7 +321,7 @@ def fit(
         order = randperm(size, generator=generator(seed, "left out"))
         kept.scatter_(0, order[None] % members, 0.0)
     kept /= kept.sum(1, keepdim=True)
-    optimizer = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
+    optimizer = Adam(predictor.parameters(), lr=learning_rate, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         (kept * (predictor(data) - target).abs()).sum().backward()

@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import torch
+from torch import device as Device
 
 from nascore import memory as memory_of
 from nascore import spaces
@@ -23,7 +23,8 @@ from nascore.loop import Progress, drive, memory_errors
 from nascore.nets.sizes import skeleton_of_space
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.registry import Budget, Method, Trial, get, method, methods_by_name
-from nascore.spaces import examine
+from nascore.spaces.examine import examine, example
+from nascore.spaces.examine import name_of as name_of_space
 from nascore.task import Task
 from nascore.threads import one_thread
 from nascore.training import RECIPES
@@ -111,7 +112,7 @@ def run(
             require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
             budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
-        config["budget"] = dataclasses.asdict(budget)
+        config["budget"] = asdict(budget)
         search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs, doing)
         if again:
             search.recompute()
@@ -197,7 +198,7 @@ class _Setting:
         elif isinstance(self.estimate, Table):
             data = {"name": self.data}
         estimator = None if self.estimate is None else {"name": name_of(self.estimate)}
-        return {"space": examine.examine(self.space), "data": data, "estimator": estimator}
+        return {"space": examine(self.space), "data": data, "estimator": estimator}
 
 
 def _setting(
@@ -220,7 +221,7 @@ def _setting(
         raise UserError(f"{alone}; an estimate goes with multi-trial methods")
     if table and estimate is None:
         estimate = Table()
-        name = space if isinstance(space, str) else examine.name_of(space)
+        name = space if isinstance(space, str) else name_of_space(space)
         if space is not None and name != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {name!r} was asked for, but {held}")
@@ -250,7 +251,7 @@ def _build(
     setting: _Setting,
     budget: Budget,
     seed: int,
-    device: torch.device,
+    device: Device,
     threads: int | None = None,
     workers: int | None = None,
     graphs: str = "auto",
@@ -273,7 +274,7 @@ def _fitting(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
     limit: str | int,
 ) -> tuple[Budget, bool]:
     """The budget with a minibatch that fits, and whether cells are computed again."""
@@ -291,7 +292,7 @@ def _children(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
     doing: Callable[[str], None] | None = None,
     **how: Any,
 ) -> TrainChildren:
@@ -318,5 +319,5 @@ def _children(
         progress=progress,
         **how,
     )
-    estimate.check(examine.example(setting.space))
+    estimate.check(example(setting.space))
     return estimate

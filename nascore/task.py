@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 from math import prod
 from typing import Protocol, Self
 
-import numpy as np
-import torch
+from numpy import ndarray
 from torch import Tensor
+from torch import device as Device
 from torch.nn.functional import cross_entropy
 
 from nascore.errors import number
@@ -48,7 +48,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the examples are."""
 
     @abstractmethod
@@ -63,12 +63,12 @@ class Task(ABC):
     def nbytes(self) -> int:
         """Of all its tensors."""
         held = (getattr(self, f.name) for f in fields(self))
-        return sum(x.nbytes for x in held if isinstance(x, Tensor | np.ndarray))
+        return sum(x.nbytes for x in held if isinstance(x, Tensor | ndarray))
 
     def mapped(self, function: Callable) -> Self:
         """The same task, with `function` of each of its fields that is a tensor or an array."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
-        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | np.ndarray)}
+        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | ndarray)}
         return replace(self, **found)
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Task(ABC):
         """Of an input: the pixels of an image."""
         return prod(self.shape[2:])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: Device | str) -> Self:
         """The same task on a device."""
         return self.mapped(lambda tensor: tensor.to(device))
 

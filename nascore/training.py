@@ -4,10 +4,10 @@ from dataclasses import MISSING, dataclass, fields, replace
 from math import cos, isfinite, pi
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, channels_last, float64, no_grad, zeros
 from torch.nn import Module, Parameter
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
 
 from nascore.cuda import Played, plays
 from nascore.errors import UserError, look_up, one_of
@@ -198,7 +198,7 @@ class Training(Loop):
         self.total = recipe.epochs * self.batches.per_epoch
         # Once: finding them takes a small network long, at every step.
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             parameter_groups(self.parameters, recipe),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,

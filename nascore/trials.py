@@ -16,8 +16,7 @@ from nascore.knobs import knob
 from nascore.loop import Loop, Progress, StepFailed
 from nascore.nets.sizes import skeleton_of_space
 from nascore.registry import Budget, Trial
-from nascore.spaces import examine
-from nascore.spaces.examine import decode
+from nascore.spaces.examine import decode, example
 from nascore.threads import with_its_threads
 from nascore.training import RECIPES
 
@@ -315,5 +314,5 @@ def _constraint(space, budget: TrialBudget) -> Constraint | None:
     if bounds == (0, 0, "accuracy"):
         return None
     constraint = Constraint(skeleton_of_space(space), *bounds)
-    constraint.costs(examine.example(space))  # its architectures must be networks
+    constraint.costs(example(space))  # its architectures must be networks
     return constraint

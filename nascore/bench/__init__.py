@@ -1,8 +1,8 @@
 """The timings that the README quotes, ours and a reference's in turn in one run: DARTS's steps, and
 the other rows."""
 
-import os
 import statistics
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def _reference(against: str | None, workload: Workload) -> Side:
     code = Path(against, "cnn", "model_search.py")
     allowed = "a checkout of quark0/darts, with cnn/model_search.py"
     require(code.is_file(), "--against", str(against), allowed)
-    return Side(reference_steps, (os.path.realpath(against), workload))
+    return Side(reference_steps, (realpath(against), workload))
 
 
 def _plans(rounds: int, threads: tuple[int, ...], device: str) -> list[Plan]:

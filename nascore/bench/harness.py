@@ -4,8 +4,6 @@ the machine disturbs little; on more it is wall seconds."""
 
 import multiprocessing
 import os
-import re
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,10 +11,13 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from re import search
+from statistics import median
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import torch
+from torch import set_num_threads
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore.bench.steps import Steps
@@ -79,7 +80,7 @@ def _begun(side: Side, device: str) -> tuple[Steps, float]:
 
 def _measure(side: Side, step: int, plan: Plan) -> float:
     """A figure of one step: MiB, operations or seconds."""
-    torch.set_num_threads(plan.threads)
+    set_num_threads(plan.threads)
     steps, start = _begun(side, plan.device)
     run = steps[step]
     if plan.figure == "operations":
@@ -104,7 +105,7 @@ def _peak_memory(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     # On Linux `getrusage` begins with the largest memory of the process that started this one.
-    found = STATUS.exists() and re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
+    found = STATUS.exists() and search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
     if found:
         return int(found[1]) / 2**10
     try:
@@ -154,4 +155,4 @@ def ratios(sides: Values) -> list[Ratio]:
 
 def _ratio(reference: list[float], ours: list[float]) -> Ratio:
     found = [a / b for a, b in zip(reference, ours)]
-    return min(found), statistics.median(found), max(found)
+    return min(found), median(found), max(found)

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, arange, randint, randn, uint8
+from torch import Tensor, arange, get_num_threads, randint, randn, uint8
+from torch import device as Device
 from torch.nn import CrossEntropyLoss, Module
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
 
 from nascore import spaces
 from nascore.data import Images
@@ -49,12 +50,12 @@ def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> Steps:
     batch, channels, cells, device, side, _ = workload
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     images = random_images(8, side)
-    search = method(spaces.get("darts"), images, budget, 0, torch.device(device))
+    search = method(spaces.get("darts"), images, budget, 0, Device(device))
     train = random_batch(workload)
     valid = random_batch(workload)
 
     def step(name: str, *arguments: object) -> None:
-        search.threads = torch.get_num_threads()  # here it is not the sizes that decide
+        search.threads = get_num_threads()  # here it is not the sizes that decide
         getattr(search, name)(*arguments)
 
     return [
@@ -78,7 +79,7 @@ def reference_steps(folder: str, workload: Workload) -> Steps:
 
     criterion = CrossEntropyLoss()
     net = Network(channels, 10, cells, criterion).to(device)
-    sgd = torch.optim.SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    sgd = SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     settings = Namespace(
         momentum=MOMENTUM,
         network_momentum=MOMENTUM,

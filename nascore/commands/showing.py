@@ -93,4 +93,4 @@ def bench(as_json: bool, **options: Any) -> None:
     from nascore import bench
 
     result = bench.benchmark(**options)
-    print(json.dumps(result) if as_json else bench.table(result))
+    print(dumps(result) if as_json else bench.table(result))

@@ -14,8 +14,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, cat, channels_last, no_grad
+from torch import device as Device
 from torch.nn.functional import softmax
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam
 
 from nascore.bilevel import (
     PRODUCTS,
@@ -102,7 +104,7 @@ class DARTSBudget(Budget):
     )
     hessian: str = knob(
         "finite-difference",
-        "second term",
+        "second-order term",
         "of order 2: equation 8, or exact",
         choices=tuple(PRODUCTS),
     )
@@ -120,7 +122,11 @@ class DARTSBudget(Budget):
     )
     alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
     alpha_scale: float = knob(
-        1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0
+        1e-3,
+        "scale of the first alphas",
+        "of the first: 0.001 in the code, text: 0",
+        low=0.0,
+        high=10.0,
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(
@@ -163,7 +169,7 @@ class DARTS(Loop):
     steps_are_alike = True
     NETWORK: ClassVar[type[Supernet]] = Supernet
 
-    def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: Device):
         super().__init__()
         self.space = space = of(space)
         if not space.has_edges or space.skeleton not in ("darts", "nasbench201"):
@@ -195,10 +201,10 @@ class DARTS(Loop):
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights: list[Tensor] = list(self.supernet.parameters())  # not the alphas
-        self.weight_optimizer = torch.optim.SGD(
+        self.weight_optimizer = SGD(
             self.weights, momentum=budget.momentum, weight_decay=budget.weight_decay, foreach=True
         )
-        self.alpha_optimizer = torch.optim.Adam(
+        self.alpha_optimizer = Adam(
             self.alphas,
             lr=budget.alpha_learning_rate,
             betas=(0.5, 0.999),

@@ -26,7 +26,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, channels_last, no_grad, randint, sigmoid, stack, tensor, zeros
+from torch import device as Device
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam
 
 from nascore import spaces
 from nascore.controllers import Controller, Squashed, Written, adam_epsilon, skip_prior, squash
@@ -71,26 +73,22 @@ class MicroBudget(Budget):
         0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0
     )
     period: int = knob(
-        10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000
+        10, "first cosine", "in epochs; each is twice the one before", low=1, high=2000
     )
-    momentum: float = knob(
-        0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999
-    )
+    momentum: float = knob(0.9, "momentum", "Nesterov's", low=0.0, high=0.999)
     weight_decay: float = knob(
         2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0
     )
-    clip: float = knob(
-        0.0, "clip", "largest norm of the gradient; 0: none, as the code does", low=0.0, high=1e6
-    )
+    clip: float = knob(0.0, "gradient clip", "0: none, as the code does", low=0.0, high=1e6)
     controller_steps: int = knob(
         30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000
     )
-    samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
+    samples: int = knob(10, "samples a step", "of the controller, M", low=1, high=1000)
     sampler: str = knob(
-        "controller", "sampler", "uniform: random search", choices=("controller", "uniform")
+        "controller", "who samples", "uniform: random search", choices=("controller", "uniform")
     )
     controller_learning_rate: float = knob(
-        0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0
+        0.0035, "controller learning rate", "Adam; text: 0.00035", low=0.0, high=1.0
     )
     beta1: float = knob(
         0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999
@@ -99,41 +97,33 @@ class MicroBudget(Budget):
         1e-3, "epsilon", "of TensorFlow's Adam; text: its own 1e-8", low=0.0, high=1.0
     )
     tanh_constant: float = knob(
-        1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0
+        1.1, "bound of the logits", "tanh constant; text: 2.5; 0: none", low=0.0, high=100.0
     )
     op_tanh_reduce: float = knob(
-        2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0
+        2.5, "its divisor", "for operations (op tanh reduce); not in the text", low=0.01, high=100.0
     )
-    temperature: float = knob(
-        0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0
-    )
+    temperature: float = knob(0.0, "temperature", "text: 5; 0: none", low=0.0, high=100.0)
     operation_bias: float = knob(
-        10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0
+        10.0, "convolutions' bias", "start for separable convolutions", low=0.0, high=100.0
     )
-    normal_bonus: float = knob(
-        0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0
-    )
+    normal_bonus: float = knob(0.25, "bonus in normal cells", "fixed", low=0.0, high=10.0)
     entropy_weight: float = knob(
         1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0
     )
     entropy: str = knob(
         "full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled")
     )
-    decay: float = knob(
-        0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999
-    )
-    skip_weight: float = knob(
-        0.0, "skip weight", "of the skip prior, in whole networks", low=0.0, high=100.0
-    )
-    skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
+    decay: float = knob(0.99, "baseline decay", "of the moving average", low=0.0, high=0.9999)
+    skip_weight: float = knob(0.0, "weight of skip prior", "macro only", low=0.0, high=100.0)
+    skip_target: float = knob(0.4, "target of skip prior", "share of skips", low=0.01, high=0.99)
     skip_probability: str = knob(
-        "code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled")
+        "code", "skips in the prior", "code: sigmoid(q)", choices=("code", "sampled")
     )
     hidden: int = knob(
-        64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000
+        64, "LSTM units", "of the controller's one layer; text: 100", low=1, high=1000
     )
     derived: int = knob(
-        10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000
+        10, "cells derived", "of which the best by a minibatch is kept", low=1, high=10_000
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(epochs=2, batch_size=64, validation=0.3, channels=4, cells=3)
@@ -176,7 +166,7 @@ class ENAS(Loop):
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
     STATE = ("steps", "history", "baseline")
 
-    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: Device):
         super().__init__()
         self.space = spaces.of(space)
         self.budget = budget
@@ -196,7 +186,7 @@ class ENAS(Loop):
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.path: list[Tensor] = []  # of these, what the last architecture used
-        self.weight_optimizer = torch.optim.SGD(
+        self.weight_optimizer = SGD(
             self.weights,
             budget.learning_rate,
             momentum=budget.momentum,
@@ -206,19 +196,19 @@ class ENAS(Loop):
         self.skips = [at for at, token in enumerate(self.space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
         betas = (budget.beta1, 0.999)
-        self.controller_optimizer = torch.optim.Adam(
+        self.controller_optimizer = Adam(
             self.controller.parameters(), budget.controller_learning_rate, betas, budget.epsilon
         )
         self.baseline = 0.0
         self._written: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its architectures
 
     def cost(self, steps: int) -> float:
-        """A step of the controller asks `samples` architectures, forward alone: a third of what a
-        step of the shared weights does with one."""
+        """A step of the controller takes `samples` architectures forward, which is a third each of
+        a step of the shared weights."""
         epochs, k = divmod(steps, self.per_epoch)
-        shared = self.train_batches.per_epoch
-        asked = epochs * (self.per_epoch - shared) + max(0, k - shared)
-        return steps - asked + asked * self.budget.samples / 3
+        batches = self.train_batches.per_epoch
+        shared = epochs * batches + min(k, batches)
+        return shared + (steps - shared) * self.budget.samples / 3
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:

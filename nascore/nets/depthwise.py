@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, cat, float64, stack
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 from torch.nn import Conv2d
 from torch.nn.functional import conv2d, pad
 from torch.nn.grad import conv2d_weight
@@ -72,7 +72,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
-class Depthwise(torch.autograd.Function):
+class Depthwise(Function):
     """A depthwise convolution whose gradients use the kernels that are fast on a CPU."""
 
     @staticmethod

@@ -4,17 +4,19 @@ sizes are looked at. Its latency is measured, where that is asked for."""
 
 import json
 import os
-import statistics
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from json import dumps
 from math import prod
+from os.path import isfile, join
+from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, channels_last, empty, no_grad, randn
+from torch import device as Device
 from torch.func import functional_call
 from torch.nn import Module
 from torch.nn.functional import conv2d, linear
@@ -165,7 +167,7 @@ def measure_latency(network: Module, image: Shape, threads: int | None = None) -
         count = threads or fitting(network, batch, prod(image[1:]))
         with using_threads(count):
             taken = _timed(partial(network, images))
-        low, median, high = statistics.quantiles(taken, n=4)
+        low, median, high = quantiles(taken, n=4)
         about = {"batch": batch, "threads": count, "passes": len(taken)}
         rows.append(about | {"median_ms": median, "low_ms": low, "high_ms": high})
     return rows
@@ -231,8 +233,8 @@ def _of_model(name: formats.Source) -> Sizes | None:
     model."""
     if isinstance(name, Genotype) or name in published.GENOTYPES:
         return None
-    file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
-    if not os.path.isfile(file):
+    file = join(os.fspath(name).removesuffix("model.json"), "model.json")
+    if not isfile(file):
         return None
     try:
         with open(file, encoding="utf-8") as text:
@@ -262,7 +264,7 @@ def describe(
     built and run here."""
     value = formats.read(genotype)
     of = home(genotype, skeleton, _of_model(genotype) if network is None else network, **sizes)
-    with torch.device("meta"):
+    with Device("meta"):
         built = Network.of(value, of)
     known = of.open()
     side = known.pop("input")

@@ -25,8 +25,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, cat, randn, tensor
+from torch import device as Device
 from torch.nn import Linear, Module, ModuleList
 from torch.nn.functional import avg_pool2d, relu, softmax
 
@@ -133,7 +133,7 @@ class Supernet(Module):
         # The rows of alpha are the edges (node, source); those that leave one state run together.
         rows = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]
         self.by_source = sorted(range(len(rows)), key=lambda row: rows[row][::-1])
-        self.rows: dict[torch.device, Tensor] = {}
+        self.rows: dict[Device, Tensor] = {}
         self.edges_of = [nodes] * n_inputs + list(range(nodes - 1, 0, -1))
         width = channels * 3 if darts else channels
         self.stem = conv(in_channels, width, 3)

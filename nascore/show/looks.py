@@ -4,6 +4,7 @@ about."""
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from PIL.Image import Image
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def _label(name: str) -> str:
     return plain(name).replace("$", r"\$")
 
 
-def _shown(image: str | Tensor) -> np.ndarray | Image:
+def _shown(image: str | Tensor) -> ndarray | Image:
     if isinstance(image, Tensor):
         return image.permute(1, 2, 0).numpy()
     with quietly():

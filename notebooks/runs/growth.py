@@ -1,7 +1,7 @@
 """How the cost of DARTS's steps grows with batch, width, depth and threads: `python notebooks/runs/growth.py`.
 
-Each size is measured in a process of its own, the others as `START` has them; the slope of log seconds over log size is 1
-where twice the size costs twice as much. The picture is `python figures/draw.py growth`."""
+Each size is measured in a process of its own, the others as `START` has them; the slope of log seconds over log size is
+1 where twice the size costs twice as much. The picture is `python figures/draw.py growth`."""
 
 import argparse
 import json
