@@ -162,6 +162,13 @@ def test_a_bound_is_a_softmax_of_what_is_left():
     assert "odds never above 148" in sharing.squashed(2.5, 5.0).words
 
 
+def test_no_option_is_likelier_than_where_all_others_are_least():
+    logits = torch.tensor([1.1, -1.1, -1.1, -1.1, -1.1])
+    assert sharing.largest(1.1, 5) == pytest.approx(logits.softmax(0)[0].item())
+    random = (2 * torch.rand(1000, 5, generator=torch.Generator().manual_seed(0)) - 1) * 1.1
+    assert random.softmax(1).max() <= sharing.largest(1.1, 5)
+
+
 def test_learning_is_the_mean_of_blocks():
     genotype = BENCH.decode([1] * 6)
     steps = [[(genotype, (k + s) / 100, {"entropy": 9.0 - k}) for k in range(20)] for s in (0, 2)]

@@ -1,5 +1,6 @@
 """The pictures of ENAS's notebook: what a controller can say, what it says as it learns, what shared weights rank."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -49,6 +50,11 @@ def squashed(constant: float, temperature: float) -> Chart:
         f"probability {bound[0]:.2f} (without the bound {free[0]:.2f}), {odds:.3g} times the last's; {most}."
     )
     return chart
+
+
+def largest(constant: float, options: int) -> float:
+    """The most probability that one of some options can have if no logit is beyond the constant."""
+    return math.exp(constant) / (math.exp(constant) + (options - 1) * math.exp(-constant))
 
 
 @styled
