@@ -10,6 +10,7 @@ from pathlib import Path
 
 import graphviz
 import numpy as np
+from motion import FIGURES as MOVING
 
 from nascore.genotypes import from_json
 from nascore.show.canvas import FONT, GREY, Drawing
@@ -298,7 +299,7 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime, roofline)
+FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime, roofline, *MOVING)
 
 
 def main(names: list[str]) -> None:

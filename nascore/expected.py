@@ -52,15 +52,17 @@ def expected(method: str, **options: Any) -> Expected:
 
 
 def _all_steps(loop: Any) -> float:
-    """What all steps take, from a few of them; the first is slower than the others."""
-    loop.step()
-    before = loop.cost(loop.reached)
+    """What all steps take, from a few of them: the first, which is slower, counts where it is
+    all."""
+    start = 0.0
     began = monotonic()
     loop.step()
-    while not loop.done and monotonic() - began < LONG_ENOUGH:
+    if not loop.done and loop.reached < loop.total:
+        start = loop.cost(loop.reached)
+        began = monotonic()
+    while not loop.done and (loop.cost(loop.reached) == start or monotonic() - began < LONG_ENOUGH):
         loop.step()
-    took = monotonic() - began
-    return took * loop.cost(loop.total) / (loop.cost(loop.reached) - before)
+    return (monotonic() - began) * loop.cost(loop.total) / (loop.cost(loop.reached) - start)
 
 
 def in_words(seconds: float) -> str:
