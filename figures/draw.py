@@ -13,6 +13,7 @@ import numpy as np
 from motion import FIGURES as MOVING
 
 from nascore.genotypes import from_json
+from nascore.published import GENOTYPES
 from nascore.show.canvas import FONT, GREY, Drawing
 from nascore.show.drawing import INPUT, NODE, OUTPUT, draw, look
 
@@ -58,6 +59,21 @@ def darts_idea() -> Drawing:
 def found_cell() -> Drawing:
     """The cell that the README's first command finds."""
     return draw(from_json((RUNS / "digits-search" / "genotype.json").read_text()))
+
+
+def pnasnet_5() -> Drawing:
+    """The cell that PNAS's authors found."""
+    return draw(GENOTYPES["pnasnet-5"])
+
+
+def enas_cells() -> Drawing:
+    """The cells that ENAS's authors found."""
+    return draw(GENOTYPES["enas-micro"])
+
+
+def enas_macro() -> Drawing:
+    """The network that ENAS's authors release."""
+    return draw(GENOTYPES["enas-macro"])
 
 
 # --- two pictures whose every place is given, in points -------------------------------------------------------------
@@ -299,7 +315,9 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime, roofline, *MOVING)
+IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea)
+FOUND = (found_cell, pnasnet_5, enas_cells, enas_macro)
+FIGURES = (*IDEAS, *FOUND, anytime, roofline, *MOVING)
 
 
 def main(names: list[str]) -> None:

@@ -39,6 +39,7 @@ def growth(counts: Mapping[str, Sequence[float | None]]) -> Chart:
         axes.plot(blocks, [value for value in values if value is not None], marker=marker, label=name)
         words.append(f"{name} {values[-1]:.2g}")
     axes.set(yscale="log", xlabel="blocks b", ylabel="how many", xticks=range(1, len(values) + 1))
+    axes.set_yticks([10.0**k for k in range(2, 16, 3)])
     axes.minorticks_off()
     axes.legend(fontsize=9)
     last = len(values)
@@ -55,7 +56,7 @@ def guesses(predicted: ArrayLike, measured: ArrayLike, kinds: Sequence[str], ran
     chart, (axes,) = panels(1, 3.8, 8.0)
     for k, kind in enumerate(dict.fromkeys(kinds)):
         these = [name == kind for name in kinds]
-        style = {"linestyle": "", "markersize": 5, "alpha": 0.75, "marker": MARKERS[k]}
+        style = {"linestyle": "", "markersize": 5, "alpha": 0.75, "marker": MARKERS[k], "rasterized": True}
         axes.plot(predicted[these], measured[these], label=kind, **style)
     axes.set(xlabel="predicted (%)", ylabel="12-epoch validation (%)")
     axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))

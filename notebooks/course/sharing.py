@@ -153,10 +153,10 @@ def entropies(rows: Sequence[Mapping], most: float) -> Chart:
     steps, exact, error, seen, worst = (
         np.array([row[name] for row in rows]) for name in ("step", "exact", "error", "sampled", "worst")
     )
-    dots(axes, steps, seen, COLOURS[1], label="reported, of five samples")
+    dots(axes, steps[::2], seen[::2], COLOURS[1], label="reported, of five samples")
     axes.plot(steps, exact, color=COLOURS[0], linestyle="-", label="exact, over all cells")
     for edge, label in zip((exact - 2 * error, exact + 2 * error), ("two standard errors", "")):
-        axes.plot(steps, edge, color=GREY, linestyle="-", linewidth=0.8, label=label)
+        axes.plot(steps[::4], edge[::4], color=GREY, linestyle="-", linewidth=0.8, label=label)
     shocks = worst < SHOCK
     axes.plot(steps[shocks], exact[shocks], "x", color=COLOURS[3], markersize=8, label="a sample of nothing")
     axes.axhline(most, color=GREY, linestyle=":", linewidth=1.2)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from scipy.stats import t as student
@@ -30,6 +32,7 @@ class Spread:
         return f"{self.middle:.2f}{interval}"
 
 
+Line = tuple[float, float, tuple[float, ...]]  # of one run: where it is, at which height, its colour
 Groups = Mapping[str, Mapping[str, Spread]]  # a heading: what is compared below it, by name
 
 
@@ -64,15 +67,17 @@ def spreads(groups: Groups, label: str, at: float | None = None, low: float | No
     if at is not None:
         axes.axvline(at, color=GREY, linestyle=":", linewidth=1.2)
     ticks, labels, words = [], [], []
+    runs: list[Line] = []
     height = 0.0
     for heading, group in groups.items():
         ticks.append(height + (len(group) - 1) / 2)
         labels.append(heading)
         for name, spread in group.items():
-            _line(axes, height, spread, names.index(name))
+            runs += _line(axes, height, spread, names.index(name))
             height += 1
         height += 0.8
         words.append(f"{heading}: " + ", ".join(_said(name, spread) for name, spread in group.items()))
+    _ticks(axes, runs)
     axes.set_yticks(ticks, labels)
     axes.set(xlabel=label, ylim=(height - 1.2, -0.6))
     axes.grid(axis="y", visible=False)
@@ -99,18 +104,22 @@ def dots(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: 
         axes.plot([], [], "o", markersize=size, color=colour, label=label)
 
 
-def _line(axes: Axes, height: float, spread: Spread, k: int) -> None:
-    """One number at its height: ticks, bar, marker."""
+def _line(axes: Axes, height: float, spread: Spread, k: int) -> list[Line]:
+    """One number at its height: bar and marker. Returns the ticks of its runs."""
     colour = COLOURS[k % len(COLOURS)]
-    values = np.unique(np.round(spread.runs, 3))
-    if len(values):  # as one path: a mark each would make the picture large
-        x = np.repeat(values, 3)
-        y = np.tile([height - 0.38, height + 0.38, np.nan], len(values))
-        look = {"linewidth": 1, "alpha": 0.55} if len(spread.runs) >= ENOUGH else {"linewidth": 1.6}
-        axes.plot(x, y, color=colour, linestyle="-", **look)
     if spread.low is not None:
         axes.plot([spread.low, spread.high], [height, height], color=colour, linestyle="-", linewidth=3.5)
     axes.plot([spread.middle], [height], marker=MARKERS[k % len(MARKERS)], color=colour, linestyle="", markersize=7)
+    alpha = 0.6 if len(spread.runs) >= ENOUGH else 1.0
+    return [(run, height, to_rgba(colour, alpha)) for run in dict.fromkeys(spread.runs)]
+
+
+def _ticks(axes: Axes, runs: Sequence[Line]) -> None:
+    """The single runs behind all numbers, as one image: a thousand lines would make the picture large."""
+    places = [[(x, height - 0.38), (x, height + 0.38)] for x, height, _ in runs]
+    ticks = LineCollection(places, colors=[colour for *_, colour in runs], linewidths=1.2, zorder=1.5, rasterized=True)
+    axes.add_collection(ticks)
+    axes.autoscale_view()
 
 
 def _said(name: str, spread: Spread) -> str:
