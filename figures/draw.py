@@ -19,7 +19,7 @@ from nascore.show.drawing import INPUT, NODE, OUTPUT, draw, look
 
 FOLDER = Path(__file__).parent
 sys.path.append(str(FOLDER.parent / "notebooks"))
-from course import plots  # noqa: E402
+from course import plots, together  # noqa: E402
 
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
@@ -69,6 +69,17 @@ def pnasnet_5() -> Drawing:
 def enas_cells() -> Drawing:
     """The cells that ENAS's authors found."""
     return draw(GENOTYPES["enas-micro"])
+
+
+def enas_found() -> Drawing:
+    """The cells that notebook 04's stored search derived."""
+    return draw(from_json((RUNS / "enas-micro-cifar10" / "genotype.json").read_text()))
+
+
+def pnas_run() -> Drawing:
+    """The best of notebook 03's stored search, and what they grew out of."""
+    rows = (RUNS / "pnas-cifar10" / "history.jsonl").read_text().splitlines()
+    return together.draw_beam([json.loads(row) for row in rows])
 
 
 def enas_macro() -> Drawing:
@@ -316,7 +327,7 @@ def roofline() -> plots.Chart:
 
 
 IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea)
-FOUND = (found_cell, pnasnet_5, enas_cells, enas_macro)
+FOUND = (found_cell, pnas_run, pnasnet_5, enas_found, enas_cells, enas_macro)
 FIGURES = (*IDEAS, *FOUND, anytime, roofline, *MOVING)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from course.light import panels
 from course.spreads import Groups, Spread, dots, mean_of, quartiles_of
 from nascore.genotypes import Cell, CellGenotype, Node
-from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, panels, styled
+from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, styled
 
 # PNASNet-5 as its authors' file has it: two operations and two inputs for each block. Their 0 is the previous cell.
 PUBLISHED_OPERATIONS = (

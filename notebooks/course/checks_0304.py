@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from course.beam import kept
-from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
+from course.light import panels
+from nascore.show.chart import COLOURS, GREY, Chart, styled
 
 Numbers = Sequence[float]
 
@@ -121,7 +122,7 @@ def counted(one: int | None, two: int | None, operations: int) -> Chart:
     _grid(grid, one, 2 * operations)
     lists = (2 * operations) ** 2 * (3 * operations) ** 2
     rows = {"lists of decisions": lists, "halves unordered": _blocks(2, operations) * _blocks(3, operations)}
-    bar.barh(range(3), [*rows.values(), max(1, two)], color=[GREY, GREY, COLOURS[0]], alpha=0.7)
+    bar.barh(range(3), [*rows.values(), max(1, two)], color=[GREY, GREY, COLOURS[0]])
     bar.set_yticks(range(3), [*rows, "yours"])
     bar.invert_yaxis()
     bar.set(xscale="log", title="two blocks", xlim=(lists / 200, None))
@@ -174,7 +175,7 @@ def _grid(axes: Axes, count: int, halves: int) -> None:
         fields[i, j] = 1 if k < len(upper) + len(diagonal) else 2
     for value, colour in ((1, COLOURS[0]), (2, COLOURS[1])):
         rows, columns = np.nonzero(fields == value)
-        axes.plot(columns, rows, "s", color=colour, markersize=5, alpha=0.7, rasterized=True)
+        axes.plot(columns, rows, "s", color=colour, markersize=5, rasterized=True)
     axes.set(title="one block: half with half", xlim=(-1, halves), ylim=(halves, -1), aspect="equal")
     axes.set_xticks([])
     axes.set_yticks([])

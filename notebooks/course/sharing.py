@@ -8,13 +8,14 @@ import torch
 from matplotlib.axes import Axes
 
 from course.curves import skip_connections
+from course.light import panels
 from course.ranking import Agreement, agreement
 from course.spreads import Groups, Spread, agreement_of, dots
 from nascore.controllers import squash
 from nascore.estimators import SharedWeights
 from nascore.genotypes import Genotype
 from nascore.methods.enas import ENAS
-from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, History, panels, styled
+from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, History, styled
 from nascore.show.drawing import look
 
 POINTS = 60  # of a curve: more would be a large picture, and no more to see
@@ -99,6 +100,11 @@ def carries(genotype: Mapping) -> bool:
 def skips(history: History) -> list[int]:
     """How many skip connections the normal cell of every path had."""
     return [skip_connections(row["genotype"])["normal"] for row in history if row["phase"] == "shared"]
+
+
+def losses_of_nothing(history: History) -> list[float]:
+    """The training losses of the paths on which nothing gets from the input to the output."""
+    return [row["loss"] for row in history if row["phase"] == "shared" and not carries(row["genotype"])]
 
 
 @styled

@@ -11,8 +11,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from scipy.stats import t as student
 
+from course.light import panels
 from course.ranking import Agreement
-from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, panels, styled
+from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, styled
 
 ENOUGH = 5  # runs: of fewer, an interval of their mean says more about Student's t than about them
 
