@@ -12,7 +12,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
 FAMILY = "font-family: Helvetica, Arial, sans-serif; "
 UNTURNED = re.compile(r"rotate\(-0 [^)]*\)")
-REFERENCE = re.compile(r"#([\w-]+)")
+REFERENCE = re.compile(r"(?:url\(|^)#([\w-]+)")  # not a colour
 ElementTree.register_namespace("", SVG[1:-1])
 ElementTree.register_namespace("xlink", LINK[1:-5])
 
@@ -63,7 +63,7 @@ def small(svg: str) -> str:
 def _references(element: ElementTree.Element) -> list[str]:
     """The names of other elements that one needs."""
     said = [element.get("clip-path", ""), element.get(LINK, ""), element.get("style", "")]
-    return [name for text in said if not text.startswith("data:") for name in REFERENCE.findall(text)]
+    return [name for text in said for name in REFERENCE.findall(text)]
 
 
 def _lighten(element: ElementTree.Element, referred: set[str]) -> None:
