@@ -48,8 +48,6 @@ FIGURES = {
     "search_curves": lambda: plots.search_curves(HISTORY),
     "policy_curves": lambda: plots.policy_curves(TRIALS),
     "decision_probabilities": lambda: plots.decision_probabilities(DECISIONS * 2),
-    "ppo_clip": lambda: plots.ppo_clip(0.2),
-    "estimates": lambda: plots.estimates({"plain": RUNS[0], "baseline": RUNS[1]}, 12.0, "a component"),
     "strengths": lambda: plots.strengths(HISTORY),
     "heat_map": lambda: plots.heat_map(np.eye(2), ("a", "b"), ("c", "d"), "shares"),
     "operation_worth": lambda: plots.operation_worth([[0, 1], [1, 0], [2, 2]], [1, 2, 3], OPERATIONS, ("e", "f")),
@@ -115,25 +113,6 @@ def test_decisions_say_what_was_chosen_and_how_likely_it_was():
     assert plots.decision_probabilities(DECISIONS).words == (
         "Decisions of the controller, with the probability of what was chosen: 1. filter height: 7 (0.40) of 4; "
         "2. inputs of layer 3: layer 1 (0.90) and layer 2 (0.70) of 2; 3. inputs of layer 4: none of 3."
-    )
-
-
-@pytest.mark.parametrize("epsilon", (0.1, 0.2, 0.3))
-def test_the_clipped_objective_is_drawn_as_its_formula_and_marked_where_it_is_flat(epsilon):
-    ratio = np.linspace(0, 2, 41)
-    for axes, advantage in zip(plots.ppo_clip(epsilon).axes, (1, -1)):
-        _, objective, flat, _ = axes.lines
-        expected = [min(r * advantage, min(max(r, 1 - epsilon), 1 + epsilon) * advantage) for r in ratio]
-        assert np.allclose(np.interp(ratio, *objective.get_data()), expected)
-        assert list(flat.get_xdata()) == ([1 + epsilon, 2] if advantage > 0 else [0, 1 - epsilon])
-        assert np.ptp(flat.get_ydata()) == 0
-
-
-def test_estimates_say_mean_and_spread_beside_the_exact_number():
-    words = plots.estimates({"plain": [0.0, 2.0, 4.0], "baseline": [1.0, 2.0, 3.0]}, 2.0, "a component").words
-    assert words == (
-        "Estimates of a component, exactly 2; plain: mean 2, standard deviation 2 of 3; "
-        "baseline: mean 2, standard deviation 1 of 3."
     )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
-from types import SimpleNamespace
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -131,18 +132,11 @@ def test_a_correlation_within_searches_does_not_see_their_means():
     assert np.isclose(policies.within([[0, 1, 2]], [[0, 2, 4]]), 1)
 
 
-def test_a_stored_search_is_its_genotype_and_its_rows():
-    folder = costs.__file__.replace("course/costs.py", "runs/nas-rl-cifar10")
-    genotype, history = policies.stored_search(policies.Path(folder))
-    assert len(history) == 24 and max(row["reward"] for row in history) == history[-1]["best"]
-    assert len(genotype.layers) == 6
-
-
 # --- the entropy of policies, as the runs have it -------------------------------------------------------------------
 
 
 def test_the_runs_of_policies_that_close_are_whole():
-    found = json.loads((policies.Path(costs.__file__).parents[1] / "runs" / "policy_entropy.json").read_text())
+    found = json.loads((Path(costs.__file__).parents[1] / "runs" / "policy_entropy.json").read_text())
     assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(found, 20) and len(found) == 4
     for name, runs in found.items():
         for run in runs:
@@ -173,19 +167,12 @@ def test_the_probability_of_dropping_grows_with_depth():
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
-def test_the_second_run_is_timed(monkeypatch):
-    clock = iter([10.0, 13.0])
-    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    calls = []
-    assert costs.seconds_of(lambda: calls.append(1)) == 3.0 and len(calls) == 2
-
-
 def test_years_are_seconds_an_image_times_all_images():
     budget = NASNetBudget.preset("full")
     assert np.isclose(costs.nasnet_years(budget, one=1.0), 45_000 * 20 * 20_000 / (365 * 86_400))
     paper = GENOTYPES["nas-rl-15"]
     flat = NASRLBudget.preset("full", trials=1600, first_layers=15)  # a stage of children as deep as the one timed
-    child = spaces.get("nas-rl").decode(spaces.get("nas-rl").sample(costs.Random(0)))
+    child = spaces.get("nas-rl").decode(spaces.get("nas-rl").sample(Random(0)))
     share = describe(child)["multiply_adds"] / describe(paper)["multiply_adds"]
     assert np.isclose(costs.nas_rl_years(flat, paper, one=1.0), share * 45_000 * 50 * 1600 / (365 * 86_400))
     assert costs.nas_rl_years(budget=NASRLBudget.preset("full"), timed=paper, one=1.0) > 0

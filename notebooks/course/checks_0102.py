@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
+from course.light import panels
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype
 from nascore.show.canvas import Drawing
-from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
+from nascore.show.chart import COLOURS, GREY, Chart, styled
 from nascore.show.drawing import draw, said, states
 
 WAITING = "not done yet"

@@ -1,12 +1,11 @@
 """What a paper's own search would take on this machine: one step timed, and scaled."""
 
-import time
-from collections.abc import Callable
 from random import Random
 
 import torch
 from torch.nn import Module
 
+from course.timing import CIFAR, seconds
 from nascore import describe, spaces
 from nascore.genotypes import ChainGenotype
 from nascore.methods.nas_rl import FILTERS, NASRLBudget, depth
@@ -15,15 +14,6 @@ from nascore.nets.convolutional import Network
 from nascore.published import GENOTYPES
 
 YEAR = 365 * 86_400  # seconds
-TRAINING_IMAGES = 45_000  # of CIFAR-10, where 5,000 validate
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Of the second time: the first one prepares."""
-    work()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def seconds_per_image(network: Module, batch_size: int = 2, side: int = 32) -> float:
@@ -33,7 +23,7 @@ def seconds_per_image(network: Module, batch_size: int = 2, side: int = 32) -> f
     def step() -> None:
         network(images).sum().backward()
 
-    return seconds_of(step) / batch_size
+    return seconds(step) / batch_size
 
 
 def nas_rl_years(budget: NASRLBudget, timed: ChainGenotype, one: float | None = None) -> float:
@@ -48,7 +38,7 @@ def nas_rl_years(budget: NASRLBudget, timed: ChainGenotype, one: float | None = 
         child = space.decode(space.sample(Random(born)))
         work.append(describe(child)["multiply_adds"])
     share = sum(work) / len(work) / describe(timed)["multiply_adds"]
-    return one * share * TRAINING_IMAGES * budget.child_epochs * budget.trials / YEAR
+    return one * share * CIFAR * budget.child_epochs * budget.trials / YEAR
 
 
 def nasnet_years(budget: NASNetBudget, one: float | None = None) -> float:
@@ -57,4 +47,4 @@ def nasnet_years(budget: NASNetBudget, one: float | None = None) -> float:
     if one is None:
         child = Network(GENOTYPES["nasnet-a"], budget.channels, budget.cells, skeleton="nasnet")
         one = seconds_per_image(child, batch_size=4)
-    return one * TRAINING_IMAGES * budget.child_epochs * budget.trials / YEAR
+    return one * CIFAR * budget.child_epochs * budget.trials / YEAR

@@ -52,67 +52,6 @@ def decision_probabilities(
 
 
 @styled
-def ppo_clip(epsilon: float = 0.2) -> Chart:
-    """PPO's clipped objective of one decision, min(r A, clip(r, 1 - epsilon, 1 + epsilon) A),
-    against the ratio r of its new and old probability: one panel for a good architecture (A >
-    0), one for a bad."""
-    chart, both = panels(2, 2.8)
-    ratio = np.array([0, 1 - epsilon, 1, 1 + epsilon, 2])
-    for axes, sign, flat in zip(both, (1, -1), (slice(3, None), slice(0, 2))):
-        value = np.minimum(ratio * sign, ratio.clip(1 - epsilon, 1 + epsilon) * sign)
-        axes.plot(ratio, ratio * sign, color=GREY, linestyle=":", linewidth=1.2, label="r A, not clipped")
-        axes.plot(ratio, value, color=COLOURS[0], linestyle="-", label="the smaller of the two")
-        axes.plot(
-            ratio[flat],
-            value[flat],
-            color=COLOURS[1],
-            linestyle="--",
-            linewidth=4,
-            label="flat: no gradient",
-        )
-        axes.plot(1, sign, "o", color=GREY)
-        axes.set_xticks(ratio, ["0", "$1-\\epsilon$", "1", "$1+\\epsilon$", "2"])
-        axes.set(
-            title=f"A {'>' if sign > 0 else '<'} 0",
-            xlabel="r, new probability / old",
-            ylabel="objective / |A|",
-        )
-        axes.legend(fontsize=8, loc="upper left" if sign > 0 else "lower left")
-    chart.words = (
-        f"The clipped objective against the ratio r, epsilon = {epsilon:g}: with A > 0 it rises with r up to "
-        f"{1 + epsilon:g} and is flat above; with A < 0 it is flat below {1 - epsilon:g} and falls from there on."
-    )
-    return chart
-
-
-@styled
-def estimates(samples: Mapping[str, Sequence[float]], exact: float, label: str) -> Chart:
-    """How estimates of one number are distributed, for each estimator by its name, around the
-    exact number."""
-    chart, (axes,) = panels(1, 2.8)
-    samples = {name: np.asarray(values, dtype=float) for name, values in samples.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(samples.values())), 60)
-    words = []
-    for (name, values), colour in zip(samples.items(), COLOURS):
-        spread = f"{name}: mean {values.mean():.3g}, standard deviation {values.std(ddof=1):.2g}"
-        axes.hist(
-            values,
-            bins,
-            weights=np.full(len(values), 1 / len(values)),
-            histtype="stepfilled",
-            edgecolor=colour,
-            facecolor=f"{colour}70",
-            label=spread,
-        )
-        words.append(f"{spread} of {len(values):,}")
-    axes.axvline(exact, color=GREY, linestyle="--", linewidth=1.2, label=f"exact: {exact:.3g}")
-    axes.set(xlabel=label, ylabel="share of the estimates")
-    axes.legend(fontsize=8)
-    chart.words = f"Estimates of {label}, exactly {exact:.3g}; {'; '.join(words)}."
-    return chart
-
-
-@styled
 def strengths(history: Sequence[Mapping]) -> Chart:
     """The mean over edges of softmax(alpha), operation by operation, as a search goes on: one
     area a cell."""

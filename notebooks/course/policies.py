@@ -1,18 +1,17 @@
 """What the notebooks on controllers (01 and 02) show of a policy and of what it finds: each function takes plain data
 and returns a `Chart`, or counts something about a network."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from course.light import panels
 from nascore import spaces
-from nascore.genotypes import ChainGenotype, Genotype, from_json
-from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, panels, styled
+from nascore.genotypes import ChainGenotype
+from nascore.show.chart import COLOURS, GREY, MARKERS, Chart, styled
 
 CONFIDENCE = 1.96  # standard errors on each side of a mean: 95 %
 OPTIONS = {"filter height": ("1", "3", "5", "7"), "filter width": ("1", "3", "5", "7")}
@@ -26,7 +25,7 @@ REFERENCES: Mapping[str, Sequence[tuple[float, float]]] = {
     "plain REINFORCE": ((93.86, 0.30), (94.19, 0.22), (94.36, 0.08)),
 }
 REFERENCE_RUNS = 500  # of each
-FAINT = 8  # single runs behind their mean
+FAINT = 12  # single runs behind their mean
 Decision = tuple[str, Sequence[str], Sequence[float], int | Sequence[int]]
 Curves = Mapping[str, Sequence[Sequence[float]]]
 
@@ -284,9 +283,3 @@ def within(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) 
     a = a - a.mean(1, keepdims=True)
     b = b - b.mean(1, keepdims=True)
     return float((a * b).sum() / ((a * a).sum() * (b * b).sum()) ** 0.5)
-
-
-def stored_search(folder: Path) -> tuple[Genotype, list[dict]]:
-    """What a search has left in its directory: the genotype that it found, and its history."""
-    rows = (folder / "history.jsonl").read_text().splitlines()
-    return from_json((folder / "genotype.json").read_text()), [json.loads(row) for row in rows]
