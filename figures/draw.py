@@ -10,6 +10,7 @@ from pathlib import Path
 
 import graphviz
 import numpy as np
+from plain import Sheet, toward
 
 from nascore.genotypes import from_json
 from nascore.show.canvas import FONT, GREY, Drawing
@@ -21,37 +22,71 @@ from course import plots  # noqa: E402
 
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
-IDEA = ("max_pool_3x3", "sep_conv_3x3", "skip_connect")
+IDEA = ("sep_conv_3x3", "max_pool_3x3", "skip_connect")
+SHORT = {"sep_conv_3x3": "sep conv", "max_pool_3x3": "max pool", "skip_connect": "skip"}
 
 
-def darts_idea() -> Drawing:
-    """Figure 1 of DARTS in our own drawing: unknown operations, a mixture of all, what is left."""
-    graph = graphviz.Digraph(
-        graph_attr=FONT | dict(bgcolor="transparent", fontcolor=GREY, nodesep="0.45", ranksep="0.6"),
-        node_attr=FONT | dict(shape="box", style="filled", color=GREY, width="0.34", height="0.34"),
-        edge_attr=FONT | dict(color=GREY, fontcolor=GREY, arrowsize="0.7"),
-    )
-    weights = {(0, 1): (0.2, 0.7, 0.1), (0, 2): (0.3, 0.2, 0.5), (1, 2): (0.6, 0.3, 0.1)}
-    for stage, title in enumerate(("which operation?", "all, weighted by softmax(alpha)", "the strongest stay")):
-        with graph.subgraph(name=f"cluster_{stage}") as panel:
-            panel.attr(label=title, color="transparent")
-            for state in range(3):
-                panel.node(f"{stage}{state}", str(state), fillcolor=NODE if state else INPUT)
-            for (i, j), shares in weights.items():
-                ends = f"{stage}{i}", f"{stage}{j}"
-                if stage == 0:
-                    panel.edge(*ends, label="?", style="dotted")
-                for k, (name, share) in enumerate(zip(IDEA, shares)):
-                    colour = look(name)[0]
-                    if stage == 1:
-                        panel.edge(*ends, color=colour, penwidth=str(0.4 + 6 * share))
-                    if stage == 2 and k == int(np.argmax(shares)):
-                        panel.edge(*ends, label=name, color=colour, fontcolor=colour, penwidth="2")
+def darts_idea() -> Sheet:
+    """Figure 1 of DARTS in our own drawing: unknown operations, a mixture of all, its weights as they learn, what is
+    left."""
     words = (
-        "Three stages of a cell of three states. First each edge is a question mark; then each edge is three parallel "
-        "operations, as thick as their softmax weights; then each edge keeps its strongest operation."
+        "Four stages of one cell with states 0 to 3 and an edge from each state to every later one. (a) Each edge is a "
+        "question mark. (b) Each edge is three operations at once, all of the same width: a separable convolution, a "
+        "max pool, a skip connection. (c) Their widths differ, as the softmax of alpha does after the search. (d) Each "
+        "state keeps its two strongest incoming edges, and on each the strongest operation: separable convolution from "
+        "0 to 1 and from 1 and 2 to 3, max pool from 0 to 2, skip from 1 to 2; the edge from 0 to 3 is gone."
     )
-    return Drawing(graph.source, words)
+    sheet = Sheet(430, words)
+    places = [(66, 78), (136, 158), (38, 238), (106, 322)]
+    edges = {  # where it leaves and arrives, in degrees; softmax(α) after the search; where its name stands
+        (0, 1): ((49, 229), (0.7, 0.2, 0.1), -32),
+        (0, 2): ((100, 280), (0.15, 0.6, 0.25), 36),
+        (0, 3): ((-6, 0), (0.4, 0.35, 0.25), 0),
+        (1, 2): ((141, 321), (0.1, 0.25, 0.65), 20),
+        (1, 3): ((98, 278), (0.65, 0.2, 0.15), -34),
+        (2, 3): ((51, 231), (0.55, 0.15, 0.3), 34),
+    }
+    stages = {
+        "(a) which operation?": "an operation on each edge,\nunknown (equation 1)",
+        "(b) all of them": "mixed by softmax(α), all\nalike (equation 2)",
+        "(c) α learns": "α on validation images, w on\ntraining images (3, 4)",
+        "(d) the strongest stay": "two edges into a node, each\nwith its best operation",
+    }
+    for stage, (title, below) in enumerate(stages.items()):
+        left = 22 + 234 * stage
+        sheet.say(title, left + 98, 26, size=15)
+        sheet.say(below, left + 98, 362)
+        for (i, j), ((leaves, arrives), strengths, beside) in edges.items():
+            ends = [(left + x, y) for x, y in (places[i], places[j])]
+            far = (i, j) == (0, 3)
+            for k, (name, strength) in enumerate(zip(IDEA, strengths)):
+                colour, _, style = look(name)
+                reach = 210 + 26 * k if far else 64
+                spread = (k - 1) * (13 if far else 24) if stage in (1, 2) else 0
+                out, into = leaves - spread, arrives + spread
+                points = [toward(ends[0], out, 14), toward(ends[0], out, reach / 2 + 8)]
+                points += [toward(ends[1], into, reach / 2 + 12), toward(ends[1], into, 15)]
+                dash = "6 3" if style == "dashed" else ""
+                best = strength == max(strengths)
+                if stage in (1, 2):
+                    sheet.line(points, colour, 2 if stage == 1 else 8 * strength, dash)
+                elif stage == 0 and k == 1:
+                    middle, across = sheet.line(points, dash="2 4")
+                    sheet.say("?", *(middle + 12 * across), size=15)
+                elif stage == 3 and best and not far:
+                    middle, across = sheet.line(points, colour, 3, dash)
+                    sheet.say(SHORT[name], *(middle + beside * across), fill=colour)
+        for k, (x, y) in enumerate(places):
+            sheet.disc((left + x, y), str(k), NODE if k else INPUT)
+        if stage:
+            sheet.line([(left - 20, 200), (left + 6, 200)], width=2.4)
+    for k, name in enumerate(IDEA):
+        colour, _, style = look(name)
+        x = 40 + 150 * k
+        sheet.line([(x, 408), (x + 36, 408)], colour, 3, "6 3" if style == "dashed" else "", head=False)
+        sheet.say(SHORT[name], x + 44, 408, anchor="start")
+    sheet.say("width: softmax(α), an operation's share of its edge", 520, 408, anchor="start")
+    return sheet
 
 
 def found_cell() -> Drawing:
