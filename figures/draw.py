@@ -10,7 +10,7 @@ from pathlib import Path
 
 import graphviz
 import numpy as np
-from plain import Sheet, toward
+from plain import INK, Sheet, toward
 
 from nascore.genotypes import from_json
 from nascore.show.canvas import FONT, GREY, Drawing
@@ -317,6 +317,89 @@ def enas_idea() -> Drawing:
     return Drawing(graph.source, words)
 
 
+def images_idea() -> Sheet:
+    """Notebook 07 in one picture: from a folder of photographs to a network that can be taken away."""
+    words = (
+        "From left to right. A folder of photographs, a sub-folder for each class. It is cut into three piles: images "
+        "to train on, images to choose by, images to judge by. The first two go into a search, which looks at many "
+        "cells and keeps one. A network of that cell is trained anew on the first pile. The images to judge by go "
+        "past the search, straight to the trained network: they give one accuracy with its error. The network is "
+        "exported as one file of plain PyTorch or ONNX."
+    )
+    sheet = Sheet(330, words)
+    stacks = {"to train on": (276, 74), "to choose by": (276, 164), "to judge by": (276, 262)}
+
+    def photograph(x: float, y: float, kind: int, size: float = 40, turn: float = 0) -> None:
+        """A card with a shape on it: a circle, or a polygon with that many corners; negative: a star."""
+        ink = look(IDEA[kind % 3])[0]
+        card = dict(rx=3, fill="#f6f6f6", stroke=GREY, transform=f"rotate({turn} {x} {y})")
+        sheet.add("rect", x=x - size / 2, y=y - size / 2, width=size, height=size, **card)
+        if kind == 0:
+            sheet.add("circle", cx=x, cy=y, r=0.3 * size, fill=ink)
+            return
+        corners = 2 * abs(kind) if kind < 0 else kind
+        long, short = 0.36 * size, 0.36 * size * (0.45 if kind < 0 else 1)
+        points = [toward((x, y), turn - 90 + 360 * k / corners, short if k % 2 else long) for k in range(corners)]
+        sheet.add("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), fill=ink)
+
+    sheet.add(
+        "path",
+        d="M20,92 v-14 q0,-8 8,-8 h46 l12,14 h92 q8,0 8,8 v142 q0,8 -8,8 h-150 q-8,0 -8,-8 z",
+        fill=OUTPUT,
+        stroke=GREY,
+        stroke_width=1.6,
+    )
+    for k, (kind, turn) in enumerate(((0, -6), (3, 5), (-5, 3), (4, -4), (6, 6), (-4, -3))):
+        photograph(52 + 51 * (k % 3), 128 + 62 * (k // 3), kind, 42, turn)
+    sheet.say("a folder of photographs", 103, 40, size=14)
+    sheet.say("a sub-folder for each class", 103, 270)
+
+    for row, (title, (x, y)) in enumerate(stacks.items()):
+        sheet.line([(192, 160), (222, 160), (222, y), (244, y)], width=1.8)
+        for k in range(3):
+            photograph(x - 6 + 6 * k, y + 4 - 4 * k, ((0, 6, -5), (-4, 3, 4), (4, 0, 3))[row][k], 34)
+        sheet.say(title, x, y + 36)
+
+    sheet.box("", 484, 120, 214, 150, "none", rx=10, stroke_width=1.6)
+    sheet.say("search", 484, 28, size=14)
+    for k in range(6):
+        x, y = 420 + 64 * (k % 3), 84 + 70 * (k // 3)
+        found = k == 4
+        if found:
+            sheet.box("", x, y, 54, 58, OUTPUT, stroke=look("max pool")[0], stroke_width=2.4)
+        dots = [
+            (x - 16, y - 12 + 3 * (k % 2)),
+            (x - 16, y + 14),
+            (x + 2, y - 2 + 5 * (k % 3)),
+            (x + 17, y - 14 + 7 * k % 25),
+        ]
+        for a, b in ((0, 2), (1, 2), (2, 3), ((0, 1)[k % 2], 3)):
+            colour, _, style = look(IDEA[(a + b + k) % 3])
+            sheet.line([dots[a], dots[b]], colour, 2, "4 2" if style == "dashed" else "", head=False)
+        for j, (a, b) in enumerate(dots):
+            sheet.add("circle", cx=a, cy=b, r=5, fill=INPUT if j < 2 else NODE, stroke=GREY)
+    sheet.say("many cells, one is kept", 484, 208)
+    sheet.line([(306, 74), (340, 74), (344, 90), (374, 96)], width=1.8)
+    sheet.line([(306, 164), (340, 164), (344, 150), (374, 144)], width=1.8)
+
+    sheet.say("a network of it,\ntrained anew", 706, 34, size=14)
+    for k, (height, fill) in enumerate(((92, INPUT), (76, NODE), (76, NODE), (56, NODE), (56, NODE), (34, OUTPUT))):
+        sheet.box("", 654 + 21 * k, 120, 15, height, fill, rx=3)
+    sheet.line([(592, 120), (640, 120)], width=1.8)
+    sheet.line([(706, 170), (706, 222)], width=1.8)
+    sheet.box("accuracy ± its error", 706, 244, 150, 40, OUTPUT)
+    sheet.line([(306, 258), (624, 258)], width=1.8)
+    sheet.say("never seen by the search", 466, 246)
+
+    sheet.line([(772, 120), (822, 120)], width=1.8)
+    sheet.say("export", 797, 106)
+    sheet.add("path", d="M832,72 h50 l22,22 v82 h-72 z", fill=NODE, stroke=GREY, stroke_width=1.6)
+    sheet.add("path", d="M882,72 v22 h22", fill="none", stroke=GREY, stroke_width=1.6)
+    sheet.say(".py\n.onnx\n.pt2", 866, 132, size=14, fill=INK)
+    sheet.say("a file to take away", 868, 196)
+    return sheet
+
+
 # --- from the runs --------------------------------------------------------------------------------------------------
 
 
@@ -333,7 +416,7 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, anytime, roofline)
+FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea, anytime, roofline)
 
 
 def main(names: list[str]) -> None:
