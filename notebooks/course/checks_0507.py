@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 import nascore
@@ -92,3 +93,67 @@ def entropies(alpha_learning_rate: float) -> Chart:
     axes.legend(fontsize=9)
     chart.words = f"Entropy of alpha over {len(rows)} steps by its learning rate. {'; '.join(words)}."
     return chart
+
+
+# --- 07 -------------------------------------------------------------------------------------------------------------
+
+
+@styled
+def images_needed(answer: Callable[[float, float], float | None]) -> Chart:
+    """How many images show a difference of 2.8 standard errors, in three cases, on a logarithmic scale."""
+    wanted, given = {}, {}
+    for delta, q in ((0.01, 0.05), (0.02, 0.1), (0.05, 0.2)):
+        case = f"δ = {delta:g}, q = {q:g}"
+        wanted[case], given[case] = 2.8**2 * (q - delta**2) / delta**2, answer(delta, q)
+    chart = _points(wanted, None if None in given.values() else given, "test images needed")
+    axes = chart.axes[0]
+    axes.set(yscale="log", ylim=(100, 20_000))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    return chart
+
+
+@styled
+def mirrored(accuracies: Sequence[float | None]) -> Chart:
+    """A picture of either class and its mirror image, and the accuracies with and without mirroring."""
+    chart = Chart(figsize=(8.0, 2.6), layout="constrained")
+    pictures = chart.add_gridspec(1, 5, width_ratios=[1, 1, 1, 1, 3])
+    dark = np.full((16, 16), 0.85)
+    dark[:, :8] = 0.35
+    for k, (title, shown) in enumerate(
+        {"left": dark, "left, mirrored": dark[:, ::-1], "right": dark[:, ::-1], "right, mirrored": dark}.items()
+    ):
+        axes = chart.add_subplot(pictures[k])
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
+        axes.set_title(title, fontsize=9)
+        axes.set(xticks=[], yticks=[])
+    axes = chart.add_subplot(pictures[4])
+    wanted = {"flip=True": 0.5, "flip=False": 1.0}
+    done = None not in accuracies
+    missing = []
+    if done:
+        given = dict(zip(wanted, accuracies))
+        axes.bar(range(2), list(given.values()), width=0.5, color=[COLOURS[0], COLOURS[4]])
+        missing = [case for case in wanted if abs(wanted[case] - given[case]) > 0.05]
+        for k, case in enumerate(wanted):
+            axes.plot([k - 0.35, k + 0.35], [wanted[case]] * 2, color=COLOURS[1], linestyle="-", linewidth=3)
+    axes.set_xticks(range(2), list(wanted))
+    axes.set(ylabel="test accuracy", ylim=(0, 1.1))
+    seen = "A picture of the class left, mirrored, looks like one of the class right, and keeps its label."
+    return _said(chart, missing, done, seen)
+
+
+@styled
+def minibatches(last: int | None, images: int = 484) -> Chart:
+    """The minibatches of an epoch as bars, for two sizes; the last one of the second is asked for."""
+    chart, both = panels(2, 2.6, 8.0, sharey=True)
+    rest = images % 32
+    for axes, size in zip(both, (44, 32)):
+        counts = [size] * (images // size) + ([images % size] if images % size and (size == 44 or last) else [])
+        axes.bar(range(1, len(counts) + 1), counts, color=COLOURS[0])
+        axes.set(title=f"{images} images by {size}", xlabel="minibatch", xlim=(0, 17), xticks=range(1, 17, 3))
+    if last is not None:
+        both[1].plot(images // 32 + 1, last, linestyle="", color=COLOURS[1], **DONE)
+    both[0].set_ylabel("images")
+    missing = [] if last == rest else ["the last bar of the second picture"]
+    return _said(chart, missing, last is not None, f"{images} images in minibatches of 44 and of 32.")

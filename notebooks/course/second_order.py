@@ -15,7 +15,7 @@ from nascore import data, spaces
 from nascore.methods import darts
 from nascore.nets.supernet import Supernet, initial_alphas
 from nascore.seeding import generator, seeded
-from nascore.show.chart import Chart, panels, styled
+from nascore.show.chart import SHADES, Chart, panels, styled
 
 Tensors = Sequence[Tensor]
 Loss = Callable[[Tensors, Tensors], Tensor]  # of weights and alphas
@@ -114,10 +114,11 @@ def errors_by_length(errors: Mapping[str, Sequence[float]], radii: Sequence[floa
 
 
 @styled
-def through_a_search(products: Sequence[Mapping]) -> Chart:
-    """Both terms of equation 7 through a search of `runs/hessian.json`: how long they are, and where equation 8's
-    points for probes of four lengths."""
-    chart, (lengths, directions) = panels(2, 3.4)
+def through_a_search(searches: Mapping[str, Mapping]) -> Chart:
+    """The searches of `runs/hessian.json`, which differ in the second term of equation 7. How long both terms are,
+    where equation 8's points for probes of four lengths, and how alike the alphas are in the end."""
+    products = searches["finite-difference"]["products"]
+    chart, (lengths, directions, ends) = panels(3, 3.6)
     steps = [row["step"] for row in products]
     kinds = {
         "first term": [row["direct"] for row in products],
@@ -132,9 +133,28 @@ def through_a_search(products: Sequence[Mapping]) -> Chart:
         cosines = [row[f"r={radius}"]["cosine"] for row in products]
         directions.plot(steps, cosines, label=f"r = {radius}", linewidth=3 if radius == "0.01" else 1.4)
         words.append(f"r = {radius}: cosine {min(cosines):.2f} to {max(cosines):.2f}")
-    lengths.set(title="how long the terms of (7) are", xlabel="step of the search", ylim=(0, None))
-    directions.set(title="cosine of (8) with the exact product", xlabel="step of the search")
-    for axes in (lengths, directions):
-        axes.legend(fontsize=9)
-    chart.words = f"Equation 7 through a search on CIFAR-10: {'; '.join(words)}."
+    lengths.set(
+        title="length of the terms of (7)", xlabel="step of the search", ylim=(0, 1.5 * max(kinds["first term"]))
+    )
+    directions.set(title="(8) and the exact product: cosine", xlabel="step of the search", ylim=(-0.5, 1))
+    lengths.legend(fontsize=9, loc="upper left")
+    directions.legend(fontsize=9, loc="lower left", ncols=2)
+
+    moved = {name: F.softmax(torch.tensor(run["alphas"]), -1) - 1 / 8 for name, run in searches.items()}
+    short = {"exact": "exact", "finite-difference": "by (8)", "first order": "first order"}
+    names = list(short)
+    cosines = [
+        [F.cosine_similarity(moved[a].flatten(), moved[b].flatten(), dim=0).item() for b in names] for a in names
+    ]
+    ends.imshow(cosines, cmap=SHADES, vmin=0, vmax=1)
+    ends.grid(False)
+    for (i, j), value in np.ndenumerate(np.array(cosines)):
+        if i != j:
+            ink = "#ffffff" if value > 0.5 else "#1b1b1b"
+            ends.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink)
+            words.append(f"alphas of {names[i]} and {names[j]}: cosine {value:.2f}" if i < j else "")
+    ends.set_xticks(range(3), short.values(), fontsize=9)
+    ends.set_yticks(range(3), short.values(), fontsize=9)
+    ends.set_title("what the alphas learned: cosine")
+    chart.words = f"Equation 7 through searches on CIFAR-10: {'; '.join(filter(None, words))}."
     return chart
