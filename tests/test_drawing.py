@@ -1,5 +1,6 @@
 """A drawing shows the graph that the genotype is: every edge, every name, nothing foreign in the SVG."""
 
+import base64
 import builtins
 import html
 import io
@@ -10,12 +11,14 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pygraphviz
 import pytest
 from matplotlib import image as images
+from PIL import Image
 
-from nascore import genotypes
+from nascore import genotypes, spaces
 from nascore.errors import UserError
 from nascore.genotypes import (
     Cell,
@@ -31,6 +34,7 @@ from nascore.show import canvas, drawing
 from nascore.show.drawing import FAMILIES, draw, look
 
 DARTS = GENOTYPES["darts-v2"]
+SUBSCRIPT = re.compile("<SUB>(.*?)</SUB>")
 CELLS = {name: genotype for name, genotype in GENOTYPES.items() if isinstance(genotype, CellGenotype)}
 TABLE_CELL = CellGenotype(
     Cell(
@@ -42,7 +46,7 @@ TABLE_CELL = CellGenotype(
 def edges(dot: str) -> list[tuple[str, str, str]]:
     """(source, operation or "", target) by Graphviz's own reading of the DOT text, the two pieces of an edge joined."""
     graph = pygraphviz.AGraph(string=dot)
-    label = {node: node.attr["label"] or str(node) for node in graph.nodes()}
+    label = {node: SUBSCRIPT.sub(r"_{\1}", node.attr["label"]) or str(node) for node in graph.nodes()}
     pieces = [(a, b) for a, b in graph.edges()]
     through = {node for node in graph.nodes() if str(node).endswith("_op")}
     plain = [(label[a], "", label[b]) for a, b in pieces if a not in through and b not in through]
@@ -157,20 +161,72 @@ def test_a_filter_is_drawn_to_scale():
 
 
 def test_cells_lie_side_by_side_and_flow_from_left_to_right():
-    places = {"normal cell": [], "reduction cell": [], "c_{k-2}": [], "c_{k}": [], "0": []}
+    places = {"normal cell": [], "reduction cell": [], "k-2": [], "k": [], "0": []}
     for text in ElementTree.fromstring(draw(DARTS).svg).findall(".//{*}text"):
         if text.text in places:
             places[text.text].append((float(text.get("x")), float(text.get("y"))))
     (normal,), (reduction,) = places["normal cell"], places["reduction cell"]
     assert normal[0] < reduction[0] and abs(normal[1] - reduction[1]) < 10
-    for left, node, right in zip(places["c_{k-2}"], places["0"], places["c_{k}"]):
+    for left, node, right in zip(places["k-2"], places["0"], places["k"]):
         assert left[0] < node[0] < right[0]
+
+
+def smallest_text(picture) -> float:
+    """In pixels, on a page as wide as a notebook."""
+    root = ElementTree.fromstring(picture.svg)
+    scale = float(root.get("width")) / float(root.get("viewBox").split()[2])
+    return scale * min(float(text.get("font-size")) for text in root.findall(".//{*}text"))
+
+
+@pytest.mark.parametrize("name", spaces.SPACES)
+def test_no_text_is_smaller_than_ten_pixels_on_a_page(name):
+    space = spaces.get(name)
+    random = Random(0)
+    for _ in range(10):
+        assert smallest_text(draw(space.decode(space.sample(random)))) >= 10
+
+
+@pytest.mark.parametrize("nodes, layout", [(2, "beside"), (4, "stacked"), (6, "upright")])
+def test_cells_that_would_be_too_wide_are_stacked_or_stood_upright(nodes, layout):
+    chain = Cell(tuple(Node((i, i + 1), ("max_pool_3x3", "sep_conv_5x5")) for i in range(nodes)), (nodes + 1,))
+    picture = draw(CellGenotype(chain, chain))
+    assert picture.source == drawing._draw(CellGenotype(chain, chain), layout).source
+    assert smallest_text(picture) >= 10
+
+
+def test_an_input_has_a_real_subscript():
+    texts = ElementTree.fromstring(draw(DARTS).svg).findall(".//{*}text")
+    sizes = {text.text: float(text.get("font-size")) for text in texts if text.text in ("c", "k-1")}
+    assert sizes["k-1"] < sizes["c"] and not any("_{" in text.text for text in texts)
+    (lowered,) = {text.get("dy") for text in texts if text.text == "k-1"}
+    assert float(lowered.removesuffix("em")) > 0
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_a_notebook_gets_svg_and_a_small_png_of_the_same_size(name):
+    shown, about = draw(GENOTYPES[name])._repr_mimebundle_()
+    root = ElementTree.fromstring(shown["image/svg+xml"])
+    png = base64.b64decode(shown["image/png"])
+    assert len(png) < 40_000
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.convert("RGBA").getpixel((0, 0))[3] == 0  # transparent
+        size = about["image/png"]
+        assert size == {"width": int(root.get("width")), "height": int(root.get("height"))}
+        assert image.width >= 1.4 * size["width"]  # sharp on fine screens too
+
+
+def test_a_png_in_few_colours_keeps_the_tints():
+    shown, _ = draw(DARTS)._repr_mimebundle_()
+    with Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))) as image:
+        found = {colour[:3] for _, colour in image.convert("RGBA").getcolors(1 << 20) if colour[3] == 255}
+    tints = [drawing.INPUT, drawing.NODE, drawing.OUTPUT, *(look(op)[1] for op in ("sep_conv_3x3", "skip_connect"))]
+    assert {tuple(bytes.fromhex(tint[1:])) for tint in tints} <= found
 
 
 def test_the_alternative_text_says_the_whole_cell():
     assert repr(draw(TABLE_CELL)) == (
-        "Cell: node 0 adds nor_conv_3x3 of c_{k-1}; node 1 adds none of c_{k-1} and skip_connect of node 0; "
-        "node 2 adds avg_pool_3x3 of c_{k-1}; the output c_{k} concatenates node 2."
+        "Cell: node 0 adds nor_conv_3x3 of the previous cell; node 1 adds none of the previous cell and "
+        "skip_connect of node 0; node 2 adds avg_pool_3x3 of the previous cell; the output concatenates node 2."
     )
 
 

@@ -1,10 +1,13 @@
 """Figures show the numbers they were given, say them in words, and come out the same each time."""
 
+import base64
+import io
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from course import curves, plots
 
@@ -60,8 +63,10 @@ FIGURES = {
 def test_a_figure_is_small_accessible_and_the_same_each_time(name):
     before = dict(matplotlib.rcParams)
     chart = FIGURES[name]()
-    bundle = chart._repr_mimebundle_()
+    bundle, about = chart._repr_mimebundle_()
     svg = bundle["image/svg+xml"]
+    with Image.open(io.BytesIO(png := base64.b64decode(bundle["image/png"]))) as image:
+        assert image.width >= about["image/png"]["width"] and len(png) < 40_000
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img" and root.get("aria-label") == bundle["text/plain"] == repr(chart) == chart.words
     assert len(svg) < 60_000 and "<dc:date>" not in svg and "fill: #ffffff; stroke" not in svg

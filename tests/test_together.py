@@ -13,8 +13,9 @@ SPACE = spaces.get("nasbench201")
 def test_shared_operations_stand_once_and_are_named():
     one, two = (SPACE.decode(cell).normal for cell in ([3, 1, 0, 2, 0, 3], [3, 4, 0, 2, 1, 0]))
     drawing = draw_subgraphs({"one": one, "two": two}, SPACE.primitives)
-    assert "; shared: nor_conv_3x3 from c_{k-1} to 0, nor_conv_1x1 from c_{k-1} to 2;" in drawing.words
-    assert "only two: avg_pool_3x3 from c_{k-1} to 1, skip_connect from 0 to 2." in drawing.words
+    both = "nor_conv_3x3 from the previous cell to node 0, nor_conv_1x1 from the previous cell to node 2"
+    second = "avg_pool_3x3 from the previous cell to node 1, skip_connect from node 0 to node 2"
+    assert f"; shared: {both};" in drawing.words and f"only two: {second}." in drawing.words
     assert len(re.findall(r'"use \d" \[label', drawing.source)) == 6  # two shared, two of each alone
     assert drawing.svg.startswith("<svg") and "aria-label" in drawing.svg
 

@@ -14,6 +14,7 @@ from graphviz import CalledProcessError, Digraph, ExecutableNotFound, Source
 
 from nascore.errors import UserError
 from nascore.files import PathName, write_bytes
+from nascore.show.png import bundle
 
 GREY = "#7a7a7a"  # contrast 4.3 on white as on near-black
 FAMILY = "Helvetica,Arial,sans-serif"
@@ -38,6 +39,8 @@ NODES = FONT | {
 }
 EDGES = {"color": GREY, "penwidth": "1.6", "arrowsize": "0.7"}
 PAGE = 940  # pixels, what a notebook gives a picture
+SHIFTED = re.compile(r'baseline-shift="sub" font-size="([\d.]+)"')
+SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 _lock = Lock()  # Graphviz is C code on global state
 
 
@@ -60,15 +63,26 @@ class Drawing:
     words: str
 
     @cached_property
+    def _drawn(self) -> str:
+        return _render(self.source, "svg").decode()
+
+    @property
+    def width(self) -> float:
+        """Of the picture as it was laid out, in points; a page shows a wide one smaller."""
+        return _size(self._drawn)[0]
+
+    @cached_property
     def svg(self) -> str:
         """One self-contained <svg> element with a title and alternative text, without scripts or
         references."""
-        svg = _render(self.source, "svg").decode().replace("&#160;", " ")
+        svg = self._drawn.replace("&#160;", " ")
         # The names of nodes in the DOT text, and ids, which would meet the next drawing's.
         svg = re.sub(r"(?s)<title>.*?</title>\s*", "", svg)
         svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
-        svg = re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', _in_pixels, svg, count=1)
-        return accessible(svg, self.words)
+        svg = SHIFTED.sub(_lowered, svg)
+        width, height = _in_pixels(svg)
+        pixels = f'width="{width:.0f}" height="{height:.0f}" font-family="{FAMILY}"'
+        return accessible(SIZE.sub(pixels, svg, count=1), self.words)
 
     def save(self, path: PathName) -> Path:
         """Write the picture in the format that the suffix names: .svg, .png, .pdf or .dot.
@@ -78,7 +92,7 @@ class Drawing:
             case ".svg":
                 data = f'<?xml version="1.0" encoding="UTF-8"?>\n{self.svg}'.encode()
             case ".png":
-                data = _render(self.source.replace("{", "{\n\tdpi=160", 1), "png")
+                data = self._png(160)
             case ".pdf":
                 data = _render(self.source, "pdf")
             case ".dot":
@@ -92,6 +106,17 @@ class Drawing:
             raise UserError(f"cannot write the picture {path}: {error.strerror}") from None
         return path
 
+    def _png(self, dots: float) -> bytes:
+        """The picture with so many dots an inch."""
+        return _render(self.source.replace("{", f"{{\n\tdpi={dots:.2f}", 1), "png")
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict, dict]:
+        size = _in_pixels(self._drawn)
+        dots = 72 * size[0] / self.width
+        return bundle(self.svg, lambda times: self._png(times * dots), self.words, size)
+
     def _repr_svg_(self) -> str:
         return self.svg
 
@@ -99,12 +124,30 @@ class Drawing:
         return self.words
 
 
-def _in_pixels(size: re.Match[str]) -> str:
-    """A picture's size in points as pixels, no more than a notebook is wide: JupyterLab shows it as
-    large as it says it is."""
-    width, height = map(float, size.groups())
+def _size(svg: str) -> tuple[float, float]:
+    """Width and height of what Graphviz drew, in points."""
+    width, height = SIZE.findall(svg)[0]
+    return float(width), float(height)
+
+
+def _in_pixels(svg: str) -> tuple[float, float]:
+    """Its size on a page: a pixel a point, and no more than a notebook is wide. JupyterLab shows a
+    picture as large as it says it is."""
+    width, height = _size(svg)
     scale = min(1.0, PAGE / width)
-    return f'width="{width * scale:.0f}" height="{height * scale:.0f}" font-family="{FAMILY}"'
+    return width * scale, height * scale
+
+
+def _lowered(text: re.Match[str]) -> str:
+    """A subscript's size and place, as the PNG has it: few browsers shift a baseline."""
+    return f'dy="0.25em" font-size="{0.83 * float(text[1]):.1f}"'
+
+
+def subscripts(text: str) -> str:
+    """A label in which `c_{k}` has a real subscript; letters, digits and commas, which need no
+    escape."""
+    lowered = re.sub(r"_\{(.*?)\}", r"<SUB>\1</SUB>", text)
+    return f"<{lowered}>"
 
 
 def page() -> Digraph:

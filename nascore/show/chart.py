@@ -18,6 +18,7 @@ from nascore.errors import one_of
 from nascore.files import PathName, named, write_bytes
 from nascore.show.canvas import GREY, accessible
 from nascore.show.drawing import FAMILIES
+from nascore.show.png import bundle
 
 _FAMILIES = ("separable", "max pool", "convolution", "skip", "average pool")
 COLOURS = [*(FAMILIES[name][0] for name in _FAMILIES), GREY]
@@ -85,7 +86,7 @@ METADATA: dict[str, dict[str, None]] = {
 
 
 class Chart(Figure):
-    """A figure that shows itself in a notebook as SVG, with `words` as its alternative text."""
+    """A figure that shows itself in a notebook, with `words` as its alternative text."""
 
     words = ""
 
@@ -101,19 +102,25 @@ class Chart(Figure):
         """Write the figure as .svg, .png or .pdf, as its suffix says. Returns the path."""
         path = check_suffix(path)
         kind = path.suffix.lower()[1:]
-        data = self.svg.encode() if kind == "svg" else self._rendered(kind)
+        data = self.svg.encode() if kind == "svg" else self._rendered(kind, 160)
         write_bytes(path, data)
         return path
 
-    def _rendered(self, kind: str) -> bytes:
+    def _rendered(self, kind: str, dots: float | str = "figure") -> bytes:
         content = io.BytesIO()
-        dots = "figure" if kind == "svg" else 160
         with rc_context(STYLE):
             self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict, dict]:
+        width, height = self.get_size_inches() * self.dpi
+
+        def render(times: float) -> bytes:
+            return self._rendered("png", times * self.dpi)
+
+        return bundle(self.svg, render, self.words, (width, height))
 
     def __repr__(self) -> str:
         return self.words

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from nascore.genotypes import Cell
-from nascore.show.canvas import GREY, Drawing, page
-from nascore.show.drawing import INPUT, NODE, OUTPUT, look, plain, states
+from nascore.show.canvas import GREY, Drawing, page, subscripts
+from nascore.show.drawing import INPUT, NODE, OUTPUT, look, plain, said, states
 
 STROKES = {"solid": look("separable")[0], "dashed": look("max pool")[0], "dotted": look("convolution")[0]}
 PAPER = "#f4f4f4"
-SMALL = {"labelloc": "b", "fontsize": "11"}
+SMALL = {"labelloc": "b", "fontsize": "12"}
 PILL = {
     "style": "rounded,filled",
     "fillcolor": PAPER,
@@ -31,8 +31,8 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
     names = states(first)
     kept = [op for op in primitives if op != "none"]
     for j, name in enumerate(names):
-        graph.node(str(j), name, fillcolor=NODE if j >= first.n_inputs else INPUT)
-    graph.node("out", "c_{k}", fillcolor=OUTPUT)
+        graph.node(str(j), subscripts(name), fillcolor=NODE if j >= first.n_inputs else INPUT)
+    graph.node("out", subscripts("c_{k}"), fillcolor=OUTPUT)
     for (name, cell), (style, colour) in zip(cells.items(), STROKES.items()):
         line = {"color": colour, "style": style, "penwidth": "2"}
         legend.append(f'<FONT COLOR="{colour}">{escape(plain(name))}: {style}</FONT>')
@@ -60,7 +60,8 @@ def draw_subgraphs(cells: Mapping[str, Cell], primitives: Sequence[str]) -> Draw
         for line in lines:
             graph.edge(str(j), f"use {k}", arrowhead="none", **line)
             graph.edge(f"use {k}", str(i), **line)
-        words["shared" if shared else next(iter(users))].append(f"{plain(op)} from {names[j]} to {names[i]}")
+        use = f"{plain(op)} from {said(names[j])} to {said(names[i])}"
+        words["shared" if shared else next(iter(users))].append(use)
     told = [f"{'' if name == 'shared' else 'only '}{name}: {', '.join(of) or 'none'}" for name, of in words.items()]
     return Drawing(graph.source, f"A supergraph with the subgraphs {' and '.join(cells)}; {'; '.join(told)}.")
 
@@ -127,4 +128,4 @@ def _table(row: Mapping, level: int, title: str) -> str:
             fields.append(f'<TD BGCOLOR="{look(op)[1]}">{source}  {escape(plain(short))}</TD>')
         lines.append(f"<TR>{''.join(fields)}</TR>")
     table = f'<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="0" CELLPADDING="3" COLOR="{GREY}">{"".join(lines)}</TABLE>'
-    return f'<<FONT POINT-SIZE="11">{table}</FONT>>'
+    return f'<<FONT POINT-SIZE="12">{table}</FONT>>'
