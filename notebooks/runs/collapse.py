@@ -6,7 +6,7 @@ some seeds, and the same again with one remedy. The table says what each cell on
 Each search has a folder of its own: what is stopped (Ctrl-C, a kill) goes on with the same command, what is finished is
 not run again. `--only collect` writes collapse.json from the folders as they are.
 
-Settled before the runs. Images at half their side, 16 pixels, so that a supernet of eight cells sees them 30 times. The
+Settled before the runs. Images at half their side, 16 pixels, so that a supernet of five cells sees them 32 times. The
 alphas' learning rate is such that Adam can carry a logit as far as in the published search: 19,550 steps of 0.0003. The
 remedies: RobustDARTS's (arXiv 1909.09656) regularizes the weights more, here by 27 times the paper's weight decay;
 DARTS+'s (arXiv 1909.06035) stops as soon as the cell has two skips, here looked at after each epoch. The second needs
@@ -29,7 +29,7 @@ from nascore.registry import method
 
 RUNS = Path("notebooks/runs")
 SPACE = spaces.get("nasbench201")
-SIZES = dict(order=1, channels=8, cells=8, epochs=30, batch_size=64, learning_rate=0.05, alpha_learning_rate=0.0025)
+SIZES = dict(order=1, channels=8, cells=5, epochs=32, batch_size=64, learning_rate=0.05, alpha_learning_rate=0.0023)
 SEARCHES = {"plain": {}, "weight decay": dict(weight_decay=0.0081)}
 EVERY = 30  # steps: one row of the result
 
