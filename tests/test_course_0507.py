@@ -180,6 +180,14 @@ def unrolled(weight, gradient, velocity, xi, momentum, weight_decay):
     return weight - xi * (momentum * velocity + gradient + weight_decay * weight)
 
 
+def search(seed: int, *cells: str) -> collapse.Run:
+    losses = np.ones(len(cells))
+    return collapse.Run(
+        "plain", seed, np.arange(len(cells)), list(cells), np.ones((len(cells), 6, 5)) / 5, losses, losses, None
+    )
+
+
+RUNS_OF_THREE = [search(0, "100000", "110000", "111000"), search(1, "000000", "111111")]
 PATH = np.array([[2.0, -2.0], [0.7, 0.7], [2 / 3, 2 / 3]])
 ANSWERS = {  # what a checker says of nothing, of a right answer, of a wrong one and of what is wrong with it
     "ends_at": (lambda a: checks_0507.ends_at(a, PATH), None, 0.667, 1.0, "where the path ends"),
@@ -196,6 +204,13 @@ ANSWERS = {  # what a checker says of nothing, of a right answer, of a wrong one
         lambda delta, q: 2.8**2 * (q - delta**2) / delta**2,
         lambda delta, q: 2.8**2 * q / delta**2,
         "δ = 0.01, q = 0.05, δ = 0.02, q = 0.1, δ = 0.05, q = 0.2",
+    ),
+    "stops": (
+        lambda answer: checks_0507.stops(answer, RUNS_OF_THREE),
+        lambda skips: None,
+        lambda skips: next((k for k, count in enumerate(skips) if count >= 2), len(skips)),
+        lambda skips: next((k for k, count in enumerate(skips) if count > 2), len(skips)),
+        "plain, seed 0",
     ),
     "mirrored": (checks_0507.mirrored, (None, None), (0.5, 1.0), (0.9, 1.0), "flip=True"),
     "minibatches": (checks_0507.minibatches, None, 484 % 32, 32, "the last bar of the second picture"),

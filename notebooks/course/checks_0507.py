@@ -9,7 +9,7 @@ from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 import nascore
-from course import second_order
+from course import collapse, second_order
 from nascore.methods import darts
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
 
@@ -93,6 +93,34 @@ def entropies(alpha_learning_rate: float) -> Chart:
     axes.legend(fontsize=9)
     chart.words = f"Entropy of alpha over {len(rows)} steps by its learning rate. {'; '.join(words)}."
     return chart
+
+
+@styled
+def stops(answer: Callable[[list[int]], int | None], runs: Sequence[collapse.Run]) -> Chart:
+    """Where DARTS+ stops the stored searches: the number of skips through each, a ring at the first look at which there
+    are two, a cross where the answer stops. And a search that never has two."""
+    plain = [run for run in runs if run.name == "plain"]
+    chart, every = panels(len(plain), 2.8, sharey=True)
+    done = answer([0, 2]) is not None
+    missing, words = [], []
+    for axes, run in zip(every, plain):
+        skips = run.count("skip_connect").tolist()
+        right = next((k for k, count in enumerate(skips) if count >= 2), len(skips))
+        axes.step(run.steps, skips, where="post", linestyle="-")
+        axes.axhline(2, color=GREY, linestyle=":", linewidth=1.2)
+        ring = dict(linestyle="", markerfacecolor="none", markeredgecolor=GREY) | WANTED
+        if right < len(skips):
+            axes.plot(run.steps[right], skips[right], **ring)
+            words.append(f"{run.title}: at step {run.steps[right]:,}, the cell being worth {run.worth[right]:.2f} %")
+        if done and 0 <= (given := answer(skips)) < len(skips):
+            axes.plot(run.steps[given], skips[given], linestyle="", color=COLOURS[1], **DONE)
+        if done and given != right:
+            missing.append(run.title)
+        axes.set(title=run.title, xlabel="step of the search")
+    every[0].set_ylabel("skips of six edges")
+    if done and answer([0, 1, 1]) != 3:
+        missing.append("a search that never has two skips")
+    return _said(chart, missing, done, f"DARTS+ stops {'; '.join(words)}.")
 
 
 # --- 07 -------------------------------------------------------------------------------------------------------------

@@ -105,8 +105,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.only is None:
         images = data.load(options.data, image_size=16)
-        for seed in range(options.seeds):
-            for name, fields in SEARCHES.items():
+        for name, fields in SEARCHES.items():
+            for seed in range(options.seeds):
                 folder = options.out / f"{name} {seed}"
                 how = dict(space=SPACE, data=images, budget="reduced", seed=seed, directory=folder)
                 how |= dict(resume=(folder / "checkpoint.pt").exists(), checkpoint_seconds=30.0, threads=1)
