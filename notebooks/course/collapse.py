@@ -18,7 +18,8 @@ from nascore.show.chart import COLOURS, GREY, SHADES, Chart, styled
 PUBLISHED = 54.30  # the cell of six skips: DARTS, both orders, three runs each (NAS-Bench-201)
 SPACE = spaces.get("nasbench201")
 OPERATIONS = list(SPACE.primitives)
-EDGES = [f"{j} → {i}" for i in range(1, 4) for j in range(i)]
+NODES = enumerate(SPACE.decode([0] * 6).normal.nodes)
+EDGES = [f"{['input', 0, 1][source]} → {node}" for node, edges in NODES for source in edges.inputs]
 WORTH = Table().columns["cifar10_test_200ep"]
 LOOKS = {"plain": (COLOURS[1], "-"), "weight decay": (COLOURS[0], "--")}
 
@@ -26,7 +27,7 @@ LOOKS = {"plain": (COLOURS[1], "-"), "weight decay": (COLOURS[0], "--")}
 @dataclass
 class Run:
     """One search. `edges` is (rows, 6, 5), the softmax of every edge; the losses are means over the steps since the row
-    before; `stop` is the row of the table's figures at which DARTS+ would have stopped, or None."""
+    before; `stop` is the step at which DARTS+ stops and what the table says of the cell there."""
 
     name: str
     seed: int
@@ -70,45 +71,53 @@ def load(file: Path) -> list[Run]:
 # --- all searches at once -------------------------------------------------------------------------------------------
 
 
-def _lines(axes: Axes, lines: Mapping[str, float]) -> None:
-    """Levels to compare with, each with its name above it at the right."""
+def _lines(axes: Axes, lines: Mapping[str, float], up: float = 3) -> None:
+    """Levels to compare with, each with its name at the right, so many points above it."""
+    place = dict(xycoords=("axes fraction", "data"), xytext=(-2, up), textcoords="offset points", ha="right")
     for name, value in lines.items():
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1.2)
-        axes.annotate(
-            f"{name}: {value:.2f}", (1, value), (-2, 3), axes.transAxes, "offset points", ha="right", color=GREY
-        )
+        axes.annotate(f"{name}: {value:.2f}", (1, value), color=GREY, fontsize=9, **place)
+
+
+def _ending(run: Run) -> str:
+    """How a search ends, in words."""
+    skips, nones = run.count("skip_connect")[-1], run.count("none")[-1]
+    said = f"{run.title}: {skips} skips and {nones} none at the end, worth {run.worth[-1]:.2f} %"
+    said += (
+        f", best on the way {run.worth.max():.2f} %, loss {run.loss[-1]:.2f} and {run.valid_loss[-1]:.2f} in validation"
+    )
+    if run.stop:
+        said += f", DARTS+ stops at step {run.stop['step']:,} with {run.stop['worth']:.2f} %"
+    return said
 
 
 @styled
 def overview(runs: Sequence[Run], random_search: float) -> Chart:
-    """Skips, worth and losses of all searches over their steps, with what the worth is to be compared with."""
+    """Worth, skips and losses of all searches over their steps, with what the worth is to be compared with."""
     chart = Chart(figsize=(9.0, 6.4), layout="constrained")
     grid = chart.add_gridspec(2, 2, height_ratios=[1.5, 1])
     worth, skips, losses = (chart.add_subplot(place) for place in (grid[0, :], grid[1, 0], grid[1, 1]))
-    words = []
     for run in runs:
         colour, dash = LOOKS[run.name]
-        label = run.name if run.seed == 0 else None
         how = {"color": colour, "linestyle": dash, "linewidth": 1.4}
-        worth.step(run.steps, run.worth, where="post", label=label, **how)
-        worth.annotate(
-            f"seed {run.seed}", (run.steps[-1], run.worth[-1]), (4, -3), textcoords="offset points", fontsize=9
-        )
+        worth.step(run.steps, run.worth, where="post", label=run.name if run.seed == 0 else None, **how)
+        end = (run.steps[-1], run.worth[-1])
+        worth.annotate(f"seed {run.seed}", end, (5, -3), textcoords="offset points", fontsize=9, color=colour)
         skips.step(run.steps, run.count("skip_connect"), where="post", **how)
         losses.plot(run.steps, run.loss, **how)
         losses.plot(run.steps, run.valid_loss, **how | {"linewidth": 0.7})
-        words.append(
-            f"{run.title}: {run.count('skip_connect')[-1]} skips and {run.count('none')[-1]} none at the end, worth "
-            f"{run.worth[-1]:.2f} %, best on the way {run.worth.max():.2f} %, loss {run.loss[-1]:.2f} and "
-            f"{run.valid_loss[-1]:.2f} in validation"
-        )
+    stops = [run.stop for run in runs if run.stop]
+    where = [stop["step"] for stop in stops], [stop["worth"] for stop in stops]
+    worth.plot(*where, "^", color=COLOURS[2], markersize=9, label="DARTS+ stops", zorder=3)
     _lines(worth, {"random search, 100 cells": random_search, "a random cell, mean": WORTH.mean()})
-    _lines(worth, {"DARTS as published, six skips": PUBLISHED})
-    worth.set(title="worth of the cell: CIFAR-10 test accuracy after 200 epochs, by the table (%)", ylim=(48, 96))
-    worth.legend(loc="lower left", fontsize=9)
+    _lines(worth, {"DARTS as published, six skips": PUBLISHED}, up=-11)
+    worth.set_title("worth of the cell: CIFAR-10 test accuracy after 200 epochs, by the table (%)")
+    worth.set(ylim=(47, 97), xlim=(0, 1.25 * runs[0].steps[-1]))
+    worth.legend(loc="center right", fontsize=9)
     skips.set(title="skips among its six edges", xlabel="step of the search", ylim=(-0.2, 6.2))
     losses.set(title="loss: training (thick), validation (thin)", xlabel="step of the search")
-    chart.words = f"Searches of first-order DARTS. {'; '.join(words)}. The published end is worth {PUBLISHED:.2f} %."
+    ends = "; ".join(map(_ending, runs))
+    chart.words = f"Searches of first-order DARTS. {ends}. The published end is worth {PUBLISHED:.2f} %."
     return chart
 
 
@@ -144,6 +153,7 @@ def moment(run: Run, step: int) -> Chart:
         axes.axvline(run.steps[k], color=COLOURS[1], linestyle="-", linewidth=1)
         axes.plot(run.steps[k], values[k], "o", color=COLOURS[1])
         axes.set_title(f"{name}: {values[k]:.4g}", fontsize=10)
+        axes.locator_params("y", integer=name.startswith("skips"))
         if row < 2:
             axes.tick_params(labelbottom=False)
     axes.set_xlabel("step of the search")
