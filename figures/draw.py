@@ -10,6 +10,7 @@ from pathlib import Path
 
 import graphviz
 import numpy as np
+from motion import FIGURES as MOVING
 from plain import INK, Sheet, toward
 
 from nascore.genotypes import from_json
@@ -416,7 +417,8 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-FIGURES = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea, anytime, roofline)
+STILL = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea, anytime, roofline)
+FIGURES = (*STILL, *MOVING)
 
 
 def main(names: list[str]) -> None:

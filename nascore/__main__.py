@@ -5,14 +5,15 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
+from signal import SIGINT, default_int_handler, getsignal
 from types import FrameType
 
 
 def main() -> int:
     """Run one command; the exit status."""
     _open_standard_streams()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    if getsignal(SIGINT) is default_int_handler:
+        signal.signal(SIGINT, _leave)
     from nascore.cli import main
 
     return main()

@@ -7,23 +7,24 @@ some methods could not take it, and would notice only after hours.
 """
 
 import inspect
-import math
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from math import inf, isfinite
+from re import sub
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from torch import Tensor
 
 from nascore.errors import UserError, reason, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
-Array = np.ndarray | np.generic | Tensor
+Array = ndarray | np.generic | Tensor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def name_of(estimate: Callable) -> str:
     if isinstance(estimate, partial):
         words = list(map(repr, estimate.args))
         words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
-        arguments = re.sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
+        arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
         if len(arguments) >= 60:
             arguments = _digest(arguments)
         return f"{name_of(estimate.func)}({arguments})"
@@ -74,7 +75,7 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
         raise StepFailed(str(error)) from error
     except Exception as error:
         raise StepFailed(f"{who} raised {shorten(reason(error), 200)}") from error
-    if isinstance(answers, np.ndarray | Tensor):
+    if isinstance(answers, ndarray | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
     if not isinstance(answers, list | tuple):
@@ -97,10 +98,10 @@ def checked(answer: Any, who: str) -> Estimate:
     if not isinstance(error, str | None):
         raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
     seconds = _number(answer.seconds, "seconds", who)
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds < inf:
         raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
     reward = _number(answer.reward, "reward", who)
-    if not math.isfinite(reward):
+    if not isfinite(reward):
         error = error or f"the reward was {reward}"
         reward = 0.0
     if not 0 <= reward <= 1:
@@ -128,7 +129,7 @@ def _number(value: Any, field: str, who: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        return inf
 
 
 def storable(value: Any, field: str) -> Any:
@@ -143,7 +144,7 @@ def storable(value: Any, field: str) -> Any:
         case int() if abs(value) < 2**63:
             return int(value)
         case float():
-            return float(value) if math.isfinite(value) else None
+            return float(value) if isfinite(value) else None
         case str():
             return str(value).encode("utf-8", "replace").decode()
         case list() | tuple():

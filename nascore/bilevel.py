@@ -5,7 +5,8 @@ of weights that are one step ahead. Any loss of (weights, alphas) will do.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, stack
+from torch.autograd import grad
 
 from nascore.cuda import ieee
 from nascore.nets.depthwise import differentiated_twice
@@ -34,12 +35,12 @@ def finite_difference(
     train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensors, radius: float = 0.01
 ) -> Tensors:
     """Equation 8: d2_{alpha,w} L_train . v from two probes at w +- eps v, eps = radius / ||v||."""
-    eps = radius / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v)))
+    eps = radius / torch.linalg.vector_norm(stack(torch._foreach_norm(v)))
     # eps stays on the device: no step waits for the host to read it.
     offset = torch._foreach_mul(v, eps)
     with ieee():
-        above = torch.autograd.grad(train_loss(torch._foreach_add(weights, offset), alphas), alphas)
-        below = torch.autograd.grad(train_loss(torch._foreach_sub(weights, offset), alphas), alphas)
+        above = grad(train_loss(torch._foreach_add(weights, offset), alphas), alphas)
+        below = grad(train_loss(torch._foreach_sub(weights, offset), alphas), alphas)
     return [(a - b) / (2 * eps) for a, b in zip(above, below)]
 
 
@@ -48,8 +49,8 @@ def exact_product(train_loss: Loss, weights: Tensors, alphas: Tensors, v: Tensor
     along v."""
     weights = [w.detach().requires_grad_() for w in weights]
     with differentiated_twice():
-        slope = torch.autograd.grad(train_loss(weights, alphas), weights, create_graph=True)
-        return torch.autograd.grad(slope, alphas, grad_outputs=v)
+        slope = grad(train_loss(weights, alphas), weights, create_graph=True)
+        return grad(slope, alphas, grad_outputs=v)
 
 
 PRODUCTS = {"finite-difference": finite_difference, "exact": exact_product}
@@ -71,12 +72,12 @@ def architecture_gradient(
     those of `unrolled_weights`."""
     weights = [w.detach() for w in weights]  # they get no gradient: none is computed for them
     if xi == 0:
-        return torch.autograd.grad(valid_loss(weights, alphas), alphas)
+        return grad(valid_loss(weights, alphas), alphas)
     here = [w.detach().requires_grad_() for w in weights]
-    slope = torch.autograd.grad(train_loss(here, [a.detach() for a in alphas]), here)
+    slope = grad(train_loss(here, [a.detach() for a in alphas]), here)
     ahead = unrolled_weights(weights, slope, xi, velocities, momentum, weight_decay)
     ahead = [w.requires_grad_() for w in ahead]  # w'
-    gradients = torch.autograd.grad(valid_loss(ahead, alphas), [*alphas, *ahead])
+    gradients = grad(valid_loss(ahead, alphas), [*alphas, *ahead])
     direct = gradients[: len(alphas)]
     v = gradients[len(alphas) :]
     return [d - xi * p for d, p in zip(direct, product(train_loss, weights, alphas, v))]

@@ -2,18 +2,19 @@
 NumPy's own format, which is read without any pickle and has checksums.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from platformdirs import user_cache_path
 
 from nascore.files import FORMAT, write_whole
 
-Parts = dict[str, np.ndarray]  # uint8 (N, 3, H, W), by the name of the part
+Parts = dict[str, ndarray]  # uint8 (N, 3, H, W), by the name of the part
 
 
 def file_of(folder: Path, side: int | None) -> Path:
@@ -29,7 +30,7 @@ def digest(text: str) -> str:
 
 def store(file: Path, stamp: str, images: Parts, tell: Callable[[str], None]) -> None:
     """Keep `images`, of which `stamp` says which they are; where that cannot be done, `tell` it."""
-    about = np.array(json.dumps({"format": FORMAT, "stamp": stamp}))
+    about = np.array(dumps({"format": FORMAT, "stamp": stamp}))
     kept: Any = {"about": about, **images}  # in the stubs one of its arrays may be an option
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def load(file: Path, stamp: str, counts: Mapping[str, int]) -> Parts | None:
     are not in it: they follow from the names of the images."""
     try:
         with np.load(file, allow_pickle=False) as stored:
-            about = json.loads(stored["about"].item())
+            about = loads(stored["about"].item())
             images = {part: stored[part] for part in counts}
         height, width = images["train"].shape[2:]
     except Exception:  # there is none, or it is damaged: it is made anew

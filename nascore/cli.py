@@ -1,6 +1,6 @@
-"""The command line: nascore search | train | predict | evaluate | export | describe | draw |
-convert | bench. Whatever a user can get wrong ends in one plain line on standard error and exit
-status 2."""
+"""The command line: nascore search | train | watch | predict | evaluate | export | describe |
+draw | convert | bench. Whatever a user can get wrong ends in one plain line on standard error and
+exit status 2."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ from nascore.commands.answering import (
     predict,
 )
 from nascore.commands.options import Parser, Stopped
-from nascore.commands.running import add_search, add_train, search, train
+from nascore.commands.running import add_search, add_train, add_watch, search, train, watch
 from nascore.commands.showing import (
     add_bench,
     add_convert,
@@ -36,6 +36,7 @@ from nascore.errors import UserError, require, say
 COMMANDS: dict[Callable[..., int | None], Callable[[Parser], None]] = {
     search: add_search,
     train: add_train,
+    watch: add_watch,
     predict: add_predict,
     evaluate: add_evaluate,
     export: add_export,

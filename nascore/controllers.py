@@ -17,9 +17,21 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import (
+    Generator,
+    Tensor,
+    arange,
+    as_tensor,
+    cat,
+    empty,
+    no_grad,
+    stack,
+    tanh,
+    tensor,
+    zeros_like,
+)
 from torch.nn import Embedding, Linear, LSTMCell, Module, ModuleList, Parameter, init
+from torch.nn.functional import log_softmax
 
 from nascore import spaces
 from nascore.genotypes import operation_named
@@ -74,7 +86,7 @@ class Attention(Module):
     def score(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, J) from h_i (N, H) and h_j (N, J, H)."""
         both = self.prev(anchors) + self.curr(state)[:, None]
-        return self.v(torch.tanh(both)).squeeze(2)
+        return self.v(tanh(both)).squeeze(2)
 
 
 class Pointer(Attention):
@@ -83,7 +95,7 @@ class Pointer(Attention):
 
     def __init__(self, hidden: int, inputs: int):
         super().__init__(hidden)
-        self.inputs = Parameter(torch.empty(inputs, hidden))
+        self.inputs = Parameter(empty(inputs, hidden))
 
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, 1, inputs + J): a softmax over the scores."""
@@ -91,10 +103,10 @@ class Pointer(Attention):
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
         """The anchor that was chosen (N, H), as in ENAS."""
-        return self._all(anchors)[torch.arange(len(decisions)), decisions[:, 0]]
+        return self._all(anchors)[arange(len(decisions)), decisions[:, 0]]
 
     def _all(self, anchors: Tensor) -> Tensor:
-        return torch.cat([self.inputs.expand(len(anchors), -1, -1), anchors], 1)
+        return cat([self.inputs.expand(len(anchors), -1, -1), anchors], 1)
 
 
 class Skips(Attention):
@@ -109,7 +121,7 @@ class Skips(Attention):
     def logits(self, state: Tensor, anchors: Tensor) -> Tensor:
         """(N, J, 2): 0 for out and the score for in, whose softmax is the score's sigmoid."""
         score = self.score(state, anchors)
-        return torch.stack([torch.zeros_like(score), score], 2)
+        return stack([zeros_like(score), score], 2)
 
     def read(self, decisions: Tensor, anchors: Tensor) -> Tensor:
         """The mean (N, H) of the anchors with a decision (N, J) of 1; 0 where there is none."""
@@ -163,7 +175,7 @@ class Controller(Module):
         self.adjust = adjust
         space = spaces.of(space)
         self.counts = tuple(space.choices)
-        self.start = Parameter(torch.empty(hidden))
+        self.start = Parameter(empty(hidden))
         self.lstm = ModuleList(LSTMCell(hidden, hidden, bias) for _ in range(layers))
         self.tokens = space.tokens
         self.kinds = list(dict.fromkeys(token.kind for token in self.tokens))
@@ -206,12 +218,12 @@ class Controller(Module):
 
     def forward(self, decisions: Tensor | Sequence[Decisions]) -> Written:
         """The log-probabilities of given architectures, with gradients (teacher forcing)."""
-        given = torch.as_tensor(decisions, device=self.start.device)
+        given = as_tensor(decisions, device=self.start.device)
         n, length = given.shape
         return self._write(n, length, lambda step, p: given[:, step.positions])
 
-    @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator, length: int | None = None) -> Written:
+    @no_grad()
+    def sample(self, count: int, generator: Generator, length: int | None = None) -> Written:
         """Write `count` architectures, of `length` decisions where the space has `levels`. Their
         gradients come from `forward`, which gives the same log-probabilities."""
 
@@ -236,16 +248,16 @@ class Controller(Module):
             anchors |= dict.fromkeys(unread, x)
             before = x.new_empty(n, 0, x.size(1))  # the anchors that it may point to, (N, J, H)
             if step.refers_to:
-                before = torch.stack([anchors[j] for j in step.refers_to], 1)
+                before = stack([anchors[j] for j in step.refers_to], 1)
             logits = self.adjust(at, step.head.logits(x, before))[:, :, : self.counts[at]]
-            log_p = F.log_softmax(logits, 2)
+            log_p = log_softmax(logits, 2)
             p = log_p.exp()
             decisions = decide(step, p)
             log_probs = log_p.gather(2, decisions[:, :, None]).squeeze(2)
             written.append((decisions, log_probs, -(p * log_p).sum(2)))
             x = step.head.read(decisions, before)
             unread = step.positions
-        return Written(*(torch.cat(part, 1) for part in zip(*written)))
+        return Written(*(cat(part, 1) for part in zip(*written)))
 
 
 # --- what ENAS makes of its logits, and how it learns ---------------------------------------------
@@ -255,7 +267,7 @@ def squash(logits: Tensor, constant: float, temperature: float = 0.0) -> Tensor:
     """constant * tanh(logits / temperature), so that no option can be more than e^(2 constant)
     times as likely as another; a temperature or a constant of 0 is left out."""
     logits = logits / temperature if temperature else logits
-    return constant * torch.tanh(logits) if constant else logits
+    return constant * tanh(logits) if constant else logits
 
 
 class Squashed:
@@ -271,7 +283,7 @@ class Squashed:
         self.kinds = [token.kind for token in space.tokens]
         self.normal = len(self.kinds) // max(1, len(space.cell_types))  # in the normal cell
         liked = (operation_named(op).family == "separable" for op in space.primitives)
-        self.likes = torch.tensor(list(map(float, liked)))
+        self.likes = tensor(list(map(float, liked)))
 
     def __call__(self, position: int, logits: Tensor) -> Tensor:
         kind = self.kinds[position]
@@ -279,7 +291,7 @@ class Squashed:
         constant = budget.tanh_constant
         if kind == "skip":  # out, in: (-q, q) for (0, q)
             q = logits[..., 1:]
-            logits = torch.cat([-q, q], -1)
+            logits = cat([-q, q], -1)
         if kind == "op":
             constant /= budget.op_tanh_reduce
         logits = squash(logits, constant, budget.temperature)

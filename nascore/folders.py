@@ -8,7 +8,6 @@ an archive puts beside the images: hidden files and folders, empty files.
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,13 @@ from itertools import groupby
 from operator import attrgetter
 from os.path import splitext
 from pathlib import Path
+from re import split
 from stat import S_ISREG
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import ndarray
 from PIL.Image import Image
 
 from nascore import cache
@@ -78,7 +79,7 @@ class Listing:
         ]
         return cache.digest(repr((self.classes, rows)))
 
-    def labels(self, part: str) -> np.ndarray:
+    def labels(self, part: str) -> ndarray:
         """(N,) int64, in the order of the images."""
         return np.array([file.label for file in self.parts[part]], dtype=np.int64)
 
@@ -116,7 +117,7 @@ def _listable(folder: str | Path) -> Iterator[None]:
 
 def natural(name: str) -> tuple[list, str]:
     """A key that puts 2 before 10, and 02 beside 2."""
-    parts: list = re.split(r"([0-9]+)", name)  # at every other place digits
+    parts: list = split(r"([0-9]+)", name)  # at every other place digits
     parts[1::2] = map(int, parts[1::2])
     return parts, name
 
@@ -326,7 +327,7 @@ def _read(listing: Listing, side: int | None, tell: Tell) -> cache.Parts:
     return images
 
 
-def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) -> np.ndarray:
+def _pictures(folder: Path, paths: Sequence[str], side: int | None, tell: Tell) -> ndarray:
     """(N, 3, H, W), uint8."""
 
     fitted = side or SIDE

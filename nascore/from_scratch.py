@@ -1,19 +1,19 @@
 """Train the network of a genotype from scratch: what `nascore train` does."""
 
 import datetime
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import monotonic
 
-import torch
+from torch import channels_last
 
 from nascore import data as sets
 from nascore import formats, training
 from nascore import memory as memory_of
 from nascore.data import Images, choose_device
 from nascore.errors import require, whole
-from nascore.files import write_json
+from nascore.files import PathName, write_json
 from nascore.genotypes import Genotype, as_dict
 from nascore.loop import Progress, drive, memory_errors
 from nascore.models import SIZES, Model, Preprocessing, network_to_fill
@@ -42,14 +42,14 @@ class Trained:
 
 
 def train(
-    genotype: str | Path | Genotype,
-    data: str | Path | Images = "digits",
+    genotype: PathName | Genotype,
+    data: PathName | Images = "digits",
     *,
     recipe: str | Recipe = "small",
     skeleton: str | None = None,
     auxiliary: bool = True,
     seed: int = 0,
-    directory: str | Path | None = None,
+    directory: PathName | None = None,
     resume: bool = False,
     device: str = "auto",
     progress: bool | Callable[[Progress], None] = True,
@@ -106,7 +106,7 @@ def train(
         loop = Training(network, images, recipe, seed)
         if again:
             loop.recompute()
-        began = time.monotonic()
+        began = monotonic()
         drive(
             loop,
             directory=out,
@@ -120,7 +120,7 @@ def train(
             defaults=training.DEFAULTS,
         )
         together = 500 if memory is None else recipe.batch_size
-        return _tested(loop, _model(loop, images, sizes), out, time.monotonic() - began, together)
+        return _tested(loop, _model(loop, images, sizes), out, monotonic() - began, together)
 
 
 def _fitting(
@@ -163,7 +163,7 @@ def _model(loop: Training, images: Images, sizes: Sizes) -> Model:
     """The network of a training, as it is now, without the auxiliary head, which only learns."""
     network = network_to_fill(loop.network.genotype, replace(sizes, auxiliary=False))
     network.load_state_dict(loop.network.state_dict(), strict=False)  # less the auxiliary head's
-    network.to(loop.device).to(memory_format=torch.channels_last)
+    network.to(loop.device).to(memory_format=channels_last)
     about = {
         "network": {name: getattr(sizes, name) for name in SIZES},
         "recipe": asdict(loop.recipe),

@@ -1,17 +1,18 @@
 """Labelled images that live on the device: a whole batch is augmented at once. No worker processes
 to wait for."""
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import count
+from os.path import isdir, realpath
 from typing import Self
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, arange, channels_last, inference_mode, randint, randperm
+from torch import device as Device
+from torch.nn.functional import pad
 
 from nascore.errors import UserError, require
 from nascore.seeding import generator
@@ -52,7 +53,7 @@ class Images(Task):
         return len(self.classes)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         return self.train.device
 
     def part(self, name: str) -> tuple[Tensor, Tensor]:
@@ -93,12 +94,12 @@ class Images(Task):
 
     def fingerprint(self) -> dict:
         parts = [part for part in PARTS if getattr(self, part) is not None]
-        content = hashlib.blake2b(digest_size=16)
+        content = blake2b(digest_size=16)
         for part in parts:
             for tensor in self.part(part):
                 content.update(tensor.numpy(force=True).data)
         return {
-            "name": os.path.realpath(self.name) if os.path.isdir(self.name) else self.name,
+            "name": realpath(self.name) if isdir(self.name) else self.name,
             "classes": list(self.classes),
             "image": list(self.shape[1:]),
             **{part: self.count(part) for part in parts},
@@ -133,12 +134,12 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     """uint8 (B, C, H, W) -> float, (x / 255 - mean) / std per channel, channels_last."""
     center = _channels(tuple(mean), batch.device)
     scale = _channels(tuple(std), batch.device)
-    return ((batch.float() / 255 - center) / scale).contiguous(memory_format=torch.channels_last)
+    return ((batch.float() / 255 - center) / scale).contiguous(memory_format=channels_last)
 
 
 @lru_cache(maxsize=64)  # a copy to the device makes it wait
-@torch.inference_mode(False)
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+@inference_mode(False)
+def _channels(values: tuple[float, ...], device: Device) -> Tensor:
     """(1, C, 1, 1) on the device."""
     return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
@@ -168,7 +169,7 @@ class Batches:
         pixels, self.labels = images.some(part)
         # Padded once, channels innermost: one gather then crops, mirrors and leaves the batch in
         # channels_last. (N, H + 2 padding, W + 2 padding, C)
-        padded = F.pad(pixels, (self.padding,) * 4)
+        padded = pad(pixels, (self.padding,) * 4)
         self.pixels = padded.permute(0, 2, 3, 1).contiguous()
         full, rest = divmod(len(pixels), size)
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
@@ -180,7 +181,7 @@ class Batches:
         device = self.pixels.device
         if self._order[0] != epoch:
             random = generator(*self.place, "order", epoch)
-            order = torch.randperm(len(self.labels), generator=random)
+            order = randperm(len(self.labels), generator=random)
             self._order = (epoch, order.to(device, non_blocking=True))
         index = self._order[1][position * self.size : (position + 1) * self.size]
         random = generator(*self.place, "augment", step)  # on the CPU: the same on every device
@@ -189,16 +190,16 @@ class Batches:
             cut_out(batch, self.cutout, random)
         return batch, self.labels[index]
 
-    def crop(self, index: Tensor, random: torch.Generator) -> Tensor:
+    def crop(self, index: Tensor, random: Generator) -> Tensor:
         """The images `index`, each shifted at random within the padding and, where that is
         allowed, mirrored."""
         n = len(index)
         device = index.device
         height, width = self.images.shape[2:]
-        shifts = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=random)
+        shifts = randint(0, 2 * self.padding + 1, (2, n, 1), generator=random)
         top, left = shifts.to(device, non_blocking=True)
-        rows = top + torch.arange(height, device=device)  # (n, height)
-        columns = torch.arange(width, device=device).expand(n, width)
+        rows = top + arange(height, device=device)  # (n, height)
+        columns = arange(width, device=device).expand(n, width)
         if self.flip:
             mirrored = torch.rand(n, 1, generator=random).to(device, non_blocking=True) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
@@ -207,15 +208,15 @@ class Batches:
         return found.permute(0, 3, 1, 2)
 
 
-def cut_out(batch: Tensor, length: int, random: torch.Generator) -> None:
+def cut_out(batch: Tensor, length: int, random: Generator) -> None:
     """Cutout (DeVries and Taylor 2017), in place: a square of `length` pixels, its centre
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     device = batch.device
-    y = torch.randint(0, height, (n, 1), generator=random).to(device, non_blocking=True)
-    x = torch.randint(0, width, (n, 1), generator=random).to(device, non_blocking=True)
-    rows = torch.arange(height, device=device)
-    columns = torch.arange(width, device=device)
+    y = randint(0, height, (n, 1), generator=random).to(device, non_blocking=True)
+    x = randint(0, width, (n, 1), generator=random).to(device, non_blocking=True)
+    rows = arange(height, device=device)
+    columns = arange(width, device=device)
     inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
     inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
     batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)

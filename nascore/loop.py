@@ -3,16 +3,16 @@
 What lies in the directory of a run, `record` says.
 """
 
-import copy
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from copy import copy
+from dataclasses import dataclass, field, replace
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal
+from threading import Event, current_thread, main_thread
+from time import monotonic
 from typing import ClassVar
 
 from torch.nn import Module
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from nascore.cuda import GRAPHS, is_lost, ran_out_of_memory
 from nascore.errors import UserError, number, one_of, reason, require, say, shorten, whole
-from nascore.files import FORMAT
+from nascore.files import FORMAT, PathName
 from nascore.genotypes import Genotype, as_dict
 from nascore.record import Record, alone_in, directory_named
 
@@ -34,13 +34,14 @@ class StepFailed(UserError):
 @dataclass(frozen=True)
 class Progress:
     """What one step did: `step` of `total`, and where the loop evaluates architectures, which one
-    and its reward."""
+    and its reward. `share` says how much of all the work is done."""
 
     step: int
     total: int
     genotype: Genotype | None = None
     reward: float | None = None
     metrics: dict = field(default_factory=dict)
+    share: float = 0.0
 
     def row(self) -> dict:
         """The step as a line of `history.jsonl`."""
@@ -77,6 +78,15 @@ class Loop:
         """Whether there is nothing left to do."""
         return self.steps >= self.total
 
+    @property
+    def reached(self) -> int:
+        """How many steps are paid for, which may be more than were taken."""
+        return self.steps
+
+    def cost(self, steps: int) -> float:
+        """What the first `steps` steps take, beside one another: times are reckoned with it."""
+        return steps
+
     def recompute(self) -> None:
         """Take more time and less memory, the same bits: see `nets.recompute`, whose generators a
         graph could not hold."""
@@ -88,14 +98,14 @@ class Loop:
     def state_dict(self) -> dict:
         """All that a checkpoint has to hold: tensors and plain values."""
         parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return parts | {name: copy.copy(getattr(self, name)) for name in self.STATE}
+        return parts | {name: copy(getattr(self, name)) for name in self.STATE}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from where another loop of the same kind was."""
         for name in self.PARTS:
             getattr(self, name).load_state_dict(state[name])
         for name in state.keys() & set(self.STATE):
-            setattr(self, name, copy.copy(state[name]))
+            setattr(self, name, copy(state[name]))
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -115,7 +125,7 @@ def memory_errors(lower: str = "--batch-size, --channels or --cells") -> Iterato
 def drive(
     loop,
     *,
-    directory: str | Path | None = None,
+    directory: PathName | None = None,
     config: dict | None = None,
     resume: bool = False,
     progress: bool | Callable[[Progress], None] = True,
@@ -149,7 +159,7 @@ def drive(
             named = {} if not hasattr(loop, "threads") else {"threads": chosen}
             what = {**(config or {}), **named}
             record = Record(directory, loop, what, resume, defaults or {})
-        with _interrupts() as interrupted, _reporter(progress, loop) as report:
+        with _interrupts() as interrupted, reporter(progress, len(loop.history)) as report:
             _steps(
                 loop,
                 record,
@@ -169,10 +179,10 @@ def _steps(
     report: Callable[[Progress], None],
     checkpoint_seconds: float,
 ) -> None:
-    due = time.monotonic() + checkpoint_seconds
+    due = monotonic() + checkpoint_seconds
     waiting = 0.0  # seconds of the steps that are in no row yet
     while not loop.done and not stopped():
-        began, before = time.monotonic(), len(loop.history)
+        began, before = monotonic(), len(loop.history)
         try:
             step = loop.step()
         except StepFailed as error:
@@ -182,17 +192,24 @@ def _steps(
                 raise
             lost = f"the GPU was lost ({shorten(reason(error).splitlines()[0], 200)})"
             raise UserError(f"{lost}: go on with --resume from the last checkpoint") from None
-        waiting += time.monotonic() - began
-        report(step)
+        waiting += monotonic() - began
+        report(replace(step, share=_share(loop, step)))
         if record and (rows := loop.history[before:]):
             share = round(waiting / len(rows), 4)
-            record.timing += [{"format": FORMAT, "step": r["step"], "seconds": share} for r in rows]
+            row = {"format": FORMAT, "seconds": share, "total": step.total}
+            record.timing += [row | {"step": r["step"]} for r in rows]
             waiting = 0.0
-        if record and (began := time.monotonic()) >= due:
+        if record and (began := monotonic()) >= due:
             record.save()
-            took = time.monotonic() - began  # grows with the history: then save more seldom
+            took = monotonic() - began  # grows with the history: then save more seldom
             pause = max(checkpoint_seconds, min(20 * took, 12 * checkpoint_seconds))
-            due = time.monotonic() + pause
+            due = monotonic() + pause
+
+
+def _share(loop, step: Progress) -> float:
+    if isinstance(loop, Loop):
+        return loop.cost(loop.reached) / loop.cost(loop.total)
+    return step.step / step.total
 
 
 def _kept(record: Record | None, loop) -> str:
@@ -210,7 +227,7 @@ def _kept(record: Record | None, loop) -> str:
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Catch Ctrl-C, a polite kill and a terminal that closes, until the block ends. Only a
     process's main thread can; others have `stop`."""
-    caught = threading.Event()
+    caught = Event()
 
     def first(which, frame):
         if which == getattr(signal, "SIGHUP", None):
@@ -219,11 +236,11 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         caught.set()
 
-    if threading.current_thread() is not threading.main_thread():
+    if current_thread() is not main_thread():
         yield caught.is_set
         return
-    heard = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    heard = [SIGINT, SIGTERM]
+    if hasattr(signal, "SIGHUP") and getsignal(signal.SIGHUP) is not SIG_IGN:
         heard.append(signal.SIGHUP)  # ignored it is under nohup, and stays so
     before = {which: signal.signal(which, first) for which in heard}
     try:
@@ -244,14 +261,14 @@ def _leave_the_terminal() -> None:
 
 
 @contextmanager
-def _reporter(progress: bool | Callable, loop) -> Iterator[Callable[[Progress], None]]:
-    """A bar in a terminal and in a notebook; where output is a file or a pipe, a line every few
-    seconds."""
+def reporter(progress: bool | Callable, steps: int) -> Iterator[Callable[[Progress], None]]:
+    """What is told of each step after the first `steps`: a bar in a terminal and in a notebook;
+    where output is a file or a pipe, a line every few seconds."""
     if progress is not True or sys.stderr is None:
         yield progress if callable(progress) else (lambda step: None)
         return
     how = {"unit": "step", "dynamic_ncols": True, "mininterval": 0.2, "disable": None}
-    with tqdm(initial=len(loop.history), **how) as bar:
+    with tqdm(initial=steps, **how) as bar:
         yield _lines() if bar.disable else _bar(bar)
 
 
@@ -273,12 +290,12 @@ def _bar(bar: tqdm) -> Callable[[Progress], None]:
 
 
 def _lines() -> Callable[[Progress], None]:
-    began = time.monotonic()
+    began = monotonic()
     due = began + LINE_SECONDS
 
     def report(step: Progress) -> None:
         nonlocal due
-        now = time.monotonic()
+        now = monotonic()
         if now >= due:
             values = "".join(f", {name} {value:.4g}" for name, value in _values(step).items())
             say(f"step {step.step} of {step.total}, {now - began:.0f} s{values}")

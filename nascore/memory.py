@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from re import fullmatch
 from typing import Any
 from weakref import finalize
 
 import torch
 from torch import Tensor
+from torch import device as Device
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -30,7 +32,7 @@ BESIDE = 1.10
 
 def bytes_of(text: Any) -> int:
     """8G, 512M or a number of bytes. Raises `UserError`."""
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:i?B)?", str(text).strip(), re.I)
+    found = fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:i?B)?", str(text).strip(), re.I)
     if not found or not float(found[1]):
         raise UserError(f"--memory: found {text!r}, allowed: a size, such as 8G or 2G")
     return int(float(found[1]) * UNITS[found[2].upper()])
@@ -94,7 +96,7 @@ class Need:
         return min(most, int((limit - self.fixed) // max(self.image, 1)))
 
 
-def need(make: Callable[[int], Any], again: bool, task: int, device: torch.device) -> Need:
+def need(make: Callable[[int], Any], again: bool, task: int, device: Device) -> Need:
     """Of the loops `make(batch)`, beside the `task`'s bytes."""
     few, more = (peak(partial(make, batch), again) for batch in TRIED)
     image = (more - few) / (TRIED[1] - TRIED[0])
@@ -104,7 +106,7 @@ def need(make: Callable[[int], Any], again: bool, task: int, device: torch.devic
 
 
 def fitting(
-    size: Any, batch: int, make: Callable[[int], Any], task: int, device: torch.device
+    size: Any, batch: int, make: Callable[[int], Any], task: int, device: Device
 ) -> tuple[int, bool]:
     """The minibatch, and whether cells are computed again, with which a run stays under a `size`;
     it is said. Cells first: that changes no bit. Raises `UserError` where nothing helps."""

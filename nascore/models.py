@@ -1,12 +1,13 @@
 """A trained network as a folder that stands alone: `model.safetensors` holds its weights and
 running statistics, `model.json` all else that an answer needs. Nothing in them can run code."""
 
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from json import loads
+from math import inf, nan
+from os.path import exists, isdir, join
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import safetensors.torch
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, cat, channels_last, from_numpy, inference_mode, stack, uint8
+from torch import device as Device
 
-from nascore import folders, pictures
+from nascore import folders
 from nascore.data import Images, choose_device
 from nascore.errors import UserError, number, plain, require, shorten, whole
 from nascore.files import check_format, write_bytes, write_json
@@ -25,6 +27,7 @@ from nascore.genotypes import Genotype, as_dict, from_dict
 from nascore.images import normalise
 from nascore.nets.convolutional import Network
 from nascore.nets.sizes import LIMITS, Sizes
+from nascore.pictures import fit, quietly, read
 from nascore.threads import fitting, using_threads
 
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
@@ -66,23 +69,23 @@ class Preprocessing:
         good = isinstance(image, Picture)
         require(good, "image", image, "a file, a PIL image, or uint8 tensors (N, C, H, W)")
         channels, height, width = self.shape
-        picture = pictures.fit(pictures.read(image), width, height)
+        picture = fit(read(image), width, height)
         mode = PICTURE_MODES.get(channels)
         allowed = "tensors, for a network that reads neither grey nor RGB"
         require(mode, "images", f"{channels} channels", allowed)
         array = np.array(picture.convert(mode))
-        return torch.from_numpy(array).reshape(height, width, channels).permute(2, 0, 1)
+        return from_numpy(array).reshape(height, width, channels).permute(2, 0, 1)
 
     def batch(self, images: Sequence | Tensor) -> Tensor:
         """uint8 (N, channels, height, width) of pictures, files, or a tensor of such a shape.
         Raises `UserError`, one line, for what is none of these."""
         if isinstance(images, Tensor):
-            good = images.dtype == torch.uint8 and images.shape[1:] == self.shape
+            good = images.dtype == uint8 and images.shape[1:] == self.shape
             allowed = f"torch.uint8 (N, {', '.join(map(str, self.shape))})"
             require(good, "images", f"{images.dtype} {tuple(images.shape)}", allowed)
             return images
-        with pictures.quietly(), ThreadPoolExecutor() as pool:
-            return torch.stack(list(pool.map(self.pixels, images)))
+        with quietly(), ThreadPoolExecutor() as pool:
+            return stack(list(pool.map(self.pixels, images)))
 
 
 class Model:
@@ -104,7 +107,7 @@ class Model:
         return self.network.genotype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the network is."""
         return next(self.network.parameters()).device
 
@@ -121,14 +124,14 @@ class Model:
         view = self.preprocessing
         found = []
         threads = fitting(self.network, batch_size, view.height * view.width)
-        with using_threads(threads), torch.inference_mode():
+        with using_threads(threads), inference_mode():
             for start in range(0, len(images), batch_size):
                 batch = view.batch(images[start : start + batch_size]).to(self.device)
                 logits = self.network(normalise(batch, view.mean, view.std))
                 found.append(logits.float().softmax(1).cpu())
-        probabilities = torch.cat(found)
+        probabilities = cat(found)
         allowed = "numbers; the network's weights are too large, or none: train it again"
-        require(probabilities.isfinite().all(), "probabilities", math.nan, allowed)
+        require(probabilities.isfinite().all(), "probabilities", nan, allowed)
         return probabilities.clone()
 
     def save(self, folder: Place) -> None:
@@ -154,7 +157,7 @@ class Model:
 # --- the folder -----------------------------------------------------------------------------------
 
 
-def load(folder: Place, device: str | torch.device = "auto") -> Model:
+def load(folder: Place, device: str | Device = "auto") -> Model:
     """The model in `folder`. Raises `UserError`, one line, for a folder that holds none, or a
     damaged one."""
     good = isinstance(folder, Place) and str(folder)
@@ -167,13 +170,13 @@ def load(folder: Place, device: str | torch.device = "auto") -> Model:
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     _load_weights(model.network, Path(folder, WEIGHTS))
-    model.network.to(chosen).to(memory_format=torch.channels_last)
+    model.network.to(chosen).to(memory_format=channels_last)
     return model
 
 
 def is_model(folder: object) -> bool:
     """Whether there is a model in `folder`, whole or not."""
-    return isinstance(folder, Place) and os.path.exists(os.path.join(folder, ABOUT))
+    return isinstance(folder, Place) and exists(join(folder, ABOUT))
 
 
 def answers(
@@ -185,7 +188,7 @@ def answers(
     for start in range(0, len(files), batch_size):
         read = [(file, _read(model, file)) for file in files[start : start + batch_size]]
         pixels = [found for _, found in read if isinstance(found, Tensor)]
-        found = iter(model.predict(torch.cat(pixels)) if pixels else ())
+        found = iter(model.predict(cat(pixels)) if pixels else ())
         for file, answer in read:
             yield str(file), next(found) if isinstance(answer, Tensor) else answer
 
@@ -193,7 +196,7 @@ def answers(
 def _files(names: Sequence[str]) -> Iterator[str | UserError]:
     """The images that are meant, of a folder all in it; for one that cannot be listed, why not."""
     for name in names:
-        if not os.path.isdir(name):
+        if not isdir(name):
             yield name
             continue
         try:
@@ -215,7 +218,7 @@ def _read_about(file: Path) -> dict[str, Any]:
     _require_regular(file)
     try:
         with open(file, encoding="utf-8") as text:
-            about = json.loads(text.read(MAX_ABOUT))
+            about = loads(text.read(MAX_ABOUT))
     except FileNotFoundError:
         allowed = "a folder that `nascore train --out` has made, with model.json"
         raise UserError(f"no model in {file.parent}; allowed: {allowed}") from None
@@ -296,7 +299,7 @@ def _load_weights(network: Network, file: Path) -> None:
         known = found.get(name, "nothing")
         require(known == allowed, f"{file}: {plain(name)[:100]}", known, allowed)
     for name, tensor in weights.items():
-        least = 0 if name.endswith("running_var") else -math.inf
+        least = 0 if name.endswith("running_var") else -inf
         wrong = tensor[~(tensor.isfinite() & (tensor >= least))].tolist()
         require(not wrong, f"{file}: {name}", wrong, "finite numbers, for a variance from 0")
     network.load_state_dict(weights)

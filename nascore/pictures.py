@@ -3,13 +3,12 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -19,6 +18,7 @@ from PIL.ImageCms import createProfile, profileToProfile
 from PIL.PngImagePlugin import PngImageFile
 
 from nascore.errors import UserError, shorten
+from nascore.files import PathName
 
 # Of those that may hold several pictures, the first is read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -35,7 +35,7 @@ WHITES = {"L;2": 85, "L;4": 17}  # of PNG's depths: what one step is in 8 bits
 WHITE_IS_ZERO = 0
 
 
-def read(image: str | Path | Picture) -> Picture:
+def read(image: PathName | Picture) -> Picture:
     """The picture in a file, or one of Pillow's, as 8-bit RGB. Raises `UserError`, one line, for
     what is none."""
     try:
@@ -58,8 +58,8 @@ def read(image: str | Path | Picture) -> Picture:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with catch_warnings():
+        simplefilter("ignore")
         yield
 
 

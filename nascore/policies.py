@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from torch import Tensor, tensor
+from torch.optim import Adam
 
 from nascore.controllers import Controller
 from nascore.seeding import generator, seeded
@@ -31,7 +31,7 @@ class PolicySearch(MultiTrial):
         self.decay: float = budget.decay  # of the baseline
         with seeded(seed, "controller"):
             self.controller = Controller(space, budget.hidden, layers, scale)
-        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=budget.learning_rate)
+        self.optimizer = Adam(self.controller.parameters(), lr=budget.learning_rate)
         self.baseline: float | None = None
         self.entropy = 0.0  # of the policy that wrote the batch in hand, in nats
 
@@ -56,7 +56,7 @@ class PolicySearch(MultiTrial):
         """What cost too much was worth nothing."""
         decisions = [*decisions, *self.rejected]
         rewards = [*rewards, *(0.0 for _ in self.rejected)]
-        seen = self.signal(torch.tensor(rewards))
+        seen = self.signal(tensor(rewards))
         # Before there is an average, the batch's own mean stands in: Adam would long remember a
         # gradient so large.
         baseline = seen.mean().item() if self.baseline is None else self.baseline

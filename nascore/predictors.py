@@ -16,8 +16,9 @@ from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, cat, empty, no_grad, ones, randperm, sigmoid, stack, tanh, tensor, zeros
 from torch.nn import Module, Parameter, init
+from torch.optim import Adam
 
 from nascore import spaces
 from nascore.errors import UserError, look_up, require, shorten
@@ -110,7 +111,7 @@ class Predictor(Module):
         raise NotImplementedError
 
     def _weight(self, scale: float, *shape: int) -> Parameter:
-        return Parameter(torch.empty(self.members, *shape).uniform_(-scale, scale))
+        return Parameter(empty(self.members, *shape).uniform_(-scale, scale))
 
     def next_options(self, length: int) -> list[slice]:
         """The rows of all options of each decision from `length` to the next level."""
@@ -126,7 +127,7 @@ class Predictor(Module):
         raise NotImplementedError
 
     @one_thread()
-    @torch.no_grad()
+    @no_grad()
     def score_children(self, parents: Architectures) -> Tensor:
         """(K, n1 n2 ...): the predicted accuracies of all children of K parents of one level, in
         the order of itertools.product over their new decisions; the mean over the members."""
@@ -134,10 +135,10 @@ class Predictor(Module):
 
     def answer(self, hidden: Tensor) -> Tensor:
         """Accuracies in (0, 1), (M, ...), from the last hidden layer, (M, ..., H)."""
-        return torch.sigmoid(hidden @ self.head + self.head_bias).squeeze(-1)
+        return sigmoid(hidden @ self.head + self.head_bias).squeeze(-1)
 
     @one_thread()
-    @torch.no_grad()
+    @no_grad()
     def predict(self, architectures: Architectures) -> Tensor:
         """(N,) accuracies, the mean over the members; the lists may have different lengths."""
         return self(self.read(architectures)).mean(0)
@@ -165,10 +166,10 @@ class LSTMPredictor(Predictor):
             prefixes = dict.fromkeys(a[:depth] for a in lists if len(a) >= depth)
             parents = [places[prefix[:-1]] - start for prefix in prefixes]
             tokens = [row + prefix[-1] for prefix in prefixes]
-            steps.append((torch.tensor(parents), torch.tensor(tokens)))
+            steps.append((tensor(parents), tensor(tokens)))
             start = len(places)
             places |= zip(prefixes, count(start))
-        return steps, torch.tensor([places[a] for a in lists])
+        return steps, tensor([places[a] for a in lists])
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """(M, N) accuracies of what `read` returned."""
@@ -189,7 +190,7 @@ class LSTMPredictor(Predictor):
             gates = inputs[:, tokens] + (h @ self.weight_hh)[:, parents]
             h, c = lstm(gates, c[:, parents])
             found.append((h, c))
-        h, c = (torch.cat(part, 1)[:, wanted] for part in zip(*found))
+        h, c = (cat(part, 1)[:, wanted] for part in zip(*found))
         return h, c
 
     def _scores(self, parents: Architectures) -> Tensor:
@@ -197,12 +198,12 @@ class LSTMPredictor(Predictor):
         options = self.next_options(len(parents[0]))
         inputs = self.inputs()
         h, c = self.states(self.read(parents))
-        scores = torch.zeros(())
+        scores = zeros(())
         for m in range(self.members):
             added = [inputs[m, rows] for rows in options]
             # One parent and one member at a time: what they need stays in the cache.
             states = zip(h[m].split(1), c[m].split(1))
-            scores = scores + torch.stack([self._grown(m, state, added) for state in states])
+            scores = scores + stack([self._grown(m, state, added) for state in states])
         return scores / self.members
 
     def _grown(self, m: int, state: State, options: Sequence[Tensor]) -> Tensor:
@@ -212,15 +213,15 @@ class LSTMPredictor(Predictor):
         for added in options:
             gates = (h @ self.weight_hh[m])[:, None] + added
             h, c = (part.flatten(0, 1) for part in lstm(gates, c[:, None]))
-        return torch.sigmoid(h @ self.head[m] + self.head_bias[m]).squeeze(1)
+        return sigmoid(h @ self.head[m] + self.head_bias[m]).squeeze(1)
 
 
 def lstm(gates: Tensor, c: Tensor) -> State:
     """The LSTM's new (h, c) from its gates before their nonlinearities, (..., 4H), in PyTorch's
     order."""
     i, f, g, o = gates.chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
 
 
 class MLPPredictor(Predictor):
@@ -270,12 +271,12 @@ class MLPPredictor(Predictor):
         inputs = self.inputs()
         blocks = self.levels.index(length) + 2
         of_parents = (blocks - 1) / blocks * self.read(parents) @ inputs.flatten(1, 2) + self.bias_1
-        of_blocks = torch.zeros(1, 1, 1)  # (M, n1 n2 ..., H): every block of new decisions
+        of_blocks = zeros(1, 1, 1)  # (M, n1 n2 ..., H): every block of new decisions
         for place, options in enumerate(self.next_options(length)):
             of_options = inputs[:, place, options] / blocks  # (M, n, H)
             of_blocks = (of_blocks[:, :, None] + of_options[:, None]).flatten(1, 2)
         rows = of_parents.unbind(1)  # (M, H) each
-        return torch.stack([self.rest(row[:, None] + of_blocks).mean(0) for row in rows])
+        return stack([self.rest(row[:, None] + of_blocks).mean(0) for row in rows])
 
 
 PREDICTORS = {
@@ -315,12 +316,12 @@ def fit(
     data = predictor.read(architectures)
     target = predictor.head.new_tensor(rewards)
     members = predictor.members
-    kept = torch.ones(members, size)
+    kept = ones(members, size)
     if size > 1 and members > 1:
-        order = torch.randperm(size, generator=generator(seed, "left out"))
+        order = randperm(size, generator=generator(seed, "left out"))
         kept.scatter_(0, order[None] % members, 0.0)
     kept /= kept.sum(1, keepdim=True)
-    optimizer = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
+    optimizer = Adam(predictor.parameters(), lr=learning_rate, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         (kept * (predictor(data) - target).abs()).sum().backward()

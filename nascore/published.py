@@ -7,9 +7,9 @@ cell input and one used state as well (6F and 4F channels), which `nasnet-a` kee
 repository's `nasnet-a-darts` does not. DARTS's fixed first state of a recurrent cell is node 0.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json import loads
 from pathlib import Path
 from types import MappingProxyType
 
@@ -26,9 +26,7 @@ class Published:
     skeleton: str
 
 
-_FILE = json.loads(
-    (Path(__file__).parent / "tables" / "published.json").read_text(encoding="utf-8")
-)
+_FILE = loads((Path(__file__).parent / "tables" / "published.json").read_text(encoding="utf-8"))
 PUBLISHED: Mapping[str, Published] = MappingProxyType({
     name: Published(from_dict(entry["genotype"]), entry["source"], entry["skeleton"])
     for name, entry in _FILE.items()

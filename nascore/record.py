@@ -6,16 +6,17 @@ before the checkpoint that counts them, and what follows those that it counts wa
 process that was killed.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import islice
+from json import dumps, loads
 from os.path import lexists
 from pathlib import Path
 from pickle import UnpicklingError
+from time import sleep
 from typing import Protocol
 from zipfile import BadZipFile, ZipFile
 
@@ -25,6 +26,7 @@ from nascore.errors import UserError, refuse, require, say, shorten, whole
 from nascore.files import (
     FORMAT,
     NAMES,
+    PathName,
     check_format,
     named,
     read_rows,
@@ -75,7 +77,7 @@ def load_checkpoint(path: Path) -> dict:
 # --- the directory of a run -----------------------------------------------------------------------
 
 
-def directory_named(name: str | Path | None) -> Path | None:
+def directory_named(name: PathName | None) -> Path | None:
     """The directory that a user named. Raises `UserError`, for "" (an unset variable of a shell)
     too."""
     if name is None:
@@ -96,7 +98,7 @@ def require_free(directory: Path) -> None:
 def kept_threads(directory: Path) -> int | None:
     """How many threads the run in `directory` computes with, as far as that can be read."""
     with suppress(OSError, ValueError, AttributeError, UserError):
-        found = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        found = loads((directory / "config.json").read_text(encoding="utf-8"))
         return whole("threads", check_format(found, "config.json").get("threads"), 1, 1024)
     return None
 
@@ -112,19 +114,42 @@ def alone_in(directory: Path, make: bool) -> Iterator[None]:
     if os.name != "posix" or not directory.exists():  # Windows has no flock
         yield
         return
-    from fcntl import LOCK_EX, LOCK_NB, flock
+    with _opened(directory) as folder:
+        if not _locked(folder):
+            sleep(0.2)  # one that only looks in lets go at once
+            if not _locked(folder):
+                wait = "wait until it has ended, or stop it"
+                raise UserError(f"{directory} is in use by another run: {wait}")
+        yield
 
+
+def in_use(directory: Path) -> bool:
+    """Whether a run is at work there, as far as the system can say."""
+    if os.name != "posix" or not directory.exists():
+        return False
+    with _opened(directory) as folder:
+        return not _locked(folder)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     folder = os.open(directory, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems know no locks
-            try:
-                flock(folder, LOCK_EX | LOCK_NB)
-            except BlockingIOError:
-                wait = "wait until it has ended, or stop it"
-                raise UserError(f"{directory} is in use by another run: {wait}") from None
-        yield
+        yield folder
     finally:
-        os.close(folder)
+        os.close(folder)  # which lets a lock go
+
+
+def _locked(folder: int) -> bool:
+    """Lock it, unless another process has; some file systems know no locks."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    with suppress(OSError):
+        try:
+            flock(folder, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 class _Loop(Protocol):
@@ -148,7 +173,7 @@ class Record:
     ) -> None:
         self.directory = directory
         self.loop = loop
-        self.config = {"format": FORMAT, **json.loads(json.dumps(config))}
+        self.config = {"format": FORMAT, **loads(dumps(config))}
         self.checkpoint = directory / "checkpoint.pt"
         self.timing: list[dict] = []
         self.written: Counter[str] = Counter()  # rows of each file that are on the disk
@@ -257,8 +282,8 @@ class Record:
         for name, rows in ((HISTORY, self.loop.history), (TIMING, self.timing)):
             done = self.written[name]
             mode = "a" if done else "w"
-            lines = [json.dumps(row) + "\n" for row in rows[done:]]
-            if name == HISTORY and list(map(json.loads, lines)) != rows[done:]:  # tuples, say
+            lines = [dumps(row) + "\n" for row in rows[done:]]
+            if name == HISTORY and list(map(loads, lines)) != rows[done:]:  # tuples, say
                 self.plain = False
             with self._writing(), open(self.directory / name, mode, encoding="utf-8") as file:
                 file.writelines(lines)

@@ -6,12 +6,11 @@ and `load_state_dict(state)`. Multi-trial methods are built from `(space, estima
 one-shot methods from `(space, data, budget, seed, device)`.
 """
 
-import dataclasses
-import importlib
-import math
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import import_module
+from math import isnan, nan
 from typing import Any, ClassVar
 
 from nascore import methods
@@ -29,20 +28,20 @@ class Budget:
     PRESETS: ClassVar[dict[str, dict]] = {"smoke": {}, "reduced": {}, "full": {}}
 
     def __post_init__(self):
-        for f in dataclasses.fields(self):
+        for f in fields(self):
             object.__setattr__(self, f.name, check_field(f, getattr(self, f.name)))
 
     @classmethod
-    def preset(cls, name: str, **fields) -> "Budget":
+    def preset(cls, name: str, **changes) -> "Budget":
         """The preset `name` with some fields replaced. Raises `UserError`, one line, for
         anything unknown."""
         preset = look_up(cls.PRESETS, name, "budget")
-        known = [f.name for f in dataclasses.fields(cls)]
-        for unknown in set(fields) - set(known):
+        known = [f.name for f in fields(cls)]
+        for unknown in set(changes) - set(known):
             raise UserError(
                 f"unknown field {shorten(unknown)}; this method has: {', '.join(known)}"
             )
-        return cls(**{**preset, **fields})
+        return cls(**{**preset, **changes})
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,17 @@ class Trial:
     wrong."""
 
     genotype: Genotype
-    reward: float = math.nan
+    reward: float = nan
     details: dict = field(default_factory=dict)
     decisions: tuple[int, ...] = ()
-    objective: float = math.nan
+    objective: float = nan
     seconds: float = 0.0
     error: str | None = None
 
     @property
     def is_answered(self) -> bool:
         """Whether the estimator has said what it is worth."""
-        return not math.isnan(self.reward)
+        return not isnan(self.reward)
 
     def answered(self, answer: Estimate) -> "Trial":
         """The trial with its answer."""
@@ -82,7 +81,7 @@ class Trial:
         if not self.is_answered:
             return None
         answer = Estimate(self.reward, self.seconds, self.details, self.error)
-        return dataclasses.asdict(answer)
+        return asdict(answer)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def method(
     name: str, *, budget: type[Budget], space: str = "darts", one_shot: bool = False
 ) -> Callable[[type], type]:
     """Class decorator: register a search method under `name`."""
-    for f in dataclasses.fields(budget):
+    for f in fields(budget):
         if not f.metadata:
             raise UserError(f"{budget.__name__}.{f.name}: declare it by knob(default, label, help)")
 
@@ -120,7 +119,7 @@ def method(
 def methods_by_name() -> dict[str, Method]:
     """All registered methods; imports every module of `nascore.methods` on first use."""
     for module in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"nascore.methods.{module.name}")
+        import_module(f"nascore.methods.{module.name}")
     return dict(sorted(_METHODS.items()))
 
 

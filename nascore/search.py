@@ -1,13 +1,13 @@
 """Run a search: `run`, from names to objects, and what comes out of it."""
 
 import dataclasses
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-import torch
+from torch import device as Device
 
 from nascore import memory as memory_of
 from nascore import spaces
@@ -16,14 +16,15 @@ from nascore.data import Images, choose_device
 from nascore.data import load as load_images
 from nascore.errors import UserError, require, shorten, whole
 from nascore.estimators import Table, TrainChildren
-from nascore.files import write_json
+from nascore.files import PathName, write_json
 from nascore.genotypes import Genotype, as_dict
 from nascore.knobs import knob
 from nascore.loop import Progress, drive, memory_errors
 from nascore.nets.sizes import skeleton_of_space
 from nascore.record import directory_named, kept_threads, require_free
 from nascore.registry import Budget, Method, Trial, get, method, methods_by_name
-from nascore.spaces import examine
+from nascore.spaces.examine import examine, example
+from nascore.spaces.examine import name_of as name_of_space
 from nascore.task import Task
 from nascore.threads import one_thread
 from nascore.training import RECIPES
@@ -49,15 +50,16 @@ def run(
     method: str,
     *,
     space: Any = None,
-    data: str | Path | Task = "digits",
+    data: PathName | Task = "digits",
     estimate: Callable | None = None,
     budget: str | Budget = "reduced",
     seed: int = 0,
-    directory: str | Path | None = None,
+    directory: PathName | None = None,
     resume: bool = False,
     device: str = "auto",
     progress: bool | Callable[[Progress], None] = True,
     stop: Callable[[], bool] | None = None,
+    doing: Callable[[str], None] = lambda what: None,
     checkpoint_seconds: float = 10.0,
     threads: int | None = None,
     workers: int | None = None,
@@ -73,12 +75,13 @@ def run(
     or another `Task`; `image_size` and `flip` go to `data.load`; `estimate` is any callable from
     genotypes to rewards (multi-trial methods only); `budget` a preset's name, or a `Budget`;
     `fields` replace single fields of the preset; `progress` may be a callable that gets every
-    `Progress`; `threads` is how many PyTorch computes with, by default what the sizes of the search
-    ask for; `workers` how many processes train children at the same time (default: one a core, at
-    most 8), which changes nothing but how long it takes; `graphs` (auto, on, off) whether a GPU
-    records a step once and plays it: those of DARTS and of children, whose steps repeat. `memory`
-    ("8G"; DARTS only) is a limit: cells are computed again in the backward pass where
-    that keeps it, which changes no bit, and else minibatches are smaller, which is said.
+    `Progress`, and `doing` one that is told in words what goes on between them; `threads` is how
+    many PyTorch computes with, by default what the sizes of the search ask for; `workers` how many
+    processes train children at the same time (default: one a core, at most 8), which changes
+    nothing but how long it takes; `graphs` (auto, on, off) whether a GPU records a step once and
+    plays it: those of DARTS and of children, whose steps repeat. `memory` ("8G"; DARTS only) is a
+    limit: cells are computed again in the backward pass where that keeps it, which changes no bit,
+    and else minibatches are smaller, which is said.
 
     With a `directory` the search can be stopped, killed and resumed: on the CPU it ends in the same
     bits. What it is, is its content and not its names: a search is resumed if data, space,
@@ -101,17 +104,19 @@ def run(
     if directory and resume and threads is None:
         threads = kept_threads(directory)
     with memory_errors(), one_thread():
+        doing("reading the data")
         setting = _setting(entry, space, data, estimate, budget, image_size, flip)
+        doing("making the supernet" if entry.one_shot else "making the first architectures")
         again = False
         if memory is not None:
             require(graphs != "on", "--graphs", graphs, "auto or off, beside --memory")
             budget, again = _fitting(entry, setting, budget, seed, chosen, memory)
         config = {"method": method, "seed": seed, "device": chosen.type, **setting.content()}
-        config["budget"] = dataclasses.asdict(budget)
-        search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs)
+        config["budget"] = asdict(budget)
+        search = _build(entry, setting, budget, seed, chosen, threads, workers, graphs, doing)
         if again:
             search.recompute()
-        began = time.monotonic()
+        began = monotonic()
         finished = drive(
             search,
             directory=directory,
@@ -124,7 +129,7 @@ def run(
             graphs=graphs,
             defaults={f.name: f.default for f in dataclasses.fields(budget)},
         )
-        seconds = time.monotonic() - began
+        seconds = monotonic() - began
         if not search.history:  # it was stopped before its first step
             return Result(None, None, {}, [], seconds, directory, False)
         best = search.best
@@ -134,6 +139,29 @@ def run(
     details = best.details | ({"error": error} if error else {})
     history = search.history
     return Result(best.genotype, best.reward, details, history, seconds, directory, finished)
+
+
+def prepare(
+    method: str,
+    *,
+    space: Any = None,
+    data: PathName | Task = "digits",
+    estimate: Callable | None = None,
+    budget: str | Budget = "reduced",
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    image_size: int | None = None,
+    flip: bool | None = None,
+    **fields: Any,
+) -> tuple[Any, Any]:
+    """The search that `run` would step through with these arguments, and its space."""
+    entry = get(method)
+    spent = _budget(entry, budget, fields)
+    setting = _setting(entry, space, data, estimate, spent, image_size, flip)
+    search = _build(entry, setting, spent, seed, choose_device(device), threads, workers)
+    return search, setting.space
 
 
 def _fields_of_own(entry: Method, **given: Any) -> dict[str, Any]:
@@ -170,7 +198,7 @@ class _Setting:
         elif isinstance(self.estimate, Table):
             data = {"name": self.data}
         estimator = None if self.estimate is None else {"name": name_of(self.estimate)}
-        return {"space": examine.examine(self.space), "data": data, "estimator": estimator}
+        return {"space": examine(self.space), "data": data, "estimator": estimator}
 
 
 def _setting(
@@ -193,7 +221,7 @@ def _setting(
         raise UserError(f"{alone}; an estimate goes with multi-trial methods")
     if table and estimate is None:
         estimate = Table()
-        name = space if isinstance(space, str) else examine.name_of(space)
+        name = space if isinstance(space, str) else name_of_space(space)
         if space is not None and name != estimate.space:
             held = f"the table holds cells of {estimate.space!r} only"
             raise UserError(f"space {name!r} was asked for, but {held}")
@@ -223,10 +251,11 @@ def _build(
     setting: _Setting,
     budget: Budget,
     seed: int,
-    device: torch.device,
+    device: Device,
     threads: int | None = None,
     workers: int | None = None,
     graphs: str = "auto",
+    doing: Callable[[str], None] | None = None,
 ) -> Any:
     """The search. Children are trained where there is no other estimator."""
     space = setting.space
@@ -235,9 +264,8 @@ def _build(
     require(trains or workers is None, "--workers", workers, none)
     if entry.one_shot:
         return entry.build(space, setting.data.to(device), budget, seed, device)
-    estimate = setting.estimate or _children(
-        setting, budget, seed, device, threads=threads or 1, workers=workers, graphs=graphs
-    )
+    how = {"threads": threads or 1, "workers": workers, "graphs": graphs}
+    estimate = setting.estimate or _children(setting, budget, seed, device, doing, **how)
     return entry.build(space, estimate, budget, seed)
 
 
@@ -246,7 +274,7 @@ def _fitting(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
     limit: str | int,
 ) -> tuple[Budget, bool]:
     """The budget with a minibatch that fits, and whether cells are computed again."""
@@ -264,10 +292,16 @@ def _children(
     setting: _Setting,
     budget: Any,
     seed: int,
-    device: torch.device,
+    device: Device,
+    doing: Callable[[str], None] | None = None,
     **how: Any,
 ) -> TrainChildren:
     """The estimator that trains each architecture as the budget says."""
+
+    def progress(child: Progress) -> None:
+        if doing:
+            doing(f"child {child.step} of {child.total} is trained")
+
     recipe = replace(
         RECIPES[budget.recipe], epochs=budget.child_epochs, batch_size=budget.batch_size
     )
@@ -282,7 +316,8 @@ def _children(
         validation=budget.validation,
         seconds=budget.child_seconds or None,
         last_epochs=min(budget.last_epochs, recipe.epochs),
+        progress=progress,
         **how,
     )
-    estimate.check(examine.example(setting.space))
+    estimate.check(example(setting.space))
     return estimate

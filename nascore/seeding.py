@@ -2,12 +2,14 @@
 random numbers, so a checkpoint needs no generator's state and a resumed run equals an
 uninterrupted one."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from threading import RLock
 
 import torch
+from torch import Generator
+from torch import device as Device
 
 _one_at_a_time = RLock()
 
@@ -15,12 +17,12 @@ _one_at_a_time = RLock()
 def seed_of(*place: int | str) -> int:
     """A 63-bit seed for a place such as `(seed, "crop", step)`; places that differ get unrelated
     seeds."""
-    return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
 
 
-def generator(*place: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(*place: int | str, device: Device | str = "cpu") -> Generator:
     """A fresh generator on `device` for this place."""
-    return torch.Generator(device).manual_seed(seed_of(*place))
+    return Generator(device).manual_seed(seed_of(*place))
 
 
 @contextmanager

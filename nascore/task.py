@@ -1,16 +1,16 @@
 """What there is to learn, and how well it was learned: all that methods, `Training` and estimators
 know of data. `images.Images` is one."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from math import prod
 from typing import Protocol, Self
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+from numpy import ndarray
 from torch import Tensor
+from torch import device as Device
+from torch.nn.functional import cross_entropy
 
 from nascore.errors import number
 
@@ -48,7 +48,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Where the examples are."""
 
     @abstractmethod
@@ -63,12 +63,12 @@ class Task(ABC):
     def nbytes(self) -> int:
         """Of all its tensors."""
         held = (getattr(self, f.name) for f in fields(self))
-        return sum(x.nbytes for x in held if isinstance(x, Tensor | np.ndarray))
+        return sum(x.nbytes for x in held if isinstance(x, Tensor | ndarray))
 
     def mapped(self, function: Callable) -> Self:
         """The same task, with `function` of each of its fields that is a tensor or an array."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
-        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | np.ndarray)}
+        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | ndarray)}
         return replace(self, **found)
 
     @abstractmethod
@@ -97,15 +97,15 @@ class Task(ABC):
     @property
     def positions(self) -> int:
         """Of an input: the pixels of an image."""
-        return math.prod(self.shape[2:])
+        return prod(self.shape[2:])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: Device | str) -> Self:
         """The same task on a device."""
         return self.mapped(lambda tensor: tensor.to(device))
 
     def loss(self, logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """What training lowers, in nats: the "mean" or the "sum" over the examples."""
-        return F.cross_entropy(logits, targets, reduction=reduction)
+        return cross_entropy(logits, targets, reduction=reduction)
 
     def score(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What a reward is made of, added up over the examples: how many are right."""

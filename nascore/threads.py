@@ -10,14 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from threading import Lock
 from typing import Any
 
-import torch
+from torch import get_num_threads, set_num_threads
 from torch.nn import Conv2d, Module
 
 LARGE = 1_000_000  # numbers in the first map of a minibatch from which a second thread pays
 
-_lock = threading.Lock()
+_lock = Lock()
 _depth = 0  # blocks that are open, of all of Python's threads
 _own = 0  # PyTorch's number outside of them
 _local = threading.local()  # the number in the block that a thread is in
@@ -30,7 +31,7 @@ def using_threads(count: int) -> Iterator[None]:
     global _depth, _own
     with _lock:
         if _depth == 0:
-            _own = torch.get_num_threads()
+            _own = get_num_threads()
         _depth += 1
     before = getattr(_local, "count", None)
     _use(count)
@@ -45,8 +46,8 @@ def using_threads(count: int) -> Iterator[None]:
 
 def _use(count: int) -> None:
     _local.count = count
-    if torch.get_num_threads() != count:
-        torch.set_num_threads(count)
+    if get_num_threads() != count:
+        set_num_threads(count)
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Recipes, and the one loop that trains a network from scratch."""
 
-import math
 from dataclasses import MISSING, dataclass, fields, replace
+from math import cos, isfinite, pi
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor, channels_last, float64, no_grad, zeros
 from torch.nn import Module, Parameter
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
 
 from nascore.cuda import Played, plays
 from nascore.errors import UserError, look_up, one_of
@@ -150,7 +150,7 @@ def recipe_named(name: str | Recipe, **changes) -> Recipe:
 
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
     """The cosine schedule of Loshchilov and Hutter, one period, constant within an epoch."""
-    return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return end + (start - end) * (1 + cos(pi * epoch / epochs)) / 2
 
 
 def warm_restarts(start: float, end: float, epoch: int, period: int, factor: int = 2) -> float:
@@ -191,14 +191,14 @@ class Training(Loop):
         self.recipe = recipe
         self.seed = seed
         self.device = task.device
-        self.network: Any = network.to(self.device).to(memory_format=torch.channels_last)
+        self.network: Any = network.to(self.device).to(memory_format=channels_last)
         self.batches = task.batches(
             "train", recipe.batch_size, seed, "training", cutout=recipe.cutout
         )
         self.total = recipe.epochs * self.batches.per_epoch
         # Once: finding them takes a small network long, at every step.
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             parameter_groups(self.parameters, recipe),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
@@ -207,8 +207,8 @@ class Training(Loop):
         )
         self.threads = fitting(network, recipe.batch_size, task.positions)
         # Of this epoch: loss, score, examples.
-        self.epoch_so_far = torch.zeros(3, device=self.device, dtype=torch.float64)
-        self.generator = torch.Generator(self.device)  # of drop path, seeded at each step
+        self.epoch_so_far = zeros(3, device=self.device, dtype=float64)
+        self.generator = Generator(self.device)  # of drop path, seeded at each step
         self.played = Played(self.generator if recipe.drop_path else None)
 
     @with_its_threads
@@ -259,7 +259,7 @@ class Training(Loop):
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
         loss, score, count = self.epoch_so_far.tolist()
         loss = loss / count
-        if not math.isfinite(loss):
+        if not isfinite(loss):
             raise UserError(
                 f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate"
             )
@@ -275,7 +275,7 @@ class Training(Loop):
         self.played.forget()
 
 
-@torch.no_grad()
+@no_grad()
 def evaluate(
     network: Module,
     task: Task,
@@ -285,7 +285,7 @@ def evaluate(
 ) -> tuple[float, float]:
     """Mean loss (nats) and reward in [0, 1] on a part of the task, not augmented."""
     network.eval()
-    sums = torch.zeros(2, device=task.device, dtype=torch.float64)  # read once, at the end
+    sums = zeros(2, device=task.device, dtype=float64)  # read once, at the end
     with using_threads(threads or fitting(network, batch_size, task.positions)):
         for inputs, targets in task.in_order(part, batch_size):
             logits = network(inputs)

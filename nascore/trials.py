@@ -16,8 +16,7 @@ from nascore.knobs import knob
 from nascore.loop import Loop, Progress, StepFailed
 from nascore.nets.sizes import skeleton_of_space
 from nascore.registry import Budget, Trial
-from nascore.spaces import examine
-from nascore.spaces.examine import decode
+from nascore.spaces.examine import decode, example
 from nascore.threads import with_its_threads
 from nascore.training import RECIPES
 
@@ -134,6 +133,11 @@ class MultiTrial(Loop):
     def recorded(self) -> int:
         """How many trials are rows of the history."""
         return len(self.rewards)
+
+    @property
+    def reached(self) -> int:
+        """How many trials have their answer, recorded or not."""
+        return self.recorded + sum(t.is_answered for t in self.trials[self.recorded :])
 
     @property
     def done(self) -> bool:
@@ -310,5 +314,5 @@ def _constraint(space, budget: TrialBudget) -> Constraint | None:
     if bounds == (0, 0, "accuracy"):
         return None
     constraint = Constraint(skeleton_of_space(space), *bounds)
-    constraint.costs(examine.example(space))  # its architectures must be networks
+    constraint.costs(example(space))  # its architectures must be networks
     return constraint

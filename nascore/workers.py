@@ -6,18 +6,19 @@ Workers end with this process, or after a minute without work.
 """
 
 import os
-import pickle
 import signal
-import threading
-import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from pickle import PicklingError
+from signal import SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT, pthread_sigmask
+from threading import Thread
+from time import sleep
 from typing import Any
+from warnings import filterwarnings
 
-import joblib
+from joblib import Parallel, delayed, effective_n_jobs
 
 from nascore.errors import UserError
 
@@ -27,16 +28,16 @@ for _message in (
     "A worker stopped while some jobs were given",
     ".*tasks which were still being processed",
 ):
-    warnings.filterwarnings("ignore", message=_message, category=UserWarning)
+    filterwarnings("ignore", message=_message, category=UserWarning)
 
 # Windows has no SIGHUP.
-FROM_THE_TERMINAL = {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}
+FROM_THE_TERMINAL = {SIGINT, getattr(signal, "SIGHUP", SIGINT)}
 
 
 def default_number() -> int:
     """A worker for each core, at most 8: each takes half a GB. 1 where processes cannot have
     children."""
-    return min(joblib.effective_n_jobs(-1), 8)
+    return min(effective_n_jobs(-1), 8)
 
 
 def unordered(
@@ -48,7 +49,7 @@ def unordered(
     whoever stops asking ends the workers."""
     left = dict(enumerate(items))
     alone = False
-    numbered = joblib.delayed(_numbered)
+    numbered = delayed(_numbered)
     while left:
         now = list(left)[: 1 if alone else None]
         try:
@@ -58,8 +59,8 @@ def unordered(
                 for k, answer in answers:
                     del left[k]
                     yield k, answer
-        except (BrokenProcessPool, pickle.PicklingError) as error:
-            if isinstance(error, pickle.PicklingError) or "un-serialize" in str(error):
+        except (BrokenProcessPool, PicklingError) as error:
+            if isinstance(error, PicklingError) or "un-serialize" in str(error):
                 raise _cannot_be_sent(error) from None
             if alone:
                 (killer,) = now
@@ -68,8 +69,8 @@ def unordered(
             alone = not alone
 
 
-def _parallel(workers: int) -> joblib.Parallel:
-    return joblib.Parallel(
+def _parallel(workers: int) -> Parallel:
+    return Parallel(
         workers,
         backend="loky",
         return_as="generator_unordered",
@@ -95,13 +96,13 @@ def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = pthread_sigmask(SIG_BLOCK, {signal.SIGHUP})
     resource_tracker.ensure_running()  # it would take the block of Ctrl-C away while it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, FROM_THE_TERMINAL)
+    pthread_sigmask(SIG_BLOCK, FROM_THE_TERMINAL)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        pthread_sigmask(SIG_SETMASK, before)
 
 
 # --- in a worker ----------------------------------------------------------------------------------
@@ -110,14 +111,14 @@ def _deaf() -> Iterator[None]:
 def begin(parent: int) -> None:
     """A worker leaves what comes from the terminal to its parent, and ends when that was killed."""
     for which in FROM_THE_TERMINAL:
-        signal.signal(which, signal.SIG_IGN)
+        signal.signal(which, SIG_IGN)
 
     def follow() -> None:
         while os.getppid() == parent or os.name != "posix":
-            time.sleep(1.0)
+            sleep(1.0)
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    Thread(target=follow, daemon=True).start()
 
 
 def _numbered(k: int, call: Callable[[Any], Any], item: Any) -> tuple[int, Any]:

@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from course import curves
 from nascore import bench, spaces
-from nascore.bench import growth, harness, picture, rows
+from nascore.bench import harness, rows
 from nascore.bench.naive import NaiveDARTS, NaiveSupernet
-from nascore.cli import main
 from nascore.errors import UserError
 from nascore.methods.darts import DARTS
 from nascore.nets.edges import MixedEdges
 from nascore.nets.shared import shared_network
 from nascore.nets.supernet import Supernet, initial_alphas
+from runs import growth
 
 SMALL = dict(batch=2, rounds=2, channels=4, cells=3, threads=(1,))
 MODEL = """
@@ -175,7 +176,7 @@ def test_views_and_allocations_are_not_counted():
     assert counter.count == 3
 
 
-def test_growth_finds_the_exponents_of_a_known_cost(monkeypatch, tmp_path):
+def test_growth_finds_the_exponents_of_a_known_cost(monkeypatch):
     monkeypatch.setitem(growth.RANGES, "threads", (1, 2, 4))
 
     def cost(workload, rounds):
@@ -188,9 +189,8 @@ def test_growth_finds_the_exponents_of_a_known_cost(monkeypatch, tmp_path):
     assert slopes.keys() == expected.keys()
     for name, value in expected.items():
         assert slopes[name] == pytest.approx([value, value, 2 * value])
-    chart = picture.chart(found)
-    assert chart.save(tmp_path / "growth.svg").read_text().count("<svg") == 1
-    assert all(line in chart.words for line in growth.lines(found))
+    chart = curves.growth(found)
+    assert "batch (16, 64, 256)" in chart.words and "'weights': 0.5" in chart.words
 
 
 def test_a_growth_is_measured_step_by_step(one_process, monkeypatch):
@@ -200,11 +200,3 @@ def test_a_growth_is_measured_step_by_step(one_process, monkeypatch):
     assert found.keys() == {"batch"}
     assert found["batch"]["seconds"].keys() == found["batch"]["slopes"].keys() == set(bench.STEPS)
     assert all(min(seconds) > 0 for seconds in found["batch"]["seconds"].values())
-
-
-def test_the_command_takes_a_picture_of_growth_alone(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bench, "benchmark", lambda **options: pytest.fail("it ran before it was refused"))
-    for words, said in (("--out a.svg", "with --growth"), ("--growth --out a.bmp", ".svg")):
-        assert main(["bench", *words.split()]) == 2
-        error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1

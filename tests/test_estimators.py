@@ -9,7 +9,6 @@ import sys
 import threading
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -297,7 +296,7 @@ def test_a_child_that_takes_too_long_gets_nothing(images, monkeypatch):
     good, recipe = one_op("skip_connect"), dataclasses.replace(RECIPE, epochs=2)
     steps = 2 * 12  # 192 images in minibatches of 16
     for seconds, error in ((steps, None), (steps - 1, "TimeoutError: a child may take 23 seconds")):
-        monkeypatch.setattr(estimators, "time", SimpleNamespace(monotonic=count().__next__))
+        monkeypatch.setattr(estimators, "monotonic", count().__next__)
         (child,) = train_children([good], images, recipe, **PROXY, seconds=seconds)
         assert child.error == error and (child.reward > 0) == (error is None)
 

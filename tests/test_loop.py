@@ -306,7 +306,7 @@ def test_checkpoints_that_take_long_are_made_seldom(tmp_path, monkeypatch):
     def tick(step):
         clock[0] += 1
 
-    monkeypatch.setattr("nascore.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nascore.loop.monotonic", lambda: clock[0])
 
     def save(path, state):
         saves.append(clock[0])

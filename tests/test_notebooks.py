@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+MOST_BYTES = 40_000  # of a PNG, as nascore.show.png has it
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TAGS = {"nbval-check-output", "nbval-ignore-output", "hide-input", "parameters"}
@@ -46,6 +47,7 @@ def test_there_are_notebooks():
 def test_the_title_comes_first(notebook):
     first = notebook["cells"][0]
     assert first["cell_type"] == "markdown" and source(first).startswith("# ")
+    assert "](../figures/" in source(first)  # a picture that says what it is about
     assert len(re.findall(r"^# ", prose(notebook), flags=re.MULTILINE)) == 1
 
 
@@ -62,7 +64,9 @@ def test_every_picture_says_in_words_what_it_shows(notebook):
     for image in re.findall(r"<img[^>]*>", prose(notebook)):
         assert re.search(r'alt="[^"]{10,}"', image), image[:80]
     for data in (output.get("data", {}) for output in outputs(notebook)):
-        assert not {"image/png", "image/jpeg"} & data.keys(), "pictures are SVG, which carries its words"
+        both = {"image/svg+xml", "image/png"} & data.keys()
+        assert len(both) != 1 and "image/jpeg" not in data, "SVG carries its words, PNG shows without trust"
+        assert len(data.get("image/png", "")) <= MOST_BYTES * 4 / 3 + 3  # in base 64
         svg = "".join(data.get("image/svg+xml", "")) + "".join(data.get("text/html", ""))
         for head in re.findall(r"<svg[^>]*>", svg):
             assert re.search(r'aria-label="[^"]{10,}"', head), head[:80]
@@ -84,7 +88,12 @@ def test_links_to_files_resolve(notebook):
 
 
 def test_it_is_small(notebook):
-    assert notebook["path"].stat().st_size < 300_000
+    pictures = sum(len(output.get("data", {}).get("image/png", "")) for output in outputs(notebook))
+    assert notebook["path"].stat().st_size - pictures < 300_000  # each picture twice: PNG shows without trust
+    assert pictures < 1_000_000
+    seen = [cell for cell in cells(notebook, "code") if not cell["metadata"].get("jupyter", {}).get("source_hidden")]
+    lines = [line.strip() for cell in seen for line in source(cell).splitlines()]
+    assert sum(bool(line) and not line.startswith("#") for line in lines) <= 200
     assert max(source(cell).count("\n") + 1 for cell in cells(notebook, "code")) <= 20
     assert 30 <= len(notebook["cells"]) <= 64
     words = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|</?\w[^>]*>|\(http[^)]*\)", " ", prose(notebook), flags=re.DOTALL)

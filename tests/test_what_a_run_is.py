@@ -146,7 +146,7 @@ def test_a_space_whose_meaning_changed_is_noticed_even_where_its_fingerprint_did
     how = dict(estimate=half, space=space, trials=9, directory=tmp_path, progress=False)
     nascore.run("random", stop=lambda: next(steps) == 4, **how)
     about = json.loads((tmp_path / "config.json").read_text())["space"]
-    monkeypatch.setattr("nascore.spaces.examine.examine", lambda space: about)
+    monkeypatch.setattr("nascore.search.examine", lambda space: about)
     other = spaces.get("darts", primitives=tuple(reversed(spaces.DARTS_PRIMITIVES)))
     with pytest.raises(UserError, match="its decisions mean another architecture now"):
         nascore.run("random", resume=True, **how | {"space": other})

@@ -3,21 +3,25 @@ it."""
 
 import dataclasses
 import signal
+import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
-from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import nascore
 from nascore import registry, search
 from nascore.errors import UserError
+from nascore.estimators import Table
+from nascore.nets.measure import parameters
 from nascore.published import GENOTYPES
 from nascore.search import Budget, Progress, Trial, knob
-from nascore.show import widgets
-from nascore.show.widgets import SearchPanel, control, curve
+from nascore.show import plots, view
+from nascore.show.controls import FOLDER, control
+from nascore.show.widgets import SearchPanel
 
 CELLS = (GENOTYPES["darts-v1"], GENOTYPES["darts-v2"])
 HANGS = 600  # seconds after which a wait is given up, so that what hangs ends: nothing here takes as long
@@ -104,7 +108,7 @@ def test_run_without_a_front_end_gives_what_nascore_run_gives():
     same = nascore.run("evolution", data="nasbench201", budget="smoke", seed=3, progress=False, trials=40)
     assert result is panel.result and result.history == same.history and result.genotype == same.genotype
     assert result.finished and panel.status.value.startswith("done after") and panel.bar.value == 1.0
-    assert "best reward so far" in panel.curves.value
+    assert "best so far" in panel.curves.value and "random search" in panel.curves.value
 
 
 def test_clicking_run_and_stop_leaves_the_caller_free():
@@ -116,6 +120,7 @@ def test_clicking_run_and_stop_leaves_the_caller_free():
     assert "<svg" in panel.curves.value and "<svg" in panel.cell.value
     assert panel.result is None
     panel.stop_button.click()
+    assert panel.status.value == "stopping after this step"  # at once
     go_on.set()
     result = panel.wait(HANGS)
     assert not result.finished and len(result.history) == 2 and result.details["way"] == "down"
@@ -174,48 +179,135 @@ def test_interrupting_the_kernel_stops_the_search_and_keeps_what_it_found():
 def test_the_panel_is_updated_every_fifth_of_a_second_with_both_curves_and_the_cell(monkeypatch):
     """By a clock of its own, on which a step takes 0.03 seconds: at every seventh step, and at the
     last."""
-    monkeypatch.setattr(widgets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(view, "monotonic", lambda: clock[0])
     clock[0] = 0.0
     panel = SearchPanel("slow", steps=200, fields=())
     seen = {"status": [], "cell": [], "curves": []}
     for name, values in seen.items():
         getattr(panel, name).observe(lambda change, values=values: values.append(change["new"]), "value")
     panel.run()
-    assert widgets.REFRESH == 0.2
+    assert view.REFRESH == 0.2
     shown = [*range(1, 200, 7), 200]
-    assert [int(text.split()[1]) for text in seen["status"][1:-1]] == shown  # between "starting" and "done"
+    steps = [text for text in seen["status"] if text.startswith("step ")]
+    assert [int(text.split()[1]) for text in steps] == shown
+    assert steps[0] == "step 1 of 200; reward 0.5000, best 0.5000; 0 s, about 6 s left"
+    assert "; 3 s, about 3 s left" in steps[14]  # after half of the steps
+    assert seen["status"][:3] == ["starting", "reading the data", "making the supernet"]
     assert len(seen["curves"]) == len(seen["cell"]) == len(shown)
-    assert "training loss: 0.005" in panel.curves.value and "entropy of alpha" in panel.curves.value
+    assert "training loss: training loss 0.005" in panel.curves.value and "entropy of alpha" in panel.curves.value
     assert "Normal cell: node 0 adds" in panel.cell.value and panel.cell.value.count("<svg") == 1
 
 
 @pytest.mark.parametrize("fails, line", [(2, "the loss became nan at step 2"), (100, "ZeroDivisionError: a bug")])
-def test_an_error_is_one_line_in_the_panel(fails, line):
+def test_an_error_is_a_sentence_above_the_buttons_and_the_old_picture_goes(fails, line):
     panel = SearchPanel("slow", fails=fails)
+    panel.cell.value = "<svg/>"
     assert panel.run() is None
-    assert panel.status.value == line and not panel.run_button.disabled
+    assert panel.message.value == f'<div role="alert">{line}</div>' and not panel.run_button.disabled
+    assert panel.status.value == "it did not work" and panel.cell.value == panel.curves.value == ""
+    places = [panel.children.index(widget) for widget in (panel.message, panel.curves, panel.cell)]
+    assert places == sorted(places)
 
 
 def test_an_unknown_folder_is_one_line_in_the_panel():
     panel = SearchPanel("slow")
-    panel.source.value = "no/such/folder"
-    assert panel.run() is None and panel.status.value.startswith("unknown data 'no/such/folder'")
+    assert panel.source.folder.layout.display == "none"
+    panel.source.choice.value = FOLDER
+    assert panel.source.folder.layout.display == ""
+    panel.source.folder.value = "no/such/folder"
+    assert panel.run() is None and "unknown data &#x27;no/such/folder&#x27;" in panel.message.value
+
+
+def test_every_data_set_is_in_the_list_from_the_start():
+    options = SearchPanel("random", data="nasbench201").source.choice.options
+    assert options[:3] == ("digits", "nasbench201", "cifar10") and options[-1] == FOLDER
+    assert "nasbench201" not in SearchPanel("darts").source.choice.options  # it trains on images
 
 
 def test_controls_are_made_from_the_budgets_metadata():
     fields = {f.name: f for f in dataclasses.fields(SlowBudget)}
     steps, rate, way = (control(fields[name], fields[name].default) for name in ("steps", "rate", "way"))
-    assert (steps.description, steps.min, steps.max, steps.value) == (
-        "steps (steps)",
-        1,
-        100_000,
-        50_000,
-    )
-    assert steps.tooltip == "how often to step"
-    steps.value = 10**9  # a value that would break the search cannot be set
-    assert steps.value == 100_000
-    assert (rate.min, rate.max, rate.value) == (0.0, 1.0, 0.5)
-    assert way.options == ("up", "down")
+    assert steps.description == '<abbr title="how often to step">steps</abbr>'  # its help is under the mouse
+    assert steps.description_allow_html and steps.value == 50_000
+    assert (rate.value, way.options) == (0.5, ("up", "down"))
+    assert way.description == '<abbr title="up or down">way</abbr>'
+
+
+def test_a_value_out_of_bounds_is_refused_in_words_and_stays_as_it_was_typed():
+    panel = SearchPanel("slow")
+    panel.controls["steps"].value = 0
+    line = "steps: found 0, allowed: a whole number from 1 to 100000"
+    assert line in panel.message.value and panel.controls["steps"].value == 0
+    assert panel.run() is None and line in panel.message.value
+    panel.controls["steps"].value = 2
+    assert "found" not in panel.message.value
+    assert len(panel.run().history) == 2
+
+
+def test_a_preset_is_all_of_its_values_and_there_is_a_way_back():
+    panel = SearchPanel("slow", fields=("rate",), rate=0.25, way="down", steps=5)
+    assert panel.own_button.layout.display == "none"
+    panel.preset.value = "full"
+    assert panel.budget() == SlowBudget.preset("full")  # hidden values too
+    assert "steps 50000 (here 5), rate 0.5 (here 0.25), way up (here down)" in panel.message.value
+    assert panel.own_button.layout.display == ""
+    panel.own_button.click()
+    assert panel.budget() == SlowBudget.preset("smoke", rate=0.25, way="down", steps=5)
+    assert panel.preset.value == "smoke" and panel.message.value == ""
+
+
+def test_full_says_how_long_it_takes_and_asks():
+    panel = SearchPanel("slow")
+    panel.preset.value = "full"
+    panel.run_button.click()
+    assert not searches() and "Press once more to begin." in panel.message.value
+    assert panel.run_button.description == "Run all the same"
+    panel.controls["steps"].value = 3
+    assert panel.run_button.description == "Run"  # another search: it asks again
+    panel.run_button.click()
+    panel.run_button.click()
+    assert len(panel.wait(HANGS).history) == 3
+
+
+def test_before_run_the_panel_shows_where_it_begins():
+    panel = SearchPanel("random", data="nasbench201", budget="reduced")
+    panel._repr_mimebundle_()  # as a notebook does to show it
+    assert "One of 15,625 architectures." in panel.curves.value
+    assert "opacity:0.4" in panel.cell.value and "<svg" in panel.cell.value
+    assert panel.status.value.startswith("ready: about ")
+    panel = SearchPanel("darts", channels=6)
+    panel._repr_mimebundle_()
+    weights = parameters(search.prepare("darts", budget="smoke", channels=6)[0].supernet)
+    assert f"One of 1.08e+18 architectures; the supernet has {weights:,} weights." in panel.curves.value
+
+
+def test_random_search_behind_a_curve_is_its_exact_expectation():
+    rewards = Table().columns[Table.signal] / 100
+    expected = plots.of_the_table(50)
+    assert expected[0] == pytest.approx(rewards.mean(), rel=1e-9)
+    two = rewards[:200]  # by brute force: all pairs
+    assert plots.random_search(two, 2)[1] == pytest.approx(np.maximum.outer(two, two).mean(), rel=1e-9)
+    assert (np.diff(expected) > 0).all() and expected[-1] < rewards.max()
+
+
+def test_a_panel_as_a_picture_has_its_curves_and_its_words():
+    panel = SearchPanel("random", data="nasbench201", trials=30)
+    result = panel.run()
+    words = panel.picture().words
+    assert words.startswith("random: done after ") and "random search 0." in words
+    assert f"best so far {result.reward:.4g} at step 30" in words
+
+
+def test_a_search_that_runs_elsewhere_is_shown_from_its_files(tmp_path):
+    there = tmp_path / "there"
+    command = [sys.executable, "-m", "nascore", "search", "random", "--data", "nasbench201", "--trials", "40"]
+    subprocess.run([*command, "--out", there, "--quiet"], check=True, capture_output=True)
+    panel = SearchPanel.attach(there)
+    assert panel.wait(HANGS) is None and panel.status.value == f"it has ended with step 40 of 40: {there}"
+    assert "best so far" in panel.curves.value and "<svg" in panel.cell.value
+    assert panel.run_button.layout.display == "none"
+    with pytest.raises(UserError, match="no run to watch"):
+        SearchPanel.attach(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", sorted(search.methods_by_name()))
@@ -261,9 +353,13 @@ def test_nothing_is_printed(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_curve_is_drawn_from_its_first_value_to_its_last():
-    svg = ElementTree.fromstring(curve([2.0] + [1.5] * 998 + [1.0], "training <loss>", "#0072B2")).find("svg")
+def test_a_curve_is_drawn_from_its_first_value_to_its_last_with_its_numbers():
+    line = plots.Line("loss", range(1, 1001), [2.0] + [1.5] * 998 + [1.0], "#0072B2")
+    svg = ElementTree.fromstring(plots.light("training <loss>", [line]))
     points = svg.find("polyline").get("points").split()
-    assert len(points) <= 202 and points[0] == "0,0" and points[-1] == "999,1"  # from the top left to the bottom right
-    assert svg.get("viewBox") == "0 0 999 1" and svg.get("aria-label") == "training <loss>: 1"
-    ElementTree.fromstring(curve([1.0], "one value", "#0072B2"))
+    assert len(points) <= plots.POINTS + 1
+    assert points[0] == "44.0,22.0" and points[-1] == "282.0,116.0"  # from the top left to the bottom right
+    assert svg.get("aria-label") == "training <loss>: loss 1"
+    assert {text.text for text in svg.findall("text")} >= {"2", "1", "1,000", "step"}
+    assert min(float(svg.get("font-size")), 11) >= 10
+    ElementTree.fromstring(plots.light("one value", [plots.Line("one", [1], [1.0], "#0072B2")]))

@@ -1,14 +1,13 @@
-"""The timings that the README quotes, ours and a reference's in turn in one run: DARTS's steps, the
-other rows, and how cost grows."""
+"""The timings that the README quotes, ours and a reference's in turn in one run: DARTS's steps, and
+the other rows."""
 
-import os
 import statistics
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nascore.bench.growth import START, grow, lines
 from nascore.bench.harness import Operations, Plan, Side, clock, measure, ratios
 from nascore.bench.naive import NaiveDARTS
 from nascore.bench.rows import Row, other_rows
@@ -40,14 +39,13 @@ def benchmark(
     device: str = "cpu",
     *,
     others: bool = False,
-    grows: bool = False,
     many: int = 1000,
 ) -> Result:
     """Time every step of `STEPS` `rounds` times, sides in turn, after one round of warm-up. With
     `against`, a checkout of quark0/darts, this RUNS the code in that folder; without, the reference
     is the naive supernet. `others` adds all other rows, with `many` images, queries and
-    architectures each, and `grows` how the cost of a step grows. Ratios are (min, median, max) of
-    reference / ours, by round. Raises `UserError`."""
+    architectures each. Ratios are (min, median, max) of reference / ours, by round. Raises
+    `UserError`."""
     workload = Workload(whole("--batch", batch, 2, 4096), channels, cells, device)
     whole("--rounds", rounds, 1, 1000)
     sides = {"ours": Side(our_steps, (workload,)), "reference": _reference(against, workload)}
@@ -69,8 +67,6 @@ def benchmark(
         for row in other_rows(on_cpu, many, max(threads)):
             result["rows"][row.title] = found = _row(row, rounds)
             result["ratios"][row.title] = ratios(found["seconds"])
-    if grows:
-        result["growth"] = grow(rounds, START._replace(device=device))
     return result
 
 
@@ -80,7 +76,7 @@ def _reference(against: str | None, workload: Workload) -> Side:
     code = Path(against, "cnn", "model_search.py")
     allowed = "a checkout of quark0/darts, with cnn/model_search.py"
     require(code.is_file(), "--against", str(against), allowed)
-    return Side(reference_steps, (os.path.realpath(against), workload))
+    return Side(reference_steps, (realpath(against), workload))
 
 
 def _plans(rounds: int, threads: tuple[int, ...], device: str) -> list[Plan]:
@@ -129,8 +125,6 @@ def table(result: Result) -> str:
         text += ["", f"{title} ({row['clock']} seconds), against {row['against']}"]
         for k, (step, amount) in enumerate(row["steps"].items()):
             text.append(_line(step, k, row["seconds"], row["memory"], amount))
-    if "growth" in result:
-        text += ["", *lines(result["growth"])]
     return "\n".join(text)
 
 

@@ -4,19 +4,20 @@ the machine disturbs little; on more it is wall seconds."""
 
 import multiprocessing
 import os
-import re
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from re import search
+from statistics import median
+from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import torch
+from torch import set_num_threads
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore.bench.steps import Steps
@@ -79,7 +80,7 @@ def _begun(side: Side, device: str) -> tuple[Steps, float]:
 
 def _measure(side: Side, step: int, plan: Plan) -> float:
     """A figure of one step: MiB, operations or seconds."""
-    torch.set_num_threads(plan.threads)
+    set_num_threads(plan.threads)
     steps, start = _begun(side, plan.device)
     run = steps[step]
     if plan.figure == "operations":
@@ -90,7 +91,7 @@ def _measure(side: Side, step: int, plan: Plan) -> float:
         run()
         # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.
         return max(1.0, _peak_memory(plan.device) - start)
-    now = time.process_time if plan.figure == "cpu" else time.perf_counter
+    now = process_time if plan.figure == "cpu" else perf_counter
     wait = torch.cuda.synchronize if plan.device == "cuda" else int
     wait()
     began = now()
@@ -104,7 +105,7 @@ def _peak_memory(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     # On Linux `getrusage` begins with the largest memory of the process that started this one.
-    found = STATUS.exists() and re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
+    found = STATUS.exists() and search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
     if found:
         return int(found[1]) / 2**10
     try:
@@ -154,4 +155,4 @@ def ratios(sides: Values) -> list[Ratio]:
 
 def _ratio(reference: list[float], ours: list[float]) -> Ratio:
     found = [a / b for a, b in zip(reference, ours)]
-    return min(found), statistics.median(found), max(found)
+    return min(found), median(found), max(found)

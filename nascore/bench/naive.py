@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn import BatchNorm2d, Conv2d, Module, ModuleList, Sequential
 
 from nascore.methods.darts import DARTS
@@ -38,7 +38,7 @@ class NaiveEdges(Module):
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         x = x.contiguous()  # the stem's map is in channels_last
         operations = iter(self.operations)
-        return torch.cat([sum(p * next(operations)(x) for p in edge) for edge in probabilities], 1)
+        return cat([sum(p * next(operations)(x) for p in edge) for edge in probabilities], 1)
 
 
 def _operation(name: str, channels: int, stride: int, norm_pools: bool) -> Module:

@@ -7,15 +7,14 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+from torch import Tensor, cat, channels_last, get_num_threads, no_grad
 from torch.nn import Module, ModuleDict
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 from torch.utils.data import DataLoader, default_collate
 
-from nascore import data, models, spaces
+from nascore import data, spaces
 from nascore.bench.harness import Side
 from nascore.bench.steps import CLIP, DECAY, MOMENTUM, Steps, Workload, random_batch, random_images
 from nascore.controllers import Controller
@@ -23,6 +22,7 @@ from nascore.estimators import Table, TrainChildren
 from nascore.exports import export
 from nascore.from_scratch import train
 from nascore.genotypes import Genotype
+from nascore.models import load as load_model
 from nascore.nets.shared import shared_network
 from nascore.seeding import generator
 from nascore.training import RECIPES, evaluate
@@ -198,7 +198,7 @@ def plain_children(count: int) -> Steps:
             cross_entropy(network(pixels.contiguous()), labels).backward()
             clip_grad_norm_(weights, CLIP)
             optimizer.step()
-        evaluate(network, images, "valid", threads=torch.get_num_threads())
+        evaluate(network, images, "valid", threads=get_num_threads())
 
     def train_all() -> None:
         for network in networks:
@@ -212,7 +212,7 @@ def shared_step(workload: Workload, space: str, alone: bool) -> Steps:
     images, labels = random_batch(workload)
     (genotype,) = genotypes(space, 1)
     network = shared_network(spaces.get(space), workload.channels, workload.cells, 10, 3)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=channels_last)
 
     def backward(count: int) -> None:
         cross_entropy(network(images[:count], genotype), labels[:count]).backward()
@@ -255,9 +255,9 @@ def _trained(workload: Workload) -> TemporaryDirectory:
 def our_answers(workload: Workload, count: int) -> Steps:
     """A network is loaded, and says what it takes images for."""
     folder = _trained(workload)
-    model = models.load(folder.name, "cpu")
+    model = load_model(folder.name, "cpu")
     pixels = random_images(count).train
-    return [lambda: models.load(folder.name, "cpu"), lambda: model.predict(pixels, PREDICTED)]
+    return [lambda: load_model(folder.name, "cpu"), lambda: model.predict(pixels, PREDICTED)]
 
 
 def plain_answers(workload: Workload, count: int) -> Steps:
@@ -267,9 +267,9 @@ def plain_answers(workload: Workload, count: int) -> Steps:
     network = load(folder.name)
     pixels = random_images(count).train
 
-    @torch.no_grad()
+    @no_grad()
     def predict() -> Tensor:
         batches = [network((x / 255 - 0.5) / 0.5) for x in pixels.split(PREDICTED)]
-        return torch.cat(batches).softmax(1)
+        return cat(batches).softmax(1)
 
     return [lambda: load(folder.name), predict]

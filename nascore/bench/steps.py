@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+from torch import Tensor, arange, get_num_threads, randint, randn, uint8
+from torch import device as Device
 from torch.nn import CrossEntropyLoss, Module
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
 
 from nascore import spaces
 from nascore.data import Images
@@ -37,8 +38,8 @@ class Workload(NamedTuple):
 
 def random_images(count: int, side: int = 32) -> Images:
     """`count` images of noise that may be cropped and mirrored, as those of CIFAR-10."""
-    pixels = torch.randint(256, (count, 3, side, side), dtype=torch.uint8)
-    labels = torch.arange(count) % 10
+    pixels = randint(256, (count, 3, side, side), dtype=uint8)
+    labels = arange(count) % 10
     half = (0.5, 0.5, 0.5)
     classes = tuple("0123456789")
     return Images("random", pixels, labels, pixels, labels, classes, half, half, side // 8, True)
@@ -49,12 +50,12 @@ def our_steps(workload: Workload, method: type[DARTS] = DARTS) -> Steps:
     batch, channels, cells, device, side, _ = workload
     budget = DARTSBudget(channels=channels, cells=cells, batch_size=batch)
     images = random_images(8, side)
-    search = method(spaces.get("darts"), images, budget, 0, torch.device(device))
+    search = method(spaces.get("darts"), images, budget, 0, Device(device))
     train = random_batch(workload)
     valid = random_batch(workload)
 
     def step(name: str, *arguments: object) -> None:
-        search.threads = torch.get_num_threads()  # here it is not the sizes that decide
+        search.threads = get_num_threads()  # here it is not the sizes that decide
         getattr(search, name)(*arguments)
 
     return [
@@ -78,7 +79,7 @@ def reference_steps(folder: str, workload: Workload) -> Steps:
 
     criterion = CrossEntropyLoss()
     net = Network(channels, 10, cells, criterion).to(device)
-    sgd = torch.optim.SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    sgd = SGD(net.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     settings = Namespace(
         momentum=MOMENTUM,
         network_momentum=MOMENTUM,
@@ -115,5 +116,5 @@ def _old_signature(new: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def random_batch(workload: Workload) -> tuple[Tensor, Tensor]:
     """A minibatch of noise: images (B, 3, side, side) and labels (B,)."""
     batch, _, _, device, side, _ = workload
-    x = torch.randn(batch, 3, side, side, device=device)
-    return x, torch.randint(10, (batch,), device=device)
+    x = randn(batch, 3, side, side, device=device)
+    return x, randint(10, (batch,), device=device)

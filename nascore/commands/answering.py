@@ -1,6 +1,6 @@
 """`nascore predict`, `evaluate` and `export`: what a trained model is for."""
 
-import json
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from nascore.commands.options import Parser, add_device, add_sizes
@@ -53,7 +53,7 @@ def predict(folder: str, images: list[str], top: int, device: str, as_json: bool
         name, p = ranked[0]
         found.append({"image": image, "class": name, "probability": p, "top": ranked})
     if as_json:
-        print(json.dumps(found))
+        print(dumps(found))
     return status
 
 
@@ -92,7 +92,7 @@ def evaluate(folder: str, data: str, out: str | None, device: str, as_json: bool
             "confusion": found.confusion.tolist(),
             "mixed_up": mixed,
         }
-        print(json.dumps(about))
+        print(dumps(about))
     else:
         print(f"accuracy: {accuracy:.4f} of {images:,} images")
         if len(classes) <= MOST_COLUMNS:

@@ -3,10 +3,10 @@ have."""
 
 from argparse import SUPPRESS, ArgumentParser
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NoReturn
 
 from nascore.errors import UserError
+from nascore.files import PathName
 from nascore.genotypes import kind
 from nascore.knobs import bounds_of
 from nascore.nets.sizes import HOMES, NETWORKS
@@ -34,7 +34,7 @@ class Parser(ArgumentParser):
 class Stopped(Exception):
     """A run was interrupted after so many steps; with a directory it can go on."""
 
-    def __init__(self, steps: int, directory: str | Path | None) -> None:
+    def __init__(self, steps: int, directory: PathName | None) -> None:
         self.steps = steps
         self.directory = directory
 

@@ -90,3 +90,16 @@ def train(genotype: str, no_auxiliary: bool, **options: Any) -> None:
     if not trained.finished:
         raise Stopped(trained.steps, trained.directory)
     print(f"test accuracy: {trained.accuracy:.4f}")
+
+
+def add_watch(parser: Parser) -> None:
+    """A directory."""
+    parser.add_argument("directory", metavar="DIR", help="of a run, wherever it runs: its --out")
+
+
+def watch(directory: str) -> None:
+    """Follow a search or a training that runs elsewhere, from its files."""
+    from nascore.watching import watch
+
+    watched = watch(directory)
+    print(watched.ending())

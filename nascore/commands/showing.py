@@ -1,10 +1,9 @@
 """`nascore describe`, `draw`, `convert` and `bench`."""
 
-import json
+from json import dumps
 from typing import Any
 
 from nascore.commands.options import NETWORK_KINDS, Parser, add_genotype, add_sizes
-from nascore.errors import require
 from nascore.files import named, write_bytes
 from nascore.formats import WRITERS, read, write
 
@@ -24,7 +23,7 @@ def describe(genotype: str, as_json: bool, **sizes: Any) -> None:
 
     found = measure.describe(genotype, **sizes)
     if as_json:
-        print(json.dumps(found))
+        print(dumps(found))
     else:
         rows = found.pop("latency", [])
         for name, value in found.items():
@@ -83,25 +82,15 @@ def add_bench(parser: Parser) -> None:
     add("--against", metavar="FOLDER", help=text)
     text = "all other rows too: images, table, controller, children, shared weights, a model"
     add("--all", dest="others", action="store_true", help=text)
-    text = "how a step's cost grows with batch, width, depth and threads"
-    add("--growth", dest="grows", action="store_true", help=text)
-    add("--out", metavar="FILE", help="a picture of that growth: .svg, .png or .pdf")
     add("--batch", type=int, default=16, help="images in a minibatch (default: 16)")
     add("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     add("--json", dest="as_json", action="store_true", help="as one JSON object")
 
 
-def bench(as_json: bool, out: str | None, grows: bool, **options: Any) -> None:
+def bench(as_json: bool, **options: Any) -> None:
     """Time the steps of DARTS. With --against this RUNS the code in that checkout of
     quark0/darts."""
     from nascore import bench
-    from nascore.bench.picture import chart
-    from nascore.show.chart import check_suffix
 
-    if out is not None:
-        require(grows, "--out", out, "with --growth")
-        check_suffix(out)
-    result = bench.benchmark(grows=grows, **options)
-    print(json.dumps(result) if as_json else bench.table(result))
-    if out is not None:
-        chart(result["growth"]).save(out)
+    result = bench.benchmark(**options)
+    print(dumps(result) if as_json else bench.table(result))

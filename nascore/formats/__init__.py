@@ -12,11 +12,13 @@ and quark0's namedtuple. Whatever else is there, or is unknown, ends in one line
 stands.
 """
 
-import json
 import os
 import re
 import textwrap
 from contextlib import suppress
+from json import dumps, loads
+from os.path import exists, isdir, join
+from re import fullmatch
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, shorten
@@ -41,7 +43,7 @@ def read(name: Source) -> Genotype:
     name = os.fsdecode(name)
     if name in GENOTYPES:
         return GENOTYPES[name]
-    if looks_written(name) and not os.path.exists(name):
+    if looks_written(name) and not exists(name):
         return parse(name)
     file = _file_in(name)
     try:
@@ -65,9 +67,9 @@ def skeleton_of(name: Source) -> str | None:
     name = os.fsdecode(name)
     if name in PUBLISHED:
         return PUBLISHED[name].skeleton
-    if os.path.isdir(name):
+    if isdir(name):
         return _skeleton_in(name)
-    text = _text_in(name) if os.path.exists(name) else name
+    text = _text_in(name) if exists(name) else name
     is_list = TOKENS.fullmatch(text.strip())
     return "enas" if is_list and isinstance(parse(text), CellGenotype) else None
 
@@ -75,7 +77,7 @@ def skeleton_of(name: Source) -> str | None:
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        config = json.loads(_text_in(os.path.join(folder, "config.json")))
+        config = loads(_text_in(join(folder, "config.json")))
         return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
     return None
 
@@ -87,10 +89,10 @@ def _text_in(file: str) -> str:
 
 def _file_in(name: str) -> str:
     """The file that holds a folder's genotype, or the file `name` itself."""
-    if not os.path.isdir(name):
+    if not isdir(name):
         return name
-    held = [os.path.join(name, file) for file in FOLDERS]
-    return next(filter(os.path.exists, held), held[0])
+    held = [join(name, file) for file in FOLDERS]
+    return next(filter(exists, held), held[0])
 
 
 def looks_written(text: str) -> bool:
@@ -102,7 +104,7 @@ def looks_written(text: str) -> bool:
 
 def parse(text: str) -> Genotype:
     """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
-    if len(text) > MAX_TEXT or re.fullmatch(r"[\s,\[\]]*", text):
+    if len(text) > MAX_TEXT or fullmatch(r"[\s,\[\]]*", text):
         return from_json(text)  # which says what is wrong with it
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
     if text.startswith("{"):
@@ -117,14 +119,14 @@ def parse(text: str) -> Genotype:
 def _inner(text: str) -> str:
     """The genotype of what has one, as a model and a row of a history do."""
     try:
-        data = json.loads(text, object_pairs_hook=distinct)
+        data = loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError):  # said by whoever reads the genotype
         return text
     inner = data.get("genotype")
     if "kind" in data or not isinstance(inner, dict):
         return text
     check_format(data, "the file")
-    return json.dumps(inner)
+    return dumps(inner)
 
 
 WRITERS = {

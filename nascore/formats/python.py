@@ -3,7 +3,6 @@ slim."""
 
 import ast
 import re
-import warnings
 from ast import (
     AST,
     Assign,
@@ -21,6 +20,7 @@ from ast import (
 )
 from collections.abc import Iterable
 from typing import Any
+from warnings import catch_warnings
 
 from nascore.errors import one_of, refuse, require, whole
 from nascore.formats.words import Fields, cell_of, operation, with_cells
@@ -74,7 +74,7 @@ def python(text: str) -> Genotype:
 
 def _statements(text: str) -> list[stmt]:
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with catch_warnings(action="ignore"):
             return ast.parse(text).body
     except SyntaxError as error:
         place = f"line {error.lineno}, " if error.lineno else ""

@@ -1,6 +1,6 @@
 """NAS-Bench-201's strings."""
 
-import re
+from re import fullmatch
 
 from nascore.errors import one_of, require
 from nascore.formats.words import cell_of, operation, with_cells
@@ -13,14 +13,14 @@ def nasbench201(text: str) -> CellGenotype:
     the state that it reads between two `|`."""
     nodes = []
     for i, part in enumerate("".join(text.split()).split("+"), 1):
-        closed = re.fullmatch(r"\|.*\|", part)
+        closed = fullmatch(r"\|.*\|", part)
         require(closed, f"node {i}", part, "|operation~state|...|", GenotypeError)
         inputs = []
         ops = []
         for k, edge in enumerate(part[1:-1].split("|")):
             op, _, source = edge.rpartition("~")
             field = f"node {i}, edge {k}"
-            known = re.fullmatch(r"\d{1,3}", source)
+            known = fullmatch(r"\d{1,3}", source)
             require(known, field, edge, "operation~state", GenotypeError)
             inputs.append(int(source))
             ops.append(operation(op, field))

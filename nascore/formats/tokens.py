@@ -1,8 +1,8 @@
 """ENAS's token lists, as its authors' scripts write them."""
 
-import math
-import re
 from collections.abc import Sequence
+from math import comb, isqrt
+from re import findall
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, whole
@@ -23,7 +23,7 @@ PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 def enas(kind: str | None, text: str) -> Genotype:
     """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out
     where the number of tokens tells it."""
-    tokens = [min(int(token[:9]), MAX_NODES) for token in re.findall(r"0*(\d+)", text)]
+    tokens = [min(int(token[:9]), MAX_NODES) for token in findall(r"0*(\d+)", text)]
     found = f"{len(tokens)} numbers"
     closed = text.count("[") == text.count("]")  # else a part of it is missing
     require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
@@ -51,8 +51,8 @@ def _count(kind: str, length: int) -> int:
         return 0 if length % 8 else length // 8
     if kind == RECURRENT:
         return (length + 1) // 2 if length % 2 else 0
-    layers = (math.isqrt(8 * length + 1) - 1) // 2
-    return layers if math.comb(layers + 1, 2) == length else 0
+    layers = (isqrt(8 * length + 1) - 1) // 2
+    return layers if comb(layers + 1, 2) == length else 0
 
 
 def _recurrent(tokens: Sequence[int]) -> Genotype:

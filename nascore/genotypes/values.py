@@ -1,10 +1,10 @@
 """The five kinds of genotype, each checked as it is made, and JSON."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from itertools import repeat
+from json import dumps, loads
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -263,7 +263,7 @@ def _plain(value: Any) -> Any:
 
 def to_json(genotype: Genotype, indent: int | None = None) -> str:
     """One JSON object; `from_json` gives the same value back."""
-    return json.dumps(as_dict(genotype), indent=indent)
+    return dumps(as_dict(genotype), indent=indent)
 
 
 def from_json(text: str) -> Genotype:
@@ -272,7 +272,7 @@ def from_json(text: str) -> Genotype:
         allowed = f"allowed: at most {MAX_TEXT:,}"
         raise GenotypeError(f"a genotype file of {len(text):,} characters; {allowed}")
     try:
-        data = json.loads(text, object_pairs_hook=distinct)
+        data = loads(text, object_pairs_hook=distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         wanted = "a genotype is one JSON object with a field 'kind'"

@@ -52,7 +52,7 @@ class EvolutionBudget(TrialBudget):
         10, "population", "the latest architectures: they have children", low=1, high=10_000
     )
     sample_size: int = knob(
-        10, "sample", "candidates drawn, with replacement, to be the parent", low=1, high=10_000
+        10, "candidates", "candidates drawn, with replacement, to be the parent", low=1, high=10_000
     )
 
 

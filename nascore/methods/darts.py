@@ -8,14 +8,16 @@ of approximation. One difference is ours: the validation minibatches pass over t
 data epoch by epoch, where the code draws a fresh random one at each step.
 """
 
-import math
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat, channels_last, no_grad
+from torch import device as Device
+from torch.nn.functional import softmax
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam
 
 from nascore.bilevel import (
     PRODUCTS,
@@ -60,7 +62,7 @@ def derive(alphas: Tensors, space: Space) -> CellGenotype:
     strong as its strongest operation other than `none`, and on each that operation; ties go to
     the earlier edge, the earlier operation. In a space that `keeps_every_edge`, as
     NAS-Bench-201's, each keeps its strongest operation, `none` included."""
-    cells = [_derive_cell(F.softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
+    cells = [_derive_cell(softmax(a.detach().double(), -1).tolist(), space) for a in alphas]
     return CellGenotype(*cells)
 
 
@@ -102,7 +104,7 @@ class DARTSBudget(Budget):
     )
     hessian: str = knob(
         "finite-difference",
-        "second term",
+        "second-order term",
         "of order 2: equation 8, or exact",
         choices=tuple(PRODUCTS),
     )
@@ -120,7 +122,11 @@ class DARTSBudget(Budget):
     )
     alpha_weight_decay: float = knob(1e-3, "alpha weight decay", "of the alphas", low=0.0, high=1.0)
     alpha_scale: float = knob(
-        1e-3, "alpha scale", "of the first: 0.001 in the code, text: 0", low=0.0, high=10.0
+        1e-3,
+        "scale of the first alphas",
+        "of the first: 0.001 in the code, text: 0",
+        low=0.0,
+        high=10.0,
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(
@@ -163,7 +169,7 @@ class DARTS(Loop):
     steps_are_alike = True
     NETWORK: ClassVar[type[Supernet]] = Supernet
 
-    def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: DARTSBudget, seed: int, device: Device):
         super().__init__()
         self.space = space = of(space)
         if not space.has_edges or space.skeleton not in ("darts", "nasbench201"):
@@ -190,15 +196,15 @@ class DARTS(Loop):
                 cell_types=space.cell_types,
             )
         self.supernet.check(data.shape)
-        self.supernet.to(device).to(memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=channels_last)
         start = initial_alphas(self.supernet, generator(seed, "alphas"), device)
         self.alphas = tuple((budget.alpha_scale * a).requires_grad_() for a in start)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights: list[Tensor] = list(self.supernet.parameters())  # not the alphas
-        self.weight_optimizer = torch.optim.SGD(
+        self.weight_optimizer = SGD(
             self.weights, momentum=budget.momentum, weight_decay=budget.weight_decay, foreach=True
         )
-        self.alpha_optimizer = torch.optim.Adam(
+        self.alpha_optimizer = Adam(
             self.alphas,
             lr=budget.alpha_learning_rate,
             betas=(0.5, 0.999),
@@ -224,7 +230,7 @@ class DARTS(Loop):
         alphas, (valid_loss, score, train_loss) = self.read(*valid_seen, train_seen)
         losses = {"valid_loss": valid_loss, "loss": train_loss}
         for name in ("loss", "valid_loss"):
-            if not math.isfinite(losses[name]):
+            if not isfinite(losses[name]):
                 where = f"at step {self.steps} of {self.total} (epoch {epoch + 1})"
                 lower = "lower --learning-rate or --alpha-learning-rate"
                 raise UserError(f"{name} became {losses[name]} {where}; {lower}")
@@ -285,7 +291,7 @@ class DARTS(Loop):
     def read(self, *scalars: Tensor) -> tuple[list[Tensor], list[float]]:
         """The alphas, in float64, and some scalars, all in one copy from the device."""
         tensors = [tensor.detach().double().flatten() for tensor in (*self.alphas, *scalars)]
-        parts = torch.cat(tensors).cpu().split([len(tensor) for tensor in tensors])
+        parts = cat(tensors).cpu().split([len(tensor) for tensor in tensors])
         alphas = [part.view(alpha.shape) for part, alpha in zip(parts, self.alphas)]
         return alphas, [part.item() for part in parts[len(alphas) :]]
 
@@ -295,7 +301,7 @@ class DARTS(Loop):
         entropies = {}
         means = {}
         for cell, alpha in zip(self.space.cell_types, alphas):
-            p = F.softmax(alpha, -1)
+            p = softmax(alpha, -1)
             entropies[f"entropy_{cell}"] = -(p * p.log()).sum(-1).mean().item()
             means[cell] = dict(zip(self.space.primitives, p.mean(0).tolist()))
         return entropies | {"strengths": means}
@@ -321,7 +327,7 @@ class DARTS(Loop):
         capturable = {"capturable": self.task.device.type == "cuda"}
         adam = adam | {"param_groups": [group | capturable for group in adam["param_groups"]]}
         super().load_state_dict(state | {"alpha_optimizer": adam})
-        with torch.no_grad():
+        with no_grad():
             for alpha, stored in zip(self.alphas, state["alphas"], strict=True):
                 alpha.copy_(stored)
         self.played_alphas.forget()

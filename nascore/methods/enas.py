@@ -18,15 +18,17 @@ stay, where the code decays all and lets their momentum move them, at the cost o
 step. Those of the controller, `controllers.Squashed` says.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, channels_last, no_grad, randint, sigmoid, stack, tensor, zeros
+from torch import device as Device
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam
 
 from nascore import spaces
 from nascore.controllers import Controller, Squashed, Written, adam_epsilon, skip_prior, squash
@@ -71,26 +73,22 @@ class MicroBudget(Budget):
         0.0005, "last learning rate", "of a cosine; text: 0.001", low=0.0, high=10.0
     )
     period: int = knob(
-        10, "period", "epochs of the first cosine; each is twice the one before", low=1, high=2000
+        10, "first cosine", "in epochs; each is twice the one before", low=1, high=2000
     )
-    momentum: float = knob(
-        0.9, "momentum", "Nesterov's, of the shared weights", low=0.0, high=0.999
-    )
+    momentum: float = knob(0.9, "momentum", "Nesterov's", low=0.0, high=0.999)
     weight_decay: float = knob(
         2e-4, "weight decay", "twice the code's l2; text: 1e-4", low=0.0, high=1.0
     )
-    clip: float = knob(
-        0.0, "clip", "largest norm of the gradient; 0: none, as the code does", low=0.0, high=1e6
-    )
+    clip: float = knob(0.0, "gradient clip", "0: none, as the code does", low=0.0, high=1e6)
     controller_steps: int = knob(
         30, "controller steps", "after each epoch; text: 2,000; 0: none", low=0, high=10_000
     )
-    samples: int = knob(10, "samples", "architectures a controller step, M", low=1, high=1000)
+    samples: int = knob(10, "samples a step", "of the controller, M", low=1, high=1000)
     sampler: str = knob(
-        "controller", "sampler", "uniform: random search", choices=("controller", "uniform")
+        "controller", "who samples", "uniform: random search", choices=("controller", "uniform")
     )
     controller_learning_rate: float = knob(
-        0.0035, "controller rate", "Adam; text: 0.00035", low=0.0, high=1.0
+        0.0035, "controller learning rate", "Adam; text: 0.00035", low=0.0, high=1.0
     )
     beta1: float = knob(
         0.0, "beta 1", "of the controller's Adam; text: Adam's own 0.9", low=0.0, high=0.999
@@ -99,41 +97,33 @@ class MicroBudget(Budget):
         1e-3, "epsilon", "of TensorFlow's Adam; text: its own 1e-8", low=0.0, high=1.0
     )
     tanh_constant: float = knob(
-        1.1, "tanh constant", "bounds the logits; text: 2.5; 0: none", low=0.0, high=100.0
+        1.1, "bound of the logits", "tanh constant; text: 2.5; 0: none", low=0.0, high=100.0
     )
     op_tanh_reduce: float = knob(
-        2.5, "tanh reduce", "divides it for operations; not in the text", low=0.01, high=100.0
+        2.5, "its divisor", "for operations (op tanh reduce); not in the text", low=0.01, high=100.0
     )
-    temperature: float = knob(
-        0.0, "temperature", "divides the logits; text: 5; 0: none", low=0.0, high=100.0
-    )
+    temperature: float = knob(0.0, "temperature", "text: 5; 0: none", low=0.0, high=100.0)
     operation_bias: float = knob(
-        10.0, "operation bias", "start for separable convolutions", low=0.0, high=100.0
+        10.0, "convolutions' bias", "start for separable convolutions", low=0.0, high=100.0
     )
-    normal_bonus: float = knob(
-        0.25, "normal bonus", "fixed, for those in the normal cell", low=0.0, high=10.0
-    )
+    normal_bonus: float = knob(0.25, "bonus in normal cells", "fixed", low=0.0, high=10.0)
     entropy_weight: float = knob(
         1e-4, "entropy weight", "in the reward; first revision: 0.1", low=0.0, high=10.0
     )
     entropy: str = knob(
         "full", "entropy", "sampled: p log 1/p of the action only", choices=("full", "sampled")
     )
-    decay: float = knob(
-        0.99, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999
-    )
-    skip_weight: float = knob(
-        0.0, "skip weight", "of the skip prior, in whole networks", low=0.0, high=100.0
-    )
-    skip_target: float = knob(0.4, "skip target", "of the skip prior", low=0.01, high=0.99)
+    decay: float = knob(0.99, "baseline decay", "of the moving average", low=0.0, high=0.9999)
+    skip_weight: float = knob(0.0, "weight of skip prior", "macro only", low=0.0, high=100.0)
+    skip_target: float = knob(0.4, "target of skip prior", "share of skips", low=0.01, high=0.99)
     skip_probability: str = knob(
-        "code", "skip probability", "code: sigmoid(q)", choices=("code", "sampled")
+        "code", "skips in the prior", "code: sigmoid(q)", choices=("code", "sampled")
     )
     hidden: int = knob(
-        64, "units", "of the controller's one LSTM layer; text: 100", low=1, high=1000
+        64, "LSTM units", "of the controller's one layer; text: 100", low=1, high=1000
     )
     derived: int = knob(
-        10, "derived", "samples of which the best by a minibatch is kept", low=1, high=10_000
+        10, "cells derived", "of which the best by a minibatch is kept", low=1, high=10_000
     )
     PRESETS: ClassVar[dict[str, dict]] = {
         "smoke": dict(epochs=2, batch_size=64, validation=0.3, channels=4, cells=3)
@@ -176,7 +166,7 @@ class ENAS(Loop):
     PARTS = ("supernet", "weight_optimizer", "controller", "controller_optimizer")
     STATE = ("steps", "history", "baseline")
 
-    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: torch.device):
+    def __init__(self, space, data: Task, budget: MicroBudget, seed: int, device: Device):
         super().__init__()
         self.space = spaces.of(space)
         self.budget = budget
@@ -192,11 +182,11 @@ class ENAS(Loop):
         with seeded(seed, "supernet"):
             self.supernet = shared_network(space, *sizes)
         self.supernet.check(data.shape)
-        self.supernet.to(device).to(memory_format=torch.channels_last)
+        self.supernet.to(device).to(memory_format=channels_last)
         self.threads = fitting(self.supernet, budget.batch_size, data.positions)
         self.weights = list(self.supernet.parameters())
         self.path: list[Tensor] = []  # of these, what the last architecture used
-        self.weight_optimizer = torch.optim.SGD(
+        self.weight_optimizer = SGD(
             self.weights,
             budget.learning_rate,
             momentum=budget.momentum,
@@ -206,11 +196,19 @@ class ENAS(Loop):
         self.skips = [at for at, token in enumerate(self.space.tokens) if token.kind == "skip"]
         self.controller = self.new_controller()
         betas = (budget.beta1, 0.999)
-        self.controller_optimizer = torch.optim.Adam(
+        self.controller_optimizer = Adam(
             self.controller.parameters(), budget.controller_learning_rate, betas, budget.epsilon
         )
         self.baseline = 0.0
         self._written: tuple[int, list[list[int]]] = (-1, [])  # an epoch and its architectures
+
+    def cost(self, steps: int) -> float:
+        """A step of the controller takes `samples` architectures forward, which is a third each of
+        a step of the shared weights."""
+        epochs, k = divmod(steps, self.per_epoch)
+        batches = self.train_batches.per_epoch
+        shared = epochs * batches + min(k, batches)
+        return shared + (steps - shared) * self.budget.samples / 3
 
     @staticmethod
     def own_space(budget: MicroBudget) -> spaces.Space:
@@ -251,8 +249,8 @@ class ENAS(Loop):
         random = generator(self.seed, *place)
         if self.budget.sampler == "controller":
             return self.controller.sample(count, random)
-        drawn = [torch.randint(n, (count,), generator=random) for n in self.space.choices]
-        return Written(torch.stack(drawn, 1), *torch.zeros(2, count, len(drawn)))
+        drawn = [randint(n, (count,), generator=random) for n in self.space.choices]
+        return Written(stack(drawn, 1), *zeros(2, count, len(drawn)))
 
     @with_its_threads
     def train_shared(self, epoch: int, k: int) -> tuple[Genotype, float, dict]:
@@ -276,8 +274,8 @@ class ENAS(Loop):
             clip_grad_norm_(self.path, budget.clip)
         self.weight_optimizer.step()
         score = self.task.score(logits.detach(), targets)
-        found, right = torch.stack([loss.detach().double(), score.double()]).tolist()  # one read
-        if not math.isfinite(found):
+        found, right = stack([loss.detach().double(), score.double()]).tolist()  # one read
+        if not isfinite(found):
             raise UserError(f"loss became {found} in epoch {epoch + 1}: lower --learning-rate")
         return genotype, self.task.checked_reward(right, len(targets)), {"loss": found}
 
@@ -295,8 +293,8 @@ class ENAS(Loop):
             p = written.log_probs.exp()
             entropies = written.entropies if budget.entropy == "full" else -p * written.log_probs
             bonus = budget.entropy_weight * entropies.detach().sum(1)
-            seen = (torch.tensor(rewards) + bonus).tolist()
-            advantages = torch.tensor([reward - self.average(reward) for reward in seen])
+            seen = (tensor(rewards) + bonus).tolist()
+            advantages = tensor([reward - self.average(reward) for reward in seen])
             loss = -(written.log_probs.sum(1) * advantages).mean()
             metrics = {"baseline": self.baseline, "entropy": written.entropies.sum(1).mean().item()}
             if self.skips:
@@ -323,12 +321,12 @@ class ENAS(Loop):
         any. A skip is sampled with sigmoid(2 q); the code's prior looks at sigmoid(q)."""
         log_odds = torch.logit(written.log_probs[:, self.skips].exp(), 1e-6)  # of what was decided
         twice_q = torch.where(written.decisions[:, self.skips] == 1, log_odds, -log_odds)
-        p = torch.sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
+        p = sigmoid(twice_q / 2 if self.budget.skip_probability == "code" else twice_q)
         layers = sum(token.kind == "op" for token in self.space.tokens)
         return skip_prior(p, self.budget.skip_target).sum(1).mean() / (layers - 1)
 
     @with_its_threads
-    @torch.no_grad()
+    @no_grad()
     def rewards(self, genotypes: Sequence[Genotype], minibatches: Iterable[int]) -> list[float]:
         """With the shared weights, each on one minibatch of validation images."""
         scores, counts = [], []
@@ -336,7 +334,7 @@ class ENAS(Loop):
             inputs, targets = self.valid_batches[minibatch]
             scores.append(self.task.score(self.supernet(inputs, genotype), targets))
             counts.append(len(targets))
-        return list(map(self.task.checked_reward, torch.stack(scores).tolist(), counts))
+        return list(map(self.task.checked_reward, stack(scores).tolist(), counts))
 
     def derive(self) -> Genotype:
         """Sample some architectures, score each on the same validation minibatch, keep the best, to

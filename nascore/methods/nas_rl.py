@@ -60,13 +60,17 @@ class NASRLBudget(TrialBudget):
     )
     first_layers: int = knob(6, "first layers", "depth of the first children", low=1, high=100)
     added_layers: int = knob(2, "added layers", "by which the depth grows", low=0, high=100)
-    stage: int = knob(1600, "stage", "children of one depth", low=1, high=1_000_000)
+    stage: int = knob(1600, "children of a depth", "before it grows", low=1, high=1_000_000)
     strides: int = knob(
         0, "strides", "1: strides are predicted too (the paper's second experiment)", choices=(0, 1)
     )
     filters: str = knob("v1", "filters", "v1: 24 36 48 64; v3: 6 12 24 36", choices=tuple(FILTERS))
     power: float = knob(
-        3.0, "power", "the controller sees the reward to this power", low=0.1, high=10.0
+        3.0,
+        "power of the reward",
+        "the controller sees the reward to this power",
+        low=0.1,
+        high=10.0,
     )
     learning_rate: float = knob(6e-4, "learning rate", "Adam on the controller", low=0.0, high=1.0)
     decay: float = knob(
@@ -76,7 +80,9 @@ class NASRLBudget(TrialBudget):
         low=0.0,
         high=0.9999,
     )
-    hidden: int = knob(35, "units", "of each of the controller's two LSTM layers", low=1, high=1000)
+    hidden: int = knob(
+        35, "LSTM units", "of each of the controller's two LSTM layers", low=1, high=1000
+    )
     PRESETS = {
         "smoke": {
             **_SMALL,
@@ -117,6 +123,17 @@ class NASRL(PolicySearch):
             "nas-rl", layers=layers, strides=bool(budget.strides), filters=FILTERS[budget.filters]
         )
 
+    def depth(self, born: int) -> int:
+        """Of the child after so many."""
+        budget = self.budget
+        return depth(born, budget.first_layers, budget.added_layers, budget.stage)
+
+    def cost(self, steps: int) -> float:
+        """A child takes as long as it has layers."""
+        if not isinstance(self.space, spaces.Chains):
+            return steps
+        return sum(map(self.depth, range(steps)))
+
     def propose(self, count: int) -> list[Decisions]:
         """Children of one depth: those of the next stage are deeper."""
         space = self.space
@@ -124,7 +141,7 @@ class NASRL(PolicySearch):
             return self.write(count)
         born = len(self.trials)
         budget = self.budget
-        layers = depth(born, budget.first_layers, budget.added_layers, budget.stage)
+        layers = self.depth(born)
         length = space.levels[min(layers, space.layers) - 1]
         return self.write(min(count, budget.stage - born % budget.stage), length)
 

@@ -69,12 +69,16 @@ class NASNetBudget(TrialBudget):
         0.95, "baseline decay", "of the moving average of rewards", low=0.0, high=0.9999
     )
     epsilon: float = knob(
-        0.2, "clip", "how far a ratio may leave 1; not given in the paper", low=0.0, high=10.0
+        0.2,
+        "clip of the ratio",
+        "how far a ratio may leave 1; not given in the paper",
+        low=0.0,
+        high=10.0,
     )
     passes: int = knob(
-        4, "passes", "over each batch of children; not given in the paper", low=1, high=1000
+        4, "passes a batch", "over each batch of children; not given in the paper", low=1, high=1000
     )
-    hidden: int = knob(100, "units", "of the controller's one LSTM layer", low=1, high=1000)
+    hidden: int = knob(100, "LSTM units", "of the controller's one LSTM layer", low=1, high=1000)
     PRESETS = {
         "smoke": {**_SMALL, "trials": 4, "children": 2, "child_epochs": 2, "channels": 4},
         "reduced": {

@@ -124,17 +124,25 @@ class PNASBudget(TrialBudget):
         high=1_000_000,
     )
     first: int = knob(
-        0, "first", "architectures of one block that are evaluated; 0: all", low=0, high=1_000_000
+        0,
+        "first cells",
+        "architectures of one block that are evaluated; 0: all",
+        low=0,
+        high=1_000_000,
     )
     predictor: str = knob(
-        "mlp-ensemble", "predictor", "what ranks the children", choices=tuple(PREDICTORS)
+        "mlp-ensemble", "surrogate", "what ranks the children", choices=tuple(PREDICTORS)
     )
     first_learning_rate: float = knob(
         0.01, "first learning rate", "Adam, on one block", low=0.0, high=1.0
     )
     learning_rate: float = knob(0.002, "learning rate", "Adam, on more blocks", low=0.0, high=1.0)
     steps: int = knob(
-        50, "steps", "of Adam, each on all data; not given in the paper", low=1, high=1_000_000
+        50,
+        "predictor steps",
+        "of Adam, each on all data; not given in the paper",
+        low=1,
+        high=1_000_000,
     )
     recipe: str = knob(
         "pnas-child", "recipe", "how a child is trained", choices=("pnas-child", "child")

@@ -4,9 +4,8 @@ heads."""
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -20,6 +19,7 @@ from torch.nn import (
     ReLU,
     Sequential,
 )
+from torch.nn.functional import conv2d
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, ChainLayer, MacroLayer, Node, operation_named
@@ -109,14 +109,14 @@ class PlacedCell(Module):
                 spared = isinstance(op, Identity | PlainReduce | Skip)
                 terms.append(drop(term) if drop and not spared else term)
             if node.combine == "concat":
-                states.append(self.projections[str(i)](torch.cat(terms, 1)))
+                states.append(self.projections[str(i)](cat(terms, 1)))
             else:
                 states.append(sum(terms[1:], terms[0]))
         out = []
         for j in self.cell.concat:
             name = str(j)
             out.append(self.skips[name](states[j]) if name in self.skips else states[j])
-        return out[0] if len(out) == 1 else torch.cat(out, 1)
+        return out[0] if len(out) == 1 else cat(out, 1)
 
 
 class Reduction(Module):
@@ -150,10 +150,10 @@ class SameConv(Conv2d):
         )
         if any(kernel > side for side, kernel, _ in sides):
             around = (width // 2, width - width // 2, height // 2, height - height // 2)
-            return F.conv2d(F.pad(x, around), self.weight, None, self.stride)
+            return conv2d(F.pad(x, around), self.weight, None, self.stride)
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
-        return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
+        return conv2d(x, self.weight, None, self.stride, (height // 2, width // 2))
 
 
 class ChainBody(Module):
@@ -187,7 +187,7 @@ def _concatenate(maps: list[Tensor]) -> Tensor:
         return maps[0]
     height, width = (max(x.size(side) for x in maps) for side in (2, 3))
     missing = [(0, width - x.size(3), 0, height - x.size(2)) for x in maps]
-    return torch.cat([F.pad(x, pad) if any(pad) else x for x, pad in zip(maps, missing)], 1)
+    return cat([F.pad(x, pad) if any(pad) else x for x, pad in zip(maps, missing)], 1)
 
 
 def macro_operation(name: str, channels: int, separable_once: bool = True) -> Sequential:
@@ -238,7 +238,7 @@ class MacroBody(Module):
     def forward(self, image: Tensor) -> Tensor:
         states = [self.stem(image)]
         for k, (skips, operation, join) in enumerate(zip(self.skips, self.operations, self.joins)):
-            states.append(join(torch.cat([*(states[j] for j in skips), operation(states[-1])], 1)))
+            states.append(join(cat([*(states[j] for j in skips), operation(states[-1])], 1)))
             if str(k) in self.halvings:
                 # What no later layer reads need not be halved.
                 read = {k + 1}.union(*self.skips[k + 1 :])

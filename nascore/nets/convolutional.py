@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import BatchNorm2d, Module, ModuleList
 
 from nascore.errors import UserError
@@ -18,7 +17,7 @@ from nascore.nets.skeletons import SKELETONS
 MAX_OPERATIONS = 10_000  # of a network's cells: more take minutes to build
 
 
-def drop_path(x: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
+def drop_path(x: Tensor, probability: float, generator: Generator | None = None) -> Tensor:
     """Zero whole samples of (B, C, H, W) with `probability` and scale the others up, so that the
     mean stays."""
     keep = 1 - probability
@@ -74,7 +73,7 @@ class Network(Module):
         self.drops_more_with_depth = layout.drops_more_with_depth
         self.recomputes = False  # cells, in the backward pass: for less memory
         self.drop_path = 0.0
-        self.generator: torch.Generator | None = None
+        self.generator: Generator | None = None
         for module in self.modules():
             if isinstance(module, BatchNorm2d):
                 module.eps = layout.norm_epsilon

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.autograd import forward_ad
+from torch import Tensor, cat, float64, stack
+from torch.autograd import Function, forward_ad
 from torch.nn import Conv2d
+from torch.nn.functional import conv2d, pad
 from torch.nn.grad import conv2d_weight
 
 
@@ -30,10 +30,10 @@ def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> 
     ours = _twice > 0 or x.device.type == "cpu"
     if weight.size(2) <= 5 and x.dtype == weight.dtype in FAST and ours and is_plain(x):
         return Depthwise.apply(x, weight, stride, dilation)
-    return F.conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
+    return conv2d(x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1))
 
 
-FAST = (torch.float32, torch.float64)
+FAST = (torch.float32, float64)
 
 
 _twice = 0  # blocks that are open
@@ -72,7 +72,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x if is_transformed() else x.contiguous(memory_format=torch.channels_last)
 
 
-class Depthwise(torch.autograd.Function):
+class Depthwise(Function):
     """A depthwise convolution whose gradients use the kernels that are fast on a CPU."""
 
     @staticmethod
@@ -83,7 +83,7 @@ class Depthwise(torch.autograd.Function):
         ctx.dilation = dilation
         needed = stride > 1 or ctx.needs_input_grad[1]
         ctx.save_for_backward(x if needed else None, weight)
-        return F.conv2d(
+        return conv2d(
             x, weight, None, stride, dilation * (weight.size(2) // 2), dilation, x.size(1)
         )
 
@@ -123,8 +123,8 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
     lower = max(0, rows - x.size(2))  # that kernel wants maps no lower than itself
     missing = (0, -x.size(3) % step, 0, lower)
     if any(missing):
-        x = F.pad(x, missing)
-        gradient = F.pad(gradient, missing)
+        x = pad(x, missing)
+        gradient = pad(gradient, missing)
     x = side_by_side(x, step)
     gradient = side_by_side(gradient, step)
     channels = x.size(1)
@@ -139,9 +139,9 @@ def _to_weight(x: Tensor, gradient: Tensor, size: int, dilation: int) -> Tensor:
     outer = correlate(x).sum(0)
     if size == 3:
         return outer
-    first, second = correlate(torch.cat([x[:, channels // 2 :], x[:, : channels // 2]], 1))
+    first, second = correlate(cat([x[:, channels // 2 :], x[:, : channels // 2]], 1))
     inner = first[..., :2] + second[..., 1:]
-    return torch.stack([outer, F.pad(inner, (0, 1))], -1).flatten(-2)[..., :size]
+    return stack([outer, pad(inner, (0, 1))], -1).flatten(-2)[..., :size]
 
 
 def side_by_side(x: Tensor, step: int) -> Tensor:

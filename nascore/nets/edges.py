@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat, empty, stack
 from torch.nn import BatchNorm2d, Conv2d, Module, ModuleDict, ModuleList, Parameter, init
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from nascore.genotypes import Operation, operation_named
 from nascore.nets.depthwise import channels_last, depthwise, is_plain
@@ -28,19 +29,19 @@ def batch_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
 def kernels(outputs: int, inputs: int, size: int = 1) -> Parameter:
     """Weights of a convolution whose outputs each see `inputs` channels, drawn as `nn.Conv2d`
     draws them."""
-    weight = torch.empty(outputs, inputs, size, size)
+    weight = empty(outputs, inputs, size, size)
     return Parameter(init.kaiming_uniform_(weight, a=5**0.5))
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """Mix the channels of each edge: a 1x1 convolution in as many groups as there are edges."""
-    return F.conv2d(x, weight, groups=x.size(1) // weight.size(1))
+    return conv2d(x, weight, groups=x.size(1) // weight.size(1))
 
 
 def two_phases(x: Tensor) -> Tensor:
     """The pixels at (even, even) and at (odd, odd) places as channels: (B, C, H, W) -> (B, 2C,
     H/2, W/2)."""
-    return torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
+    return cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
 
 
 class SepConv(Module):
@@ -104,9 +105,9 @@ class MixedReduce(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inputs = x.size(1)
-        even = F.pad(self.even.view(self.edges, -1, inputs), (0, inputs))
-        odd = F.pad(self.odd.view(self.edges, -1, inputs), (inputs, 0))
-        return F.conv2d(two_phases(x), torch.cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
+        even = pad(self.even.view(self.edges, -1, inputs), (0, inputs))
+        odd = pad(self.odd.view(self.edges, -1, inputs), (inputs, 0))
+        return conv2d(two_phases(x), cat([even, odd], 1).view(-1, 2 * inputs, 1, 1))
 
 
 # The families that have a fast form, of all edges that leave a state: (channels, edges, kernel,
@@ -130,7 +131,7 @@ class PlainEdges(Module):
 
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         weighted = zip(probabilities, self.operations)
-        return torch.cat([p * operation(x) for p, operation in weighted], 1)  # p_o o(x)
+        return cat([p * operation(x) for p, operation in weighted], 1)  # p_o o(x)
 
 
 class MixedEdges(Module):
@@ -178,7 +179,7 @@ class MixedEdges(Module):
     def forward(self, x: Tensor, probabilities: Tensor) -> Tensor:
         terms = []
         active = self.activation(x)
-        repeated = torch.cat([active] * self.edges, 1)
+        repeated = cat([active] * self.edges, 1)
         # Of each operation (edges * C,).
         scales = probabilities.t().repeat_interleave(self.channels, 1).unbind()
         for name, convolution in self.convolutions.items():
@@ -186,12 +187,12 @@ class MixedEdges(Module):
             y = convolution(repeated if reads_copies else active)
             terms.append(batch_norm(y, scales[self.primitives.index(name)]))  # p_o o(x)
         if self.shared:
-            maps = torch.cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
+            maps = cat([self.shared_map(self.operations[k], x) for k in self.shared], 1)
             identity = torch.eye(self.channels, dtype=x.dtype, device=x.device)
             # Columns: indexing by a list would copy it to the device, and wait.
-            shared = torch.stack([probabilities[:, k] for k in self.shared], 1)
+            shared = stack([probabilities[:, k] for k in self.shared], 1)
             mixing = torch.kron(shared, identity)
-            terms.append(F.conv2d(maps, mixing[:, :, None, None]))  # sum of p_o o(x)
+            terms.append(conv2d(maps, mixing[:, :, None, None]))  # sum of p_o o(x)
         for name, operation in self.plain.items():
             terms.append(operation(x, probabilities[:, self.primitives.index(name)]))
         return sum(terms[1:], terms[0])
@@ -202,7 +203,7 @@ class MixedEdges(Module):
             return x
         sides = (operation.kernel, self.stride, operation.kernel // 2)
         if operation.family == "max pool":
-            x = F.max_pool2d(x, *sides)
+            x = max_pool2d(x, *sides)
         else:
-            x = F.avg_pool2d(x, *sides, count_include_pad=False)
+            x = avg_pool2d(x, *sides, count_include_pad=False)
         return batch_norm(x) if self.norm_pools else x

@@ -3,20 +3,23 @@ minibatch of no images goes through the network, and of convolutions and linear 
 sizes are looked at. Its latency is measured, where that is asked for."""
 
 import json
-import math
 import os
-import statistics
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from json import dumps
+from math import prod
+from os.path import isfile, join
+from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, channels_last, empty, no_grad, randn
+from torch import device as Device
 from torch.func import functional_call
 from torch.nn import Module
+from torch.nn.functional import conv2d, linear
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -66,7 +69,7 @@ def weights_bytes(network: Module) -> int:
         dtype = "I64" if x.dtype == torch.int64 else "F32"
         header[name] = {"dtype": dtype, "shape": list(x.shape), "data_offsets": [at, end]}
         at = end
-    text = len(json.dumps(header, separators=(",", ":")).encode())
+    text = len(dumps(header, separators=(",", ":")).encode())
     return 8 + -(-text // 8) * 8 + at  # the header's length, it in whole eights, the numbers
 
 
@@ -89,7 +92,7 @@ class _Walk(TorchFunctionMode):
         self.peak = 0
 
     def hold(self, x: Tensor) -> None:
-        size = x.element_size() * math.prod(x.shape[1:])
+        size = x.element_size() * prod(x.shape[1:])
         self.held += size
         self.peak = max(self.peak, self.held)
         weakref.finalize(x, self.release, size)
@@ -98,15 +101,15 @@ class _Walk(TorchFunctionMode):
         self.held -= size
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        run = _convolution if function is F.conv2d else function
+        run = _convolution if function is conv2d else function
         found = run(*args, **kwargs or {})
         if made := _tensors(found):
             read = _tensors((args, kwargs))
             depth = max((getattr(x, "depth", 0) for x in read), default=0)
-            if function in (F.conv2d, F.linear):
+            if function in (conv2d, linear):
                 weight = read[1]  # a number that is put out is a sum over a row of it
                 depth += 1
-                self.multiply_adds += math.prod(found.shape[1:]) * weight[0].numel()
+                self.multiply_adds += prod(found.shape[1:]) * weight[0].numel()
             self.depth = max(self.depth, depth)
             for x in made:
                 x.depth = depth  # type: ignore[attr-defined]  # ours, which a tensor takes along
@@ -123,20 +126,20 @@ def _convolution(
     x: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1
 ) -> Tensor:
     """Of one channel, repeated: PyTorch would copy a weight that is a stand-in."""
-    one = F.conv2d(x[:, :1], weight[:1, :1], None, stride, padding, dilation)
+    one = conv2d(x[:, :1], weight[:1, :1], None, stride, padding, dilation)
     return one.repeat(1, len(weight), 1, 1)
 
 
-@torch.no_grad()
+@no_grad()
 def _walk(network: Module, input_shape: Shape) -> _Walk:
     """Through the network in evaluation. Its weights are stand-ins that take no memory."""
     named = [*network.named_parameters(), *network.named_buffers()]
-    state = {name: torch.empty((), dtype=x.dtype).expand(x.shape) for name, x in named}
+    state = {name: empty((), dtype=x.dtype).expand(x.shape) for name, x in named}
     count, *rest = input_shape
     training = network.training
     try:
         with _Walk() as walk:
-            images = torch.empty(0, *rest)
+            images = empty(0, *rest)
             functional_call(network.eval(), state, (images,))
     finally:
         network.train(training)
@@ -152,7 +155,7 @@ WARM_UP, FEWEST, MOST = 3, 6, 200  # passes
 SECONDS = 3.0  # after which no further pass of a batch begins, once there are the fewest
 
 
-@torch.no_grad()
+@no_grad()
 def measure_latency(network: Module, image: Shape, threads: int | None = None) -> list[dict]:
     """Milliseconds of a forward pass on this machine, in evaluation, for each of `BATCHES` images
     of (channels, height, width): the median and the middle half of the `passes` that there is time
@@ -160,11 +163,11 @@ def measure_latency(network: Module, image: Shape, threads: int | None = None) -
     network = network.eval()
     rows = []
     for batch in BATCHES:
-        images = torch.randn(batch, *image).contiguous(memory_format=torch.channels_last)
-        count = threads or fitting(network, batch, math.prod(image[1:]))
+        images = randn(batch, *image).contiguous(memory_format=channels_last)
+        count = threads or fitting(network, batch, prod(image[1:]))
         with using_threads(count):
             taken = _timed(partial(network, images))
-        low, median, high = statistics.quantiles(taken, n=4)
+        low, median, high = quantiles(taken, n=4)
         about = {"batch": batch, "threads": count, "passes": len(taken)}
         rows.append(about | {"median_ms": median, "low_ms": low, "high_ms": high})
     return rows
@@ -230,8 +233,8 @@ def _of_model(name: formats.Source) -> Sizes | None:
     model."""
     if isinstance(name, Genotype) or name in published.GENOTYPES:
         return None
-    file = os.path.join(os.fspath(name).removesuffix("model.json"), "model.json")
-    if not os.path.isfile(file):
+    file = join(os.fspath(name).removesuffix("model.json"), "model.json")
+    if not isfile(file):
         return None
     try:
         with open(file, encoding="utf-8") as text:
@@ -261,7 +264,7 @@ def describe(
     built and run here."""
     value = formats.read(genotype)
     of = home(genotype, skeleton, _of_model(genotype) if network is None else network, **sizes)
-    with torch.device("meta"):
+    with Device("meta"):
         built = Network.of(value, of)
     known = of.open()
     side = known.pop("input")

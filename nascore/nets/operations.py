@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn import AvgPool2d, BatchNorm2d, Conv2d, Identity, MaxPool2d, Module, ReLU, Sequential
+from torch.nn.functional import conv2d
 
 from nascore.errors import one_of, require
 from nascore.genotypes import OPERATIONS, TABLE, operation_named
@@ -49,7 +49,7 @@ class ReLUConvBN(Sequential):
             # write beyond their memory where two threads share a minibatch.
             height, width = convolution.stride
             x = x[:, :, ::height, ::width]
-            return norm(F.conv2d(activation(x), convolution.weight))
+            return norm(conv2d(activation(x), convolution.weight))
         return norm(convolution(activation(x)))
 
 
@@ -76,7 +76,7 @@ class FactorizedReduce(Module):
         # Taking the pixels first leaves ReLU and convolution a quarter of the map each.
         even = self.activate(x[:, :, ::2, ::2])
         odd = self.activate(x[:, :, 1::2, 1::2])
-        return self.norm(torch.cat([self.even(even), self.odd(odd)], 1))
+        return self.norm(cat([self.even(even), self.odd(odd)], 1))
 
     def activate(self, x: Tensor) -> Tensor:
         """What comes before the convolutions."""

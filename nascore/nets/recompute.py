@@ -7,14 +7,13 @@ is left as it is.
 from contextlib import nullcontext
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.func import functional_call
 from torch.nn import BatchNorm2d, Module
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(cell: Module, *inputs: Any, generator: torch.Generator | None = None) -> Any:
+def recomputed(cell: Module, *inputs: Any, generator: Generator | None = None) -> Any:
     """`cell(*inputs)`. The second time it has the weights of this call, which may be others than
     its own (`functional_call`), and draws from `generator` what it drew the first time."""
     if not all(isinstance(m, BatchNorm2d) for m in cell.modules() if m._buffers):

@@ -9,9 +9,7 @@ always uses the batch's own statistics: running averages over paths that differ 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn import (
     BatchNorm2d,
     Conv2d,
@@ -24,6 +22,7 @@ from torch.nn import (
     Sequential,
     init,
 )
+from torch.nn.functional import conv2d
 
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype
@@ -88,10 +87,10 @@ class SharedCell(Module):
         parts: Any = self.project
         relu, convolution, norm = parts
         channels = convolution.out_channels
-        kernel = torch.cat(
+        kernel = cat(
             [convolution.weight[:, j * channels : (j + 1) * channels] for j in cell.concat], 1
         )
-        return norm(F.conv2d(relu(torch.cat([states[j] for j in cell.concat], 1)), kernel))
+        return norm(conv2d(relu(cat([states[j] for j in cell.concat], 1)), kernel))
 
 
 class SharedCells(Module):

@@ -6,7 +6,7 @@ from typing import Any
 from nascore import formats, spaces
 from nascore.errors import UserError, one_of, whole
 from nascore.genotypes import CellGenotype, ChainGenotype, Genotype, MacroGenotype, kind
-from nascore.spaces import examine
+from nascore.spaces.examine import example
 
 # The most of what is counted, from 1; in the order in which they are checked.
 LIMITS = {"input": 4096, "channels": 4096, "cells": 200, "classes": 1_000_000, "in_channels": 1024}
@@ -109,4 +109,4 @@ def _skeleton_for(genotype: Genotype) -> str:
 
 def skeleton_of_space(space: Any) -> str:
     """How the architectures of a space are stacked: as it says, or as one of them is at home."""
-    return spaces.of(space).skeleton or home(examine.example(space)).skeleton
+    return spaces.of(space).skeleton or home(example(space)).skeleton

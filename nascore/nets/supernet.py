@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor, cat, randn, tensor
+from torch import device as Device
 from torch.nn import Linear, Module, ModuleList
+from torch.nn.functional import avg_pool2d, relu, softmax
 
 from nascore.errors import one_of
 from nascore.nets.blocks import require_images
@@ -71,7 +71,7 @@ class MixedCell(Module):
             for node, output in zip(sums[-source.edges :], outputs):
                 node.append(output)
         states.append(_sum(sums[-1]))
-        return torch.cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
+        return cat(states[-self.concat :], 1) if self.concat > 1 else states[-1]
 
 
 def _sum(terms: list[Tensor]) -> Tensor:
@@ -94,7 +94,7 @@ class FixedReduction(Module):
     def forward(self, states: Sequence[Tensor], probabilities: Sequence[Tensor]) -> Tensor:
         (x,) = states
         y = self.norm1(self.conv1(self.activation(x)))
-        return self.norm2(self.conv2(self.activation(y))) + self.shortcut(F.avg_pool2d(x, 2))
+        return self.norm2(self.conv2(self.activation(y))) + self.shortcut(avg_pool2d(x, 2))
 
 
 class Supernet(Module):
@@ -119,7 +119,7 @@ class Supernet(Module):
         in_channels: int = 3,
         skeleton: str = "darts",
         cell_types: Sequence[str] = ("normal", "reduce"),
-        activation: Activation = F.relu,
+        activation: Activation = relu,
     ):
         super().__init__()
         one_of("skeleton", skeleton, ("darts", "nasbench201"))
@@ -133,7 +133,7 @@ class Supernet(Module):
         # The rows of alpha are the edges (node, source); those that leave one state run together.
         rows = [(node, source) for node in range(nodes) for source in range(n_inputs + node)]
         self.by_source = sorted(range(len(rows)), key=lambda row: rows[row][::-1])
-        self.rows: dict[torch.device, Tensor] = {}
+        self.rows: dict[Device, Tensor] = {}
         self.edges_of = [nodes] * n_inputs + list(range(nodes - 1, 0, -1))
         width = channels * 3 if darts else channels
         self.stem = conv(in_channels, width, 3)
@@ -178,8 +178,8 @@ class Supernet(Module):
         self.check(images.shape)
         rows = self.rows.get(images.device)  # on the device: a list would be copied at each step
         if rows is None:
-            rows = self.rows[images.device] = torch.tensor(self.by_source, device=images.device)
-        by_type = [F.softmax(alpha, -1).index_select(0, rows) for alpha in alphas]
+            rows = self.rows[images.device] = tensor(self.by_source, device=images.device)
+        by_type = [softmax(alpha, -1).index_select(0, rows) for alpha in alphas]
         probabilities = [p.split(self.edges_of) for p in by_type]
         stem = self.stem_norm(self.stem(channels_last(images)))
         stem = channels_last(stem)  # a convolution of one channel loses the format
@@ -192,13 +192,12 @@ class Supernet(Module):
 
 
 def initial_alphas(
-    supernet: Supernet, generator: torch.Generator | None = None, device="cpu"
+    supernet: Supernet, generator: Generator | None = None, device="cpu"
 ) -> tuple[Tensor, ...]:
     """One (edges, operations) matrix per cell type, drawn from N(0, 1) (the reference's code
     scales it by 1e-3)."""
     shape = (len(supernet.by_source), len(supernet.primitives))
     where = generator.device if generator else "cpu"
     return tuple(
-        torch.randn(shape, generator=generator, device=where).to(device)
-        for _ in supernet.cell_types
+        randn(shape, generator=generator, device=where).to(device) for _ in supernet.cell_types
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from re import Match, sub
 from threading import Lock
 
 from graphviz import CalledProcessError, Digraph, ExecutableNotFound, Source
@@ -48,7 +49,7 @@ def accessible(svg: str, words: str) -> str:
     """The bare <svg> element of a document, never wider than its page, with `words` as title and
     alternative text."""
     words = escape(words)
-    _, body = re.sub(r"(?s)<!--.*?-->\s*", "", svg).split("<svg", 1)
+    _, body = sub(r"(?s)<!--.*?-->\s*", "", svg).split("<svg", 1)
     attributes, content = body.split(">", 1)
     head = f'<svg role="img" aria-label="{words}" style="max-width:100%;height:auto"'
     return f"{head}{attributes}>\n<title>{words}</title>{content}"
@@ -77,8 +78,8 @@ class Drawing:
         references."""
         svg = self._drawn.replace("&#160;", " ")
         # The names of nodes in the DOT text, and ids, which would meet the next drawing's.
-        svg = re.sub(r"(?s)<title>.*?</title>\s*", "", svg)
-        svg = re.sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
+        svg = sub(r"(?s)<title>.*?</title>\s*", "", svg)
+        svg = sub(r' (id|class|xmlns:xlink|font-family)="[^"]*"', "", svg)
         svg = SHIFTED.sub(_lowered, svg)
         width, height = _in_pixels(svg)
         pixels = f'width="{width:.0f}" height="{height:.0f}" font-family="{FAMILY}"'
@@ -138,7 +139,7 @@ def _in_pixels(svg: str) -> tuple[float, float]:
     return width * scale, height * scale
 
 
-def _lowered(text: re.Match[str]) -> str:
+def _lowered(text: Match[str]) -> str:
     """A subscript's size and place, as the PNG has it: few browsers shift a baseline."""
     return f'dy="0.25em" font-size="{0.83 * float(text[1]):.1f}"'
 
@@ -146,7 +147,7 @@ def _lowered(text: re.Match[str]) -> str:
 def subscripts(text: str) -> str:
     """A label in which `c_{k}` has a real subscript; letters, digits and commas, which need no
     escape."""
-    lowered = re.sub(r"_\{(.*?)\}", r"<SUB>\1</SUB>", text)
+    lowered = sub(r"_\{(.*?)\}", r"<SUB>\1</SUB>", text)
     return f"<{lowered}>"
 
 

@@ -2,10 +2,11 @@
 shows. Figures are transparent, in mid-grey and Okabe and Ito's colours, to read on light and
 dark pages, and come out the same to the byte each time (no date, a fixed salt)."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
+from re import Match, sub
 from typing import Any
 
 from cycler import cycler
@@ -94,8 +95,8 @@ class Chart(Figure):
     def svg(self) -> str:
         """One <svg> element with the words as its title and alternative text."""
         text = self._rendered("svg").decode()
-        short = re.sub(r'\bd="[^"]+"', _shortened, text)
-        short = re.sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
+        short = sub(r'\bd="[^"]+"', _shortened, text)
+        short = sub(r"font-family: [^;]*", "font-family: Helvetica, Arial, sans-serif", short)
         return accessible(short, self.words)
 
     def save(self, path: PathName) -> Path:
@@ -107,7 +108,7 @@ class Chart(Figure):
         return path
 
     def _rendered(self, kind: str, dots: float | str = "figure") -> bytes:
-        content = io.BytesIO()
+        content = BytesIO()
         with rc_context(STYLE):
             self.savefig(content, format=kind, dpi=dots, metadata=METADATA[kind])
         return content.getvalue()
@@ -128,7 +129,7 @@ class Chart(Figure):
     __str__ = __repr__  # Figure's own says its size
 
 
-def _shortened(path: re.Match[str]) -> str:
+def _shortened(path: Match[str]) -> str:
     return _DIGITS.sub("", path[0]).replace("\n", "")
 
 

@@ -1,16 +1,17 @@
 """A model's answers as pictures: what it takes for what, and images that it is right and wrong
 about."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 from PIL.Image import Image
 from torch import Tensor
 
 from nascore.data import Images
 from nascore.errors import plain
 from nascore.evaluation import Evaluation, evaluate
+from nascore.files import PathName
 from nascore.models import Model
 from nascore.pictures import quietly, read
 from nascore.show.chart import GREY, SHADES, Chart, styled
@@ -101,14 +102,14 @@ def _label(name: str) -> str:
     return plain(name).replace("$", r"\$")
 
 
-def _shown(image: str | Tensor) -> np.ndarray | Image:
+def _shown(image: str | Tensor) -> ndarray | Image:
     if isinstance(image, Tensor):
         return image.permute(1, 2, 0).numpy()
     with quietly():
         return read(image)
 
 
-def look(model: Model, data: str | Path | Images = "digits") -> Evaluation:
+def look(model: Model, data: PathName | Images = "digits") -> Evaluation:
     """Test `model`, and in a notebook show what it takes for what and examples of both."""
     from IPython.display import display
 

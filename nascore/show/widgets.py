@@ -2,101 +2,49 @@
 
 The controls are made from the metadata of the method's `Budget`. A panel is only a view: Run calls
 `nascore.run` in one background thread, so that the kernel stays free for Stop, and from there only
-traits of widgets are set.
+traits of widgets are set. `SearchPanel.attach(DIR)` shows a search that runs elsewhere.
 """
 
-import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import Field
+from dataclasses import asdict
 from dataclasses import fields as fields_of
 from html import escape
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Box,
-    Button,
-    Combobox,
-    Dropdown,
-    FloatProgress,
-    HBox,
-    Label,
-    VBox,
-    Widget,
-)
+from ipywidgets import HTML, Box, Button, Dropdown, FloatProgress, HBox, IntText, Label, VBox
 
-from nascore.data import NAMES, Images
-from nascore.errors import UserError, look_up, reason
-from nascore.genotypes import Genotype
-from nascore.knobs import type_of
-from nascore.search import Budget, Progress, Result, get, run
-from nascore.show.canvas import GREY
-from nascore.show.chart import COLOURS
-from nascore.show.drawing import draw
+from nascore.data import Images
+from nascore.errors import UserError, reason
+from nascore.expected import expected, in_words
+from nascore.files import PathName
+from nascore.search import Budget, Result, get, run
+from nascore.show.chart import Chart
+from nascore.show.controls import Source, controls, explained
+from nascore.show.plots import chart
+from nascore.show.view import CELL_HEIGHT, CURVES_HEIGHT, View
+from nascore.watching import SECONDS, Watch
 
-Data = str | Path | Images
-REFRESH = 0.2  # seconds between two updates of the panel
-FOLLOWED = {
-    "loss": "training loss",
-    "entropy_normal": "entropy of alpha, normal cell",
-    "best": "best reward so far",
-}
-CELL_HEIGHT, CURVES_HEIGHT = 220, 110  # pixels; fixed, so that nothing below the panel moves
-EMPTY = "Here the architecture will be drawn as the search goes on."
+Data = PathName | Images
+PRESETS = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
+OWN = "this notebook's own"
+LONG = 3600.0  # seconds from which on Run asks first
 
 
-def control(field: Field, value: Any) -> Widget:
-    """The widget for one knob of a `Budget`, within its bounds, with the help as its tooltip."""
-    about = field.metadata
-    label = about["label"]
-    if unit := about["unit"]:
-        label += f" ({unit})"
-    text = about["help"]
-    if choices := about["choices"]:
-        return Dropdown(options=choices, description=label, tooltip=text, value=value)
-    bounded = BoundedIntText if type_of(field) is int else BoundedFloatText
-    low = about["low"]
-    high = about["high"]
-    return bounded(min=low, max=high, description=label, tooltip=text, value=value)
-
-
-def controls(start: Budget, names: Sequence[str] | None) -> dict[str, Widget]:
-    """The widgets of the knobs of those names, or of all, by their names, at their values in
-    `start`."""
-    known = {field.name: field for field in fields_of(start)}
-    shown = known if names is None else names
-    return {name: control(look_up(known, name, "field"), getattr(start, name)) for name in shown}
-
-
-def _source(data: Data, tables: bool) -> Combobox:
-    """Where the data come from, which cannot be chosen where it is images that were made."""
-    named = isinstance(data, str | Path)
-    first, *others = NAMES
-    return Combobox(
-        description="data",
-        tooltip="a name, or a folder of images",
-        options=(first, "nasbench201", *others) if tables else NAMES,
-        value=str(data) if named else getattr(data, "name", ""),
-        disabled=not named,
-    )
-
-
-def _page(height: int, content: str = "") -> HTML:
-    """A place for a picture, `height` pixels high."""
-    return HTML(content, layout={"height": f"{height + 10}px", "overflow": "hidden"})
+def _page(height: int) -> HTML:
+    """A place for a picture, so high that nothing below the panel moves."""
+    return HTML(layout={"height": f"{height + 10}px", "overflow": "hidden"})
 
 
 class SearchPanel(VBox):
     """`SearchPanel("darts", fields=("epochs", "order"))`: choose, Run, watch, Stop.
 
-    `fields` names the knobs shown (all without it); `run_kwargs` go to `nascore.run`, among them
-    values of knobs. A notebook stores no widgets: below a panel, a plain cell with `result =
-    panel.wait() or panel.run()` and `draw(result.genotype)` shows the same without a front end.
+    `fields` names the knobs shown (all without it); `behind` is what random search reaches after 1,
+    2, ... evaluations, where that is known (of the table it is computed); `run_kwargs` go to
+    `nascore.run`, among them values of knobs. A notebook stores no widgets: below a panel, a plain
+    cell with `result = panel.wait() or panel.run()` and `panel.picture()` shows the same without a
+    front end.
     """
 
     def __init__(
@@ -107,82 +55,177 @@ class SearchPanel(VBox):
         fields: Sequence[str] | None = None,
         *,
         seed: int = 0,
+        behind: Sequence[float] = (),
         **run_kwargs: Any,
     ) -> None:
         self.method = method
-        self.data = data
-        self.run_kwargs = run_kwargs
+        self.behind = behind
         self.result: Result | None = None
         # Of the last search that was begun.
         self._stop = Event()
         self._ended = Event()
         self._ended.set()
+        self.shown = False  # on a page, whose reader wants to know how long it takes
+        self.asked = False  # whether to spend what is set
+        self.seconds = 0.0  # that it will take, once a step was timed
         entry = self.entry = get(method)
-        self.controls = controls(self._start(budget), fields)
-        text = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
+        known = [field.name for field in fields_of(entry.budget)]
+        own = {name: value for name, value in run_kwargs.items() if name in known}
+        self.own = (budget, own)
+        self.hidden = own  # values of knobs; those of controls are theirs
+        self.run_kwargs = {k: value for k, value in run_kwargs.items() if k not in own}
+        self.controls = controls(entry.budget.preset(budget, **own), fields)
         presets = list(entry.budget.PRESETS)
-        self.preset = Dropdown(description="budget", tooltip=text, options=presets, value=budget)
-        text = "the same seed, the same search"
-        self.seed = BoundedIntText(description="seed", tooltip=text, max=2**32 - 1, value=seed)
-        self.source = _source(data, tables=not entry.one_shot)
+        self.preset = explained(Dropdown, "budget", PRESETS, options=presets, value=budget)
+        self.seed = explained(IntText, "seed", "the same seed, the same search", value=seed)
+        self.source = Source(data, tables=not entry.one_shot)
         self.run_button = Button(description="Run", button_style="primary", icon="play")
         self.stop_button = Button(description="Stop", icon="stop", disabled=True)
-        self.bar = FloatProgress(min=0.0, max=1.0, layout={"width": "22em"})
+        self.own_button = Button(description=OWN, icon="undo", layout={"display": "none"})
+        self.bar = FloatProgress(min=0.0, max=1.0, layout={"width": "14em"})
         self.status = Label("ready")
+        self.message = HTML()
         self.curves = _page(CURVES_HEIGHT)
-        self.cell = _page(CELL_HEIGHT, f'<span style="color:{GREY}">{EMPTY}</span>')
-        self.preset.observe(self._show_preset, "value")
-        self.run_button.on_click(self.start)
+        self.cell = _page(CELL_HEIGHT)
+        self.view = View(self)
+        self.run_button.on_click(self._click)
         self.stop_button.on_click(self.stop)
-        buttons = HBox([self.run_button, self.stop_button, self.bar, self.status])
-        super().__init__([self._knobs(), buttons, self.curves, self.cell])
+        self.own_button.on_click(self._go_back)
+        self.preset.observe(self._show_preset, "value")
+        for widget in (self.seed, self.source.choice, self.source.folder, *self.controls.values()):
+            widget.observe(self._changed, "value")
+        knobs = [self.preset, self.seed, *self.source.widgets, *self.controls.values()]
+        buttons = [self.run_button, self.stop_button, self.own_button, self.bar, self.status]
+        super().__init__(
+            [
+                Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"}),
+                self.message,
+                HBox(buttons),
+                self.curves,
+                self.cell,
+            ]
+        )
 
-    def _start(self, preset: str) -> Budget:
-        """What the controls show at first: a preset, and values that were given."""
-        budget = self.entry.budget
-        known = [field.name for field in fields_of(budget)]
-        given = {name: value for name, value in self.run_kwargs.items() if name in known}
-        return budget.preset(preset, **given)
+    @classmethod
+    def attach(cls, directory: str | Path) -> "SearchPanel":
+        """A panel of the search in `directory`, which another process runs: it shows what its files
+        say, and Stop leaves it."""
+        watched = Watch(directory)
+        panel = cls(watched.config.get("method", ""), fields=())
+        panel.children = panel.children[1:]  # its knobs are set
+        panel.run_button.layout.display = "none"
+        panel.begin(panel._watch, watched)
+        return panel
 
-    def _knobs(self) -> Box:
-        knobs = [self.preset, self.seed, self.source, *self.controls.values()]
-        for widget in knobs:
-            widget.style.description_width = "11em"
-            widget.layout.width = "23em"
-        return Box(knobs, layout={"display": "flex", "flex_flow": "row wrap"})
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """On a page: before Run it says what it begins with."""
+        first = not self.shown
+        self.shown = True
+        if first and self._ended.is_set() and self.result is None:
+            self._expect()
+        return super()._repr_mimebundle_(**kwargs)
+
+    # --- what is set ------------------------------------------------------------------------------
+
+    def budget(self) -> Budget:
+        """All that is set. Raises `UserError` where a knob has a value that it may not have."""
+        values = {name: widget.value for name, widget in self.controls.items()}
+        return self.entry.budget.preset(self.preset.value, **{**self.hidden, **values})
+
+    def options(self) -> dict[str, Any]:
+        """What goes to `nascore.run`."""
+        given = {"data": self.source.value, "seed": self.seed.value}
+        return {**self.run_kwargs, **given, "budget": self.budget()}
 
     def _show_preset(self, change: object) -> None:
+        """A preset is all of its values, those that are not shown too."""
+        self.hidden = {}
         preset = self.entry.budget.preset(self.preset.value)
-        for field, widget in self.controls.items():
-            widget.value = getattr(preset, field)
+        self._show(preset)
+
+    def _go_back(self, button: object = None) -> None:
+        name, own = self.own
+        self.preset.value = name
+        self.hidden = own
+        self._show(self.entry.budget.preset(name, **own))
+
+    def _show(self, budget: Budget) -> None:
+        with self.hold_trait_notifications():
+            for name, widget in self.controls.items():
+                widget.value = getattr(budget, name)
+        self._changed()
+
+    def _changed(self, change: object = None) -> None:
+        """Say what is wrong with what is set, or how it differs from the notebook's own."""
+        self.asked = False
+        self.run_button.description = "Run"
+        try:
+            now = asdict(self.budget())
+        except UserError as error:
+            self.say(str(error))
+            return
+        name, own = self.own
+        before = asdict(self.entry.budget.preset(name, **own))
+        other = [f"{k} {now[k]} (here {v})" for k, v in before.items() if now[k] != v]
+        self.own_button.layout.display = "" if other else "none"
+        self.say(f"Other than {OWN}: {', '.join(other)}." if other else "")
+        if self.shown and self._ended.is_set():
+            self._expect()
+
+    def say(self, text: str) -> None:
+        """A sentence above the buttons."""
+        self.message.value = f'<div role="alert">{escape(text)}</div>' if text else ""
+
+    def _expect(self) -> None:
+        """Time a step, and show where the search begins."""
+        self.status.value = "timing a step"
+        try:
+            found = expected(self.method, **self.options())
+        except Exception as error:
+            self._fail(error)
+            return
+        self.seconds = found.seconds
+        self.status.value = f"ready: about {in_words(found.seconds)}"
+        self.view.begin(found)
 
     # --- what the buttons do ----------------------------------------------------------------------
+
+    def _click(self, button: object) -> None:
+        """Run, once more where it takes hours."""
+        costly = self.preset.value == "full" or self.seconds > LONG
+        if costly and not self.asked:
+            if not self.shown:
+                self._expect()
+            self.asked = True
+            self.run_button.description = "Run all the same"
+            self.say(f"This takes about {in_words(self.seconds)} here. Press once more to begin.")
+            return
+        self.start()
 
     def start(self, button: object = None) -> None:
         """Run: begin a search with the values shown, once a search that is still running has
         stopped; `button` is the one that was pressed, if one was."""
+        self.begin(self._search)
+
+    def begin(self, work: Any, *arguments: Any) -> None:
+        """Let a thread do `work`, once the one before has stopped."""
         self.stop()
         before = self._ended
         self._stop = Event()
         self._ended = Event()
-        options = {
-            **self.run_kwargs,
-            **{name: widget.value for name, widget in self.controls.items()},
-            "data": self.data if self.source.disabled else self.source.value,
-            "budget": self.preset.value,
-            "seed": self.seed.value,
-        }
         self.run_button.disabled = True
         self.stop_button.disabled = False
         self.status.value = "starting"
         self.bar.value = 0.0
-        work = (options, before, self._stop, self._ended)
+        events = (before, self._stop, self._ended)
         name = f"search {self.method}"
-        Thread(target=self._work, args=work, name=name, daemon=True).start()
+        Thread(target=self._work, args=(*events, work, *arguments), name=name, daemon=True).start()
 
     def stop(self, button: object = None) -> None:
         """Stop: the search ends after the step in hand, with what it has found."""
         self._stop.set()
+        if not self._ended.is_set():
+            self.status.value = "stopping after this step"
 
     def wait(self, seconds: float | None = None) -> Result | None:
         """Wait until the search has ended; returns its result, or None where there is none.
@@ -199,104 +242,53 @@ class SearchPanel(VBox):
         self.start()
         return self.wait()
 
+    def picture(self) -> Chart:
+        """What the panel shows of its last search, as a figure that a notebook keeps."""
+        return chart(self.view.plots(), f"{self.method}: {self.status.value}")
+
     # --- the background thread: only traits are set here ------------------------------------------
 
-    def _work(self, options: dict, before: Event, stop: Event, ended: Event) -> None:
+    def _work(self, before: Event, stop: Event, ended: Event, work: Any, *arguments: Any) -> None:
         before.wait()
         self.result = None
-        view = _View(self)
+        self.view = View(self, stop)
         try:
-            found = run(self.method, progress=view.update, stop=stop.is_set, **options)
-            self.result = found
-            view.refresh()
-            view.show(found.genotype)
-            ending = "done" if found.finished else "stopped"
-            reward = "nothing was found" if found.reward is None else f"reward {found.reward:.4f}"
-            self.status.value = f"{ending} after {found.seconds:.1f} s: {reward}"
+            work(stop, *arguments)
         # In a thread nobody would see it: the panel is where the user looks.
         except Exception as error:
-            text = str(error) if isinstance(error, UserError) else reason(error)
-            self.status.value = " ".join(text.split())[:300]
+            self._fail(error)
         finally:
             if stop is self._stop:  # else a newer search owns the buttons
                 self.run_button.disabled = False
                 self.stop_button.disabled = True
             ended.set()
 
+    def _search(self, stop: Event) -> None:
+        view = self.view
+        options = self.options()
+        self.say("")
+        options |= {"progress": view.update, "doing": view.doing, "stop": stop.is_set}
+        found = self.result = run(self.method, **options)
+        view.refresh()
+        view.show(found.genotype)
+        ending = "done" if found.finished else "stopped"
+        reward = "nothing was found" if found.reward is None else f"reward {found.reward:.4f}"
+        self.status.value = f"{ending} after {found.seconds:.1f} s: {reward}"
 
-class _View:
-    """Turns the progress of one search into at most one update of its panel every `REFRESH`
-    seconds."""
+    def _watch(self, stop: Event, watched: Watch) -> None:
+        while True:
+            runs = watched.runs  # first: what it wrote as it ended is still read
+            for step in watched.steps():
+                self.view.update(step)
+            self.view.refresh()
+            if not runs or stop.wait(SECONDS):
+                break
+        self.status.value = watched.ending() if not runs else "left: it goes on"
 
-    def __init__(self, panel: SearchPanel) -> None:
-        self.panel = panel
-        self.drawn: Genotype | None = None
-        self.due = 0.0
-        self.began = time.monotonic()
-        self.series: dict[str, list[float]] = defaultdict(list)
-        self.best_reward = -1.0
-        self.best: Genotype | None = None
-        self.last: Progress | None = None
-
-    def update(self, progress: Progress) -> None:
-        """A step: it is kept, and shown where the last one was shown long enough ago."""
-        metrics = progress.metrics
-        for name in FOLLOWED.keys() & metrics.keys():
-            self.series[name].append(metrics[name])
-        reward = progress.reward
-        if reward is not None and reward > self.best_reward:
-            self.best_reward = reward
-            self.best = progress.genotype
-        self.last = progress
-        if time.monotonic() >= self.due:
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Bring the panel to where the search is."""
-        progress = self.last
-        if progress is None:  # a finished search was resumed: no step
-            return
-        panel = self.panel
-        step = progress.step
-        total = progress.total
-        panel.bar.value = step / max(1, total)
-        status = f"step {step} of {total}"
-        if progress.reward is not None:
-            status += f", reward {progress.reward:.4f}"
-        panel.status.value = f"{status}, {time.monotonic() - self.began:.0f} s"
-        curves = ""
-        for name, colour in zip(sorted(self.series), COLOURS):
-            curves += curve(self.series[name], FOLLOWED[name], colour)
-        panel.curves.value = curves
-        # A multi-trial search is shown by the best architecture so far.
-        self.show(progress.genotype if panel.entry.one_shot else self.best or progress.genotype)
-        self.due = time.monotonic() + REFRESH
-
-    def show(self, genotype: Genotype | None) -> None:
-        """Draw the genotype, if it is another than the one shown."""
-        if genotype in (None, self.drawn):
-            return
-        self.drawn = genotype
-        fitted = 'max-width:100%;max-height:100%" preserveAspectRatio="xMidYMin meet'
-        svg = draw(genotype).svg.replace("max-width:100%;height:auto", fitted, 1)
-        self.panel.cell.value = f'<div style="height:{CELL_HEIGHT}px">{svg}</div>'
-
-
-def curve(values: Sequence[float], label: str, colour: str) -> str:
-    """A small curve as SVG text, of at most 200 points and the last: matplotlib would take a
-    tenth of a core."""
-    low = min(values)
-    high = max(values)
-    last = len(values) - 1
-    shown = [*range(0, last, 1 + last // 200), last]
-    points = " ".join(f"{k},{high - values[k]:.4g}" for k in shown)
-    words = escape(f"{label}: {values[-1]:.5g}")
-    font = "font:12px Helvetica,Arial,sans-serif"
-    return (
-        f'<div style="display:inline-block;width:270px;{font};color:{GREY}">{words}<br/>'
-        f'<svg viewBox="0 0 {last or 1} {(high - low) or 1:.4g}" preserveAspectRatio="none" '
-        f'width="250" height="{CURVES_HEIGHT - 50}" overflow="visible" role="img" '
-        f'aria-label="{words}"><polyline points="{points}" fill="none" stroke="{colour}" '
-        f'stroke-width="1.8" vector-effect="non-scaling-stroke"/></svg><br/>'
-        f"between {low:.5g} and {high:.5g}, {len(values)} steps</div>"
-    )
+    def _fail(self, error: Exception) -> None:
+        """Say it in a sentence; the old picture goes."""
+        text = str(error) if isinstance(error, UserError) else reason(error)
+        self.status.value = "it did not work"
+        self.say(" ".join(text.split()))
+        self.curves.value = ""
+        self.cell.value = ""

@@ -22,6 +22,7 @@ class Row(NamedTuple):
 
 
 def chain(graph: Digraph, genotype: ChainGenotype) -> str:
+    """Draw NAS-RL's network into `graph`; returns it in words."""
     layers = genotype.layers
     longest = max(side for layer in layers for side in layer.filter)
     scale = 28 / max(7, longest)  # points to a pixel
@@ -46,10 +47,12 @@ def chain(graph: Digraph, genotype: ChainGenotype) -> str:
 
 
 def listed(numbers: Iterable[int]) -> str:
+    """As words have them."""
     return ", ".join(map(str, numbers))
 
 
 def macro(graph: Digraph, genotype: MacroGenotype) -> str:
+    """Draw ENAS's network of layers into `graph`; returns it in words."""
     rows = [Row("stem", INPUT)]
     words = []
     for i, layer in enumerate(genotype.layers, 1):

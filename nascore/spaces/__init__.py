@@ -6,9 +6,9 @@ own is a `Space`, or any object with `choices_at`, `decode`, `size` and `sample`
 what follows from these, and for what some methods need besides.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from inspect import signature
 from typing import Any
 
 from nascore.errors import UserError, look_up, reason, require, shorten
@@ -114,7 +114,7 @@ def get(name: str, **sizes: Any) -> Any:
     name or size."""
     make = look_up(SPACES, name, "space")
     try:
-        known = list(inspect.signature(make).parameters)
+        known = list(signature(make).parameters)
     except ValueError:  # some built-in classes have none
         known = []
     for size in sizes:

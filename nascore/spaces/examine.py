@@ -1,9 +1,9 @@
 """Is it a space? What any object must answer before a search may use it, and what tells two
 apart."""
 
-import hashlib
-import operator
 from collections.abc import Sequence
+from hashlib import blake2b
+from operator import index, le
 from random import Random
 from typing import Any
 
@@ -26,7 +26,7 @@ def examine(found: Any) -> dict[str, Any]:
     (size,) = _indices([said])
     require(size > 0, f"space {name}: size()", said, "a whole number from 1 on")
     random = Random(0)
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     for _ in range(WALKS):
         decisions, counts = walk(space, random)
         _examine_parts(space, counts)
@@ -50,7 +50,7 @@ def _examine_parts(space: Space, counts: Sequence[int]) -> None:
     wholes = "a list of whole numbers from 1 on"
     if "choices" in vars(space):  # else they are found by walking, or what `choices_at` says
         most = _indices(space.choices)
-        fits = len(most) >= len(counts) and all(map(operator.le, counts, most))
+        fits = len(most) >= len(counts) and all(map(le, counts, most))
         allowed = f"{wholes}, the most options of each decision"
         require(fits, f"{of}: choices", space.choices, allowed)
     if space.levels is not Space.levels:
@@ -72,7 +72,7 @@ def _examine_parts(space: Space, counts: Sequence[int]) -> None:
 def _indices(found: Any) -> list[int]:
     """`found` as a list of whole numbers; [-1], which is nowhere allowed, for anything else."""
     try:
-        return list(map(operator.index, found))
+        return list(map(index, found))
     except TypeError:
         return [-1]
 

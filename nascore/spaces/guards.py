@@ -1,7 +1,7 @@
 """What a space of a user's own answers, checked: its code may fail, and that is one line too."""
 
-import operator
 from collections.abc import Sequence
+from operator import index
 from random import Random
 from typing import Any
 
@@ -34,7 +34,7 @@ def options(space: Any, prefix: Decisions) -> int:
     """How many options the decision after `prefix` has."""
     found = ask(space, "choices_at", prefix)
     try:
-        count = operator.index(found)
+        count = index(found)
     except TypeError:
         count = -1
     field = f"space {name_of(space)}: choices_at({shorten(list(prefix))})"
@@ -56,7 +56,7 @@ def drawn(space: Any, method: str, *arguments: Any) -> tuple[int, ...]:
     field = f"space {name_of(space)}: {method}()"
     allowed = "a list of decisions, to the last"
     try:
-        decisions = tuple(map(operator.index, found))
+        decisions = tuple(map(index, found))
     except TypeError:
         refuse(field, found, f"{allowed}, whole numbers")
     for k, decision in enumerate(decisions):

@@ -1,10 +1,11 @@
 """What a search space is: decisions <-> genotype, and nothing about who decides."""
 
-import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
+from operator import index
 from random import Random
 from typing import Any, NoReturn
 
@@ -85,7 +86,7 @@ class Space:
 
     def size(self) -> int:
         """The number of complete decision lists."""
-        return math.prod(self.choices)
+        return prod(self.choices)
 
     def sample(self, generator: Random) -> list[int]:
         """Decisions of an architecture drawn uniformly."""
@@ -171,7 +172,7 @@ class PaperSpace(Space):
     def decode(self, decisions: Decisions) -> Genotype:
         """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
         this space's."""
-        decisions = tuple(map(operator.index, decisions))
+        decisions = tuple(map(index, decisions))
         length = len(decisions)
         lengths = self.levels or (len(self.choices),)
         if length not in lengths:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from nascore.show.chart import GREY, Chart, History, panels, styled
+from nascore.show.chart import GREY, MARKERS, Chart, History, panels, styled
 
 CELLS = {"normal": "normal", "reduce": "reduction"}
 
@@ -123,4 +123,21 @@ def policy_curves(history: History, power: float = 1.0) -> Chart:
     for axes, (name, label) in zip(others, beside.items()):
         words += _curves(axes, label, rows, {name: label}, smooth=False, xlabel=xlabel)
     chart.words = f"A search over {count:,} architectures, {title}: {'; '.join(words)}."
+    return chart
+
+
+@styled
+def growth(found: Mapping[str, Mapping]) -> Chart:
+    """Seconds of a step over what grows, both logarithmic, of `runs/growth.py`: a panel for what grows, a line for a
+    step."""
+    chart, every = panels(len(found), sharey=True)
+    words = []
+    for axes, (name, grown) in zip(every, found.items()):
+        for (step, values), marker in zip(grown["seconds"].items(), MARKERS):
+            axes.loglog(grown["sizes"], values, marker=marker, label=step)
+        axes.set(xlabel=name, ylabel="seconds of a step")
+        axes.label_outer()
+        words.append(f"{name} {tuple(grown['sizes'])}: {grown['slopes']}")
+    every[0].legend(fontsize=8)
+    chart.words = f"Slopes of log seconds over log size, by least squares; {'; '.join(words)}."
     return chart
