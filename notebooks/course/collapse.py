@@ -71,9 +71,9 @@ def load(file: Path) -> list[Run]:
 # --- all searches at once -------------------------------------------------------------------------------------------
 
 
-def _lines(axes: Axes, lines: Mapping[str, float], up: float = 3) -> None:
-    """Levels to compare with, each with its name at the right, so many points above it."""
-    place = dict(xycoords=("axes fraction", "data"), xytext=(-2, up), textcoords="offset points", ha="right")
+def _lines(axes: Axes, lines: Mapping[str, float]) -> None:
+    """Levels to compare with, each with its name right of the picture."""
+    place = dict(xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center")
     for name, value in lines.items():
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1.2)
         axes.annotate(f"{name}: {value:.2f}", (1, value), color=GREY, fontsize=9, **place)
@@ -109,11 +109,11 @@ def overview(runs: Sequence[Run], random_search: float) -> Chart:
     stops = [run.stop for run in runs if run.stop]
     where = [stop["step"] for stop in stops], [stop["worth"] for stop in stops]
     worth.plot(*where, "^", color=COLOURS[2], markersize=9, label="DARTS+ stops", zorder=3)
-    _lines(worth, {"random search, 100 cells": random_search, "a random cell, mean": WORTH.mean()})
-    _lines(worth, {"DARTS as published, six skips": PUBLISHED}, up=-11)
+    _lines(worth, {"random search,\n100 cells": random_search, "a random cell,\nmean": WORTH.mean()})
+    _lines(worth, {"published end,\nsix skips": PUBLISHED})
     worth.set_title("worth of the cell: CIFAR-10 test accuracy after 200 epochs, by the table (%)")
-    worth.set(ylim=(47, 97), xlim=(0, 1.25 * runs[0].steps[-1]))
-    worth.legend(loc="center right", fontsize=9)
+    worth.set(ylim=(47, 97), xlim=(0, 1.1 * runs[0].steps[-1]))
+    worth.legend(loc="lower left", bbox_to_anchor=(0.05, 0.12), fontsize=9)
     skips.set(title="skips among its six edges", xlabel="step of the search", ylim=(-0.2, 6.2))
     losses.set(title="loss: training (thick), validation (thin)", xlabel="step of the search")
     ends = "; ".join(map(_ending, runs))
