@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from course import curves, plots
@@ -42,6 +43,7 @@ DECISIONS = [
     ("inputs of layer 4", ("layer 1", "layer 2", "layer 3"), (0.4, 0.5, 0.1), []),
 ]
 RUNS = np.arange(60.0).reshape(3, 20)
+RISING = np.repeat(RUNS, 50, axis=1)  # a thousand queries, twenty of which find something better
 FIGURES = {
     "search_curves": lambda: plots.search_curves(HISTORY),
     "policy_curves": lambda: plots.policy_curves(TRIALS),
@@ -53,7 +55,7 @@ FIGURES = {
     "operation_worth": lambda: plots.operation_worth([[0, 1], [1, 0], [2, 2]], [1, 2, 3], OPERATIONS, ("e", "f")),
     "histogram": lambda: plots.histogram(range(100), "accuracy (%)", {"ours": 90.0}),
     "anytime": lambda: plots.anytime({"random": RUNS, "evolution": RUNS + 1}, "accuracy (%)", best=70.0),
-    "six anytime curves": lambda: plots.anytime({f"method {k}": np.tile(RUNS, 50) - k for k in range(6)}, "accuracy"),
+    "six anytime curves": lambda: plots.anytime({f"method {k}": RISING - k for k in range(6)}, "accuracy"),
     "compare": lambda: plots.compare({"searched": [1, 2, 3], "random": [4.0]}, "accuracy (%)"),
     "scatter": lambda: plots.scatter(range(2000), range(2000), "valid", "test", {"best": 1999}),
 }
@@ -144,7 +146,33 @@ def test_an_operation_is_worth_the_mean_over_all_architectures_that_have_it():
 
 def test_an_anytime_curve_is_the_mean_over_seeds_with_its_band():
     words = plots.anytime({"random": RUNS}, "accuracy").words
-    assert words == "accuracy, after 20 queries: random 39.00 (middle 90%: 21.00 to 57.00)."
+    error = 1.96 * 20 / 3**0.5  # of the mean of 19, 39 and 59
+    said = f"random 39.00 ± {error:.2f} (runs 19.00 to 59.00)"
+    assert words == f"accuracy, mean and its 95% interval after 20 queries: {said}."
+
+
+def luminance(colour):
+    """As WCAG 2 has it."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#111111"])  # JupyterLab's, light and dark
+def test_lines_and_the_ends_of_bands_can_be_seen_on_both_pages(page):
+    (axes,) = plots.anytime({f"method {k}": RUNS + k for k in range(6)}, "accuracy", best=70.0).axes
+    seen = [line.get_color() for line in axes.lines if line.get_alpha() is None]  # without the single runs, faint
+    ends = [band.get_edgecolor()[0] for band in axes.collections]
+    assert len(seen) == 6 + 1 and len(ends) == 6
+    for colour in [*seen, *ends]:
+        low, high = sorted([luminance(colour), luminance(page)])
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_single_runs_stand_behind_a_band():
+    (axes,) = plots.anytime({"random": np.tile(RUNS, (10, 1))}, "accuracy").axes
+    faint = [line for line in axes.lines if line.get_alpha()]
+    assert len(faint) == plots.FAINT and list(faint[0].get_ydata())[:20] == list(RUNS[0])
 
 
 def test_anytime_curves_may_be_thinned_and_are_named_from_the_best_down():
@@ -154,7 +182,7 @@ def test_anytime_curves_may_be_thinned_and_are_named_from_the_best_down():
         queries=range(50, 1050, 50),
         bands="c",
     )
-    assert chart.words.startswith("accuracy, after 1,000 queries: a 39.00")
+    assert chart.words.startswith("accuracy, mean and its 95% interval after 1,000 queries: a 39.00")
     (axes,) = chart.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"{name} (3 seeds)" for name in "cba"]
     assert len(axes.collections) == 1 and list(axes.lines[0].get_xdata()) == list(range(50, 1050, 50))

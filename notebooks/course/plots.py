@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
@@ -12,6 +13,7 @@ from nascore.show.chart import COLOURS, DASHES, GREY, MARKERS, SHADES, Chart, pa
 from nascore.show.drawing import look
 
 NO_MARKS: Mapping[str, int] = MappingProxyType({})
+FAINT = 8  # single runs behind a band
 
 
 @styled
@@ -171,7 +173,7 @@ def histogram(values: ArrayLike, label: str, marks: Mapping[str, float] = NO_MAR
     """How `values` are distributed; `marks` names single values on the axis."""
     values = np.asarray(values, dtype=float)
     chart, (axes,) = panels(1, 2.8)
-    axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.75)
+    axes.hist(values, bins=bins, color=COLOURS[0], histtype="stepfilled")
     for k, (name, value) in enumerate(marks.items(), 1):
         axes.axvline(value, color=COLOURS[k % 6], linestyle=DASHES[k % 6], label=f"{name}: {value:.2f}")
     if marks:
@@ -193,10 +195,11 @@ def anytime(
     bands: Collection[str] | None = None,
 ) -> Chart:
     """What each method has found after so many queries: `curves[name]` is (seeds, queries),
-    `queries` are their numbers (1, 2, 3 ... without). The line is the mean over seeds, the band
-    holds the middle 90% of them (`bands` names the methods that get one, or all do), `best` is
-    what nobody can beat."""
-    chart, (axes,) = panels(1, 3.4)
+    `queries` are their numbers (1, 2, 3 ... without). The thick line is the mean over seeds, the
+    band the 95% interval of that mean, and faint lines are single runs (`bands` names the methods
+    that get both, or all do); `best` is what nobody can beat. The first few queries are luck, and
+    left out."""
+    chart, (axes,) = panels(1, 3.6)
     words = []
     lows = []
     tops = [] if best is None else [best]
@@ -204,26 +207,42 @@ def anytime(
     for k, (name, runs) in enumerate(curves.items()):
         runs = np.atleast_2d(np.asarray(runs, dtype=float))
         asked = np.arange(1, runs.shape[1] + 1) if queries is None else np.asarray(queries)
-        shown = np.unique(np.geomspace(1, runs.shape[1], 200).astype(int)) - 1  # no more fit a logarithmic axis
-        low, high = np.percentile(runs, (5, 95), axis=0)
-        (line,) = axes.plot(asked[shown], runs.mean(0)[shown], label=f"{name} ({len(runs)} seeds)")
+        shown = np.unique(np.geomspace(1, runs.shape[1], 80).astype(int)) - 1  # no more fit a logarithmic axis
+        mean = runs.mean(0)
+        error = 1.96 * runs.std(0, ddof=min(1, len(runs) - 1)) / len(runs) ** 0.5
+        colour = COLOURS[k % 6]
         if bands is None or name in bands:
-            axes.fill_between(asked[shown], low[shown], high[shown], color=COLOURS[k % 6], alpha=0.18, linewidth=0)
-            tops.append(high.max())
-        lows.append(runs.mean(0)[min(np.searchsorted(asked, 10), len(asked) - 1)])  # the first ten are luck
-        tops.append(runs.mean(0).max())
-        lines[runs[:, -1].mean(), -k] = line
-        words.append(f"{name} {runs[:, -1].mean():.2f} (middle 90%: {low[-1]:.2f} to {high[-1]:.2f})")
+            for run in runs[:FAINT]:
+                steps = np.append(np.flatnonzero(np.diff(run, prepend=-np.inf)), len(run) - 1)
+                faint = dict(alpha=0.5, linestyle="-", linewidth=0.6, drawstyle="steps-post")
+                axes.plot(asked[steps], run[steps], color=colour, **faint)
+            outline = dict(facecolor=f"{colour}59", edgecolor=colour, linewidth=0.8)  # the fill alone is too pale
+            axes.fill_between(asked[shown], (mean - error)[shown], (mean + error)[shown], **outline)
+            tops.append(runs[:FAINT].max())
+        (line,) = axes.plot(
+            asked[shown],
+            mean[shown],
+            color=colour,
+            linestyle=DASHES[k % 6],
+            linewidth=2.4,
+            label=f"{name} ({len(runs)} seeds)",
+        )
+        lows.append(mean[min(np.searchsorted(asked, 10), len(asked) - 1)])
+        tops.append(mean.max())
+        lines[mean[-1], -k] = line
+        last = runs[:, -1]
+        words.append(f"{name} {mean[-1]:.2f} ± {error[-1]:.2f} (runs {last.min():.2f} to {last.max():.2f})")
     if best is not None:
         label_of_best = f"best there is: {best:.2f}"
         lines[best, 1] = axes.axhline(best, label=label_of_best, color=GREY, linestyle=":", linewidth=1.2)
     low = min(lows)
     high = max(tops)
-    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(asked[0], None))
+    first = asked[min(np.searchsorted(asked, 5), len(asked) - 1)]
+    axes.set(xscale="log", xlabel="architectures evaluated", ylabel=label, xlim=(first, None))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(low - 0.1 * (high - low), high + 0.05 * (high - low))
     axes.legend(handles=[lines[end] for end in sorted(lines, reverse=True)], loc="lower right")  # as the lines end
-    chart.words = f"{label}, after {asked[-1]:,} queries: {'; '.join(words)}."
+    chart.words = f"{label}, mean and its 95% interval after {asked[-1]:,} queries: {'; '.join(words)}."
     return chart
 
 
@@ -261,12 +280,21 @@ def compare(groups: Mapping[str, Sequence[float]], label: str) -> Chart:
 
 @styled
 def scatter(x: ArrayLike, y: ArrayLike, xlabel: str, ylabel: str, marks: Mapping[str, int] = NO_MARKS) -> Chart:
-    """One measurement against another over all architectures; `marks` names single ones by their
-    index."""
+    """One measurement against another over all architectures, fields of a fine grid the darker the more lie in them;
+    `marks` names single ones by their index."""
     x = np.asarray(x, dtype=float)
     y = np.asarray(y, dtype=float)
     chart, (axes,) = panels(1, 4.2, 7.0)
-    axes.plot(x, y, ".", markersize=2, alpha=0.25, rasterized=len(x) > 1000)  # thousands of circles would be megabytes
+    counts, across, up = np.histogram2d(x, y, bins=(160, 100))
+    shares = np.log1p(counts.T) / np.log1p(counts.max())
+    sparse, dense = (np.array(to_rgb(look(name)[0])) for name in ("dilated separable", "separable"))
+    tint = np.ones((*shares.shape, 4))
+    tint[..., :3] = sparse + shares[..., None] * (dense - sparse)  # both are seen on light and on dark pages
+    tint[..., 3] = shares > 0
+    places = across[0], across[-1], up[0], up[-1]
+    axes.imshow(tint, origin="lower", extent=places, aspect="auto", interpolation="none")  # dots would be megabytes
+    axes.set_xlim(across[0] - np.ptp(across) / 30, across[-1] + np.ptp(across) / 30)
+    axes.set_ylim(up[0] - np.ptp(up) / 30, up[-1] + np.ptp(up) / 30)
     for k, (name, i) in enumerate(marks.items(), 1):
         axes.plot(
             x[i],
