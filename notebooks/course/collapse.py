@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from nascore import draw, spaces
 from nascore.estimators import Table
-from nascore.show.chart import COLOURS, GREY, SHADES, Chart, styled
+from nascore.show.chart import COLOURS, DASHES, GREY, SHADES, Chart, styled
 
 PUBLISHED = 54.30  # the cell of six skips: DARTS, both orders, three runs each (NAS-Bench-201)
 SPACE = spaces.get("nasbench201")
@@ -21,7 +21,7 @@ OPERATIONS = list(SPACE.primitives)
 NODES = enumerate(SPACE.decode([0] * 6).normal.nodes)
 EDGES = [f"{['input', 0, 1][source]} → {node}" for node, edges in NODES for source in edges.inputs]
 WORTH = Table().columns["cifar10_test_200ep"]
-LOOKS = {"plain": (COLOURS[1], "-"), "weight decay": (COLOURS[0], "--")}
+LOOKS = {"plain": COLOURS[1], "weight decay": COLOURS[0]}
 
 
 @dataclass
@@ -71,12 +71,13 @@ def load(file: Path) -> list[Run]:
 # --- all searches at once -------------------------------------------------------------------------------------------
 
 
-def _lines(axes: Axes, lines: Mapping[str, float]) -> None:
-    """Levels to compare with, each with its name right of the picture."""
+def _lines(axes: Axes, lines: Mapping[str, float], named: bool) -> None:
+    """Levels to compare with, each, where it is to be named, with its name right of the picture."""
     place = dict(xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center")
     for name, value in lines.items():
         axes.axhline(value, color=GREY, linestyle=":", linewidth=1.2)
-        axes.annotate(f"{name}: {value:.2f}", (1, value), color=GREY, fontsize=9, **place)
+        if named:
+            axes.annotate(f"{name}: {value:.2f}", (1, value), color=GREY, fontsize=9, **place)
 
 
 def _ending(run: Run) -> str:
@@ -93,28 +94,27 @@ def _ending(run: Run) -> str:
 
 @styled
 def overview(runs: Sequence[Run], random_search: float) -> Chart:
-    """Worth, skips and losses of all searches over their steps, with what the worth is to be compared with."""
-    chart = Chart(figsize=(9.0, 6.4), layout="constrained")
-    grid = chart.add_gridspec(2, 2, height_ratios=[1.5, 1])
-    worth, skips, losses = (chart.add_subplot(place) for place in (grid[0, :], grid[1, 0], grid[1, 1]))
-    for run in runs:
-        colour, dash = LOOKS[run.name]
-        how = {"color": colour, "linestyle": dash, "linewidth": 1.4}
-        worth.step(run.steps, run.worth, where="post", label=run.name if run.seed == 0 else None, **how)
-        end = (run.steps[-1], run.worth[-1])
-        worth.annotate(f"seed {run.seed}", end, (5, -3), textcoords="offset points", fontsize=9, color=colour)
-        skips.step(run.steps, run.count("skip_connect"), where="post", **how)
-        losses.plot(run.steps, run.loss, **how)
-        losses.plot(run.steps, run.valid_loss, **how | {"linewidth": 0.7})
-    stops = [run.stop for run in runs if run.stop]
-    where = [stop["step"] for stop in stops], [stop["worth"] for stop in stops]
-    worth.plot(*where, "^", color=COLOURS[2], markersize=9, label="DARTS+ stops", zorder=3)
-    _lines(worth, {"random search,\n100 cells": random_search, "a random cell,\nmean": WORTH.mean()})
-    _lines(worth, {"published end,\nsix skips": PUBLISHED})
-    worth.set_title("worth of the cell: CIFAR-10 test accuracy after 200 epochs, by the table (%)")
-    worth.set(ylim=(47, 97), xlim=(0, 1.1 * runs[0].steps[-1]))
-    worth.legend(loc="lower left", bbox_to_anchor=(0.05, 0.12), fontsize=9)
-    skips.set(title="skips among its six edges", xlabel="step of the search", ylim=(-0.2, 6.2))
+    """Worth, skips and losses of all searches over their steps, with what the worth is to be compared with. A colour is
+    a kind of search, a line style a seed."""
+    chart = Chart(figsize=(9.0, 6.2), layout="constrained")
+    (*worths,), (skips, losses) = chart.subplots(2, 2, height_ratios=[1.4, 1])
+    for axes, (name, colour) in zip(worths, LOOKS.items()):
+        for run in (run for run in runs if run.name == name):
+            how = {"color": colour, "linestyle": DASHES[run.seed], "linewidth": 1.5}
+            axes.step(run.steps, run.worth, where="post", label=f"seed {run.seed}: {run.worth[-1]:.2f}", **how)
+            skips.step(run.steps, run.count("skip_connect"), where="post", **how)
+            losses.plot(run.steps, run.loss, **how | {"linestyle": "-"})
+            losses.plot(run.steps, run.valid_loss, **how | {"linestyle": "-", "linewidth": 0.6})
+        if stops := [run.stop for run in runs if run.stop and run.name == name]:
+            where = [stop["step"] for stop in stops], [stop["worth"] for stop in stops]
+            axes.plot(*where, "^", color=COLOURS[2], markersize=9, label="DARTS+ stops", zorder=3)
+        axes.set(title=f"{name}: worth in the table (%)", ylim=(36, 97))
+        axes.legend(loc="lower center", ncols=2, fontsize=9)
+        _lines(
+            axes, {"random search,\n100 cells": random_search, "a random cell,\nmean": WORTH.mean()}, axes is worths[-1]
+        )
+        _lines(axes, {"published end,\nsix skips": PUBLISHED}, axes is worths[-1])
+    skips.set(title="skips among the six edges", xlabel="step of the search", ylim=(-0.2, 6.2))
     losses.set(title="loss: training (thick), validation (thin)", xlabel="step of the search")
     ends = "; ".join(map(_ending, runs))
     chart.words = f"Searches of first-order DARTS. {ends}. The published end is worth {PUBLISHED:.2f} %."
