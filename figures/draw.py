@@ -11,6 +11,7 @@ from pathlib import Path
 import graphviz
 import numpy as np
 from motion import FIGURES as MOVING
+from plain import INK, Sheet, toward
 
 from nascore.genotypes import from_json
 from nascore.published import GENOTYPES
@@ -23,37 +24,71 @@ from course import plots, together  # noqa: E402
 
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
-IDEA = ("max_pool_3x3", "sep_conv_3x3", "skip_connect")
+IDEA = ("sep_conv_3x3", "max_pool_3x3", "skip_connect")
+SHORT = {"sep_conv_3x3": "sep conv", "max_pool_3x3": "max pool", "skip_connect": "skip"}
 
 
-def darts_idea() -> Drawing:
-    """Figure 1 of DARTS in our own drawing: unknown operations, a mixture of all, what is left."""
-    graph = graphviz.Digraph(
-        graph_attr=FONT | dict(bgcolor="transparent", fontcolor=GREY, nodesep="0.45", ranksep="0.6"),
-        node_attr=FONT | dict(shape="box", style="filled", color=GREY, width="0.34", height="0.34"),
-        edge_attr=FONT | dict(color=GREY, fontcolor=GREY, arrowsize="0.7"),
-    )
-    weights = {(0, 1): (0.2, 0.7, 0.1), (0, 2): (0.3, 0.2, 0.5), (1, 2): (0.6, 0.3, 0.1)}
-    for stage, title in enumerate(("which operation?", "all, weighted by softmax(alpha)", "the strongest stay")):
-        with graph.subgraph(name=f"cluster_{stage}") as panel:
-            panel.attr(label=title, color="transparent")
-            for state in range(3):
-                panel.node(f"{stage}{state}", str(state), fillcolor=NODE if state else INPUT)
-            for (i, j), shares in weights.items():
-                ends = f"{stage}{i}", f"{stage}{j}"
-                if stage == 0:
-                    panel.edge(*ends, label="?", style="dotted")
-                for k, (name, share) in enumerate(zip(IDEA, shares)):
-                    colour = look(name)[0]
-                    if stage == 1:
-                        panel.edge(*ends, color=colour, penwidth=str(0.4 + 6 * share))
-                    if stage == 2 and k == int(np.argmax(shares)):
-                        panel.edge(*ends, label=name, color=colour, fontcolor=colour, penwidth="2")
+def darts_idea() -> Sheet:
+    """Figure 1 of DARTS in our own drawing: unknown operations, a mixture of all, its weights as they learn, what is
+    left."""
     words = (
-        "Three stages of a cell of three states. First each edge is a question mark; then each edge is three parallel "
-        "operations, as thick as their softmax weights; then each edge keeps its strongest operation."
+        "Four stages of one cell with states 0 to 3 and an edge from each state to every later one. (a) Each edge is a "
+        "question mark. (b) Each edge is three operations at once, all of the same width: a separable convolution, a "
+        "max pool, a skip connection. (c) Their widths differ, as the softmax of alpha does after the search. (d) Each "
+        "state keeps its two strongest incoming edges, and on each the strongest operation: separable convolution from "
+        "0 to 1 and from 1 and 2 to 3, max pool from 0 to 2, skip from 1 to 2; the edge from 0 to 3 is gone."
     )
-    return Drawing(graph.source, words)
+    sheet = Sheet(430, words)
+    places = [(66, 78), (136, 158), (38, 238), (106, 322)]
+    edges = {  # where it leaves and arrives, in degrees; softmax(α) after the search; where its name stands
+        (0, 1): ((49, 229), (0.7, 0.2, 0.1), -32),
+        (0, 2): ((100, 280), (0.15, 0.6, 0.25), 36),
+        (0, 3): ((-6, 0), (0.4, 0.35, 0.25), 0),
+        (1, 2): ((141, 321), (0.1, 0.25, 0.65), 20),
+        (1, 3): ((98, 278), (0.65, 0.2, 0.15), -34),
+        (2, 3): ((51, 231), (0.55, 0.15, 0.3), 34),
+    }
+    stages = {
+        "(a) which operation?": "an operation on each edge,\nunknown (equation 1)",
+        "(b) all of them": "mixed by softmax(α), all\nalike (equation 2)",
+        "(c) α learns": "α on validation images, w on\ntraining images (3, 4)",
+        "(d) the strongest stay": "two edges into a node, each\nwith its best operation",
+    }
+    for stage, (title, below) in enumerate(stages.items()):
+        left = 22 + 234 * stage
+        sheet.say(title, left + 98, 26, size=15)
+        sheet.say(below, left + 98, 362)
+        for (i, j), ((leaves, arrives), strengths, beside) in edges.items():
+            ends = [(left + x, y) for x, y in (places[i], places[j])]
+            far = (i, j) == (0, 3)
+            for k, (name, strength) in enumerate(zip(IDEA, strengths)):
+                colour, _, style = look(name)
+                reach = 210 + 26 * k if far else 64
+                spread = (k - 1) * (13 if far else 24) if stage in (1, 2) else 0
+                out, into = leaves - spread, arrives + spread
+                points = [toward(ends[0], out, 14), toward(ends[0], out, reach / 2 + 8)]
+                points += [toward(ends[1], into, reach / 2 + 12), toward(ends[1], into, 15)]
+                dash = "6 3" if style == "dashed" else ""
+                best = strength == max(strengths)
+                if stage in (1, 2):
+                    sheet.line(points, colour, 2 if stage == 1 else 8 * strength, dash)
+                elif stage == 0 and k == 1:
+                    middle, across = sheet.line(points, dash="2 4")
+                    sheet.say("?", *(middle + 12 * across), size=15)
+                elif stage == 3 and best and not far:
+                    middle, across = sheet.line(points, colour, 3, dash)
+                    sheet.say(SHORT[name], *(middle + beside * across), fill=colour)
+        for k, (x, y) in enumerate(places):
+            sheet.disc((left + x, y), str(k), NODE if k else INPUT)
+        if stage:
+            sheet.line([(left - 20, 200), (left + 6, 200)], width=2.4)
+    for k, name in enumerate(IDEA):
+        colour, _, style = look(name)
+        x = 40 + 150 * k
+        sheet.line([(x, 408), (x + 36, 408)], colour, 3, "6 3" if style == "dashed" else "", head=False)
+        sheet.say(SHORT[name], x + 44, 408, anchor="start")
+    sheet.say("width: softmax(α), an operation's share of its edge", 520, 408, anchor="start")
+    return sheet
 
 
 def found_cell() -> Drawing:
@@ -310,6 +345,89 @@ def enas_idea() -> Drawing:
     return Drawing(graph.source, words)
 
 
+def images_idea() -> Sheet:
+    """Notebook 07 in one picture: from a folder of photographs to a network that can be taken away."""
+    words = (
+        "From left to right. A folder of photographs, a sub-folder for each class. It is cut into three piles: images "
+        "to train on, images to choose by, images to judge by. The first two go into a search, which looks at many "
+        "cells and keeps one. A network of that cell is trained anew on the first pile. The images to judge by go "
+        "past the search, straight to the trained network: they give one accuracy with its error. The network is "
+        "exported as one file of plain PyTorch or ONNX."
+    )
+    sheet = Sheet(330, words)
+    stacks = {"to train on": (276, 74), "to choose by": (276, 164), "to judge by": (276, 262)}
+
+    def photograph(x: float, y: float, kind: int, size: float = 40, turn: float = 0) -> None:
+        """A card with a shape on it: a circle, or a polygon with that many corners; negative: a star."""
+        ink = look(IDEA[kind % 3])[0]
+        card = dict(rx=3, fill="#f6f6f6", stroke=GREY, transform=f"rotate({turn} {x} {y})")
+        sheet.add("rect", x=x - size / 2, y=y - size / 2, width=size, height=size, **card)
+        if kind == 0:
+            sheet.add("circle", cx=x, cy=y, r=0.3 * size, fill=ink)
+            return
+        corners = 2 * abs(kind) if kind < 0 else kind
+        long, short = 0.36 * size, 0.36 * size * (0.45 if kind < 0 else 1)
+        points = [toward((x, y), turn - 90 + 360 * k / corners, short if k % 2 else long) for k in range(corners)]
+        sheet.add("polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), fill=ink)
+
+    sheet.add(
+        "path",
+        d="M20,92 v-14 q0,-8 8,-8 h46 l12,14 h92 q8,0 8,8 v142 q0,8 -8,8 h-150 q-8,0 -8,-8 z",
+        fill=OUTPUT,
+        stroke=GREY,
+        stroke_width=1.6,
+    )
+    for k, (kind, turn) in enumerate(((0, -6), (3, 5), (-5, 3), (4, -4), (6, 6), (-4, -3))):
+        photograph(52 + 51 * (k % 3), 128 + 62 * (k // 3), kind, 42, turn)
+    sheet.say("a folder of photographs", 103, 40, size=14)
+    sheet.say("a sub-folder for each class", 103, 270)
+
+    for row, (title, (x, y)) in enumerate(stacks.items()):
+        sheet.line([(192, 160), (222, 160), (222, y), (244, y)], width=1.8)
+        for k in range(3):
+            photograph(x - 6 + 6 * k, y + 4 - 4 * k, ((0, 6, -5), (-4, 3, 4), (4, 0, 3))[row][k], 34)
+        sheet.say(title, x, y + 36)
+
+    sheet.box("", 484, 120, 214, 150, "none", rx=10, stroke_width=1.6)
+    sheet.say("search", 484, 28, size=14)
+    for k in range(6):
+        x, y = 420 + 64 * (k % 3), 84 + 70 * (k // 3)
+        found = k == 4
+        if found:
+            sheet.box("", x, y, 54, 58, OUTPUT, stroke=look("max pool")[0], stroke_width=2.4)
+        dots = [
+            (x - 16, y - 12 + 3 * (k % 2)),
+            (x - 16, y + 14),
+            (x + 2, y - 2 + 5 * (k % 3)),
+            (x + 17, y - 14 + 7 * k % 25),
+        ]
+        for a, b in ((0, 2), (1, 2), (2, 3), ((0, 1)[k % 2], 3)):
+            colour, _, style = look(IDEA[(a + b + k) % 3])
+            sheet.line([dots[a], dots[b]], colour, 2, "4 2" if style == "dashed" else "", head=False)
+        for j, (a, b) in enumerate(dots):
+            sheet.add("circle", cx=a, cy=b, r=5, fill=INPUT if j < 2 else NODE, stroke=GREY)
+    sheet.say("many cells, one is kept", 484, 208)
+    sheet.line([(306, 74), (340, 74), (344, 90), (374, 96)], width=1.8)
+    sheet.line([(306, 164), (340, 164), (344, 150), (374, 144)], width=1.8)
+
+    sheet.say("a network of it,\ntrained anew", 706, 34, size=14)
+    for k, (height, fill) in enumerate(((92, INPUT), (76, NODE), (76, NODE), (56, NODE), (56, NODE), (34, OUTPUT))):
+        sheet.box("", 654 + 21 * k, 120, 15, height, fill, rx=3)
+    sheet.line([(592, 120), (640, 120)], width=1.8)
+    sheet.line([(706, 170), (706, 222)], width=1.8)
+    sheet.box("accuracy ± its error", 706, 244, 150, 40, OUTPUT)
+    sheet.line([(306, 258), (624, 258)], width=1.8)
+    sheet.say("never seen by the search", 466, 246)
+
+    sheet.line([(772, 120), (822, 120)], width=1.8)
+    sheet.say("export", 797, 106)
+    sheet.add("path", d="M832,72 h50 l22,22 v82 h-72 z", fill=NODE, stroke=GREY, stroke_width=1.6)
+    sheet.add("path", d="M882,72 v22 h22", fill="none", stroke=GREY, stroke_width=1.6)
+    sheet.say(".py\n.onnx\n.pt2", 866, 132, size=14, fill=INK)
+    sheet.say("a file to take away", 868, 196)
+    return sheet
+
+
 # --- from the runs --------------------------------------------------------------------------------------------------
 
 
@@ -326,7 +444,7 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea)
+IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea)
 FOUND = (found_cell, pnas_run, pnasnet_5, enas_found, enas_cells, enas_macro)
 FIGURES = (*IDEAS, *FOUND, anytime, roofline, *MOVING)
 

@@ -57,7 +57,7 @@ def guesses(predicted: ArrayLike, measured: ArrayLike, kinds: Sequence[str], ran
     chart, (axes,) = panels(1, 3.8, 8.0)
     for k, kind in enumerate(dict.fromkeys(kinds)):
         these = [name == kind for name in kinds]
-        style = {"linestyle": "", "markersize": 5, "alpha": 0.75, "marker": MARKERS[k], "rasterized": True}
+        style = {"linestyle": "", "markersize": 5, "alpha": 0.9, "marker": MARKERS[k], "rasterized": True}
         axes.plot(predicted[these], measured[these], label=kind, **style)
     axes.set(xlabel="predicted (%)", ylabel="12-epoch validation (%)")
     axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
