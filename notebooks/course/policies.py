@@ -214,7 +214,7 @@ def many_runs(parts: Mapping[str, Mapping[str, ArrayLike]], steps: Sequence[floa
         for k, (name, runs) in enumerate(kinds.items()):
             runs = np.asarray(runs, dtype=float)[:, : len(steps)]
             at = steps[: runs.shape[1]]
-            _faint(axes, at, runs[:FAINT], color=COLOURS[k], linestyle="-", alpha=0.5)
+            _faint(axes, at, runs[:FAINT], color=COLOURS[k], linestyle="-", alpha=0.75)
             several = f": mean of {len(runs)}" if len(runs) > 1 else ""
             axes.plot(at, runs.mean(0), color=COLOURS[k], linewidth=2.4, label=name + several)
             said.append(f"{name} from {runs[:, 0].mean():.2f} to {runs[:, -1].mean():.2f}")
@@ -241,7 +241,7 @@ def searches(found: Mapping[str, Mapping[str, ArrayLike]], parts: Sequence[str],
         for axes, values, line in ((left, means, "-"), (right, ends, "")):
             places = np.arange(values.shape[1]) + 0.12 * k
             axes.locator_params("y", nbins=5)
-            _faint(axes, places, values, color=COLOURS[k], linestyle=line, marker="" if line else ".", alpha=0.5)
+            _faint(axes, places, values, color=COLOURS[k], linestyle=line, marker="" if line else ".", alpha=0.75)
             bars = [margin(column) for column in values.T]
             axes.errorbar(places + 0.05, values.mean(0), yerr=bars, linestyle=line, **shape)
         said = [f"{part} {values.mean():.2f}" for part, values in zip(parts, means.T)]
@@ -263,7 +263,7 @@ def bars(rows: Mapping[str, Sequence[float]], columns: Sequence[str], formats: S
     told: dict[str, list[str]] = {name: [] for name in rows}
     for k, (axes, column) in enumerate(zip(every, columns)):
         values = [row[k] for row in rows.values()]
-        drawn = axes.barh(range(len(rows)), values, color=COLOURS[k % 5], alpha=0.85)
+        drawn = axes.barh(range(len(rows)), values, color=COLOURS[k % 5])
         texts = [format(value, formats[k] if formats else ",") for value in values]
         axes.bar_label(drawn, texts, padding=3, fontsize=9, color=GREY)
         axes.set(title=column, xlim=(0, 1.35 * max(values)))
