@@ -14,12 +14,13 @@ from motion import FIGURES as MOVING
 from plain import INK, Sheet, toward
 
 from nascore.genotypes import from_json
+from nascore.published import GENOTYPES
 from nascore.show.canvas import FONT, GREY, Drawing
 from nascore.show.drawing import INPUT, NODE, OUTPUT, draw, look
 
 FOLDER = Path(__file__).parent
 sys.path.append(str(FOLDER.parent / "notebooks"))
-from course import plots  # noqa: E402
+from course import plots, together  # noqa: E402
 
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
@@ -93,6 +94,32 @@ def darts_idea() -> Sheet:
 def found_cell() -> Drawing:
     """The cell that the README's first command finds."""
     return draw(from_json((RUNS / "digits-search" / "genotype.json").read_text()))
+
+
+def pnasnet_5() -> Drawing:
+    """The cell that PNAS's authors found."""
+    return draw(GENOTYPES["pnasnet-5"])
+
+
+def enas_cells() -> Drawing:
+    """The cells that ENAS's authors found."""
+    return draw(GENOTYPES["enas-micro"])
+
+
+def enas_found() -> Drawing:
+    """The cells that notebook 04's stored search derived."""
+    return draw(from_json((RUNS / "enas-micro-cifar10" / "genotype.json").read_text()))
+
+
+def pnas_run() -> Drawing:
+    """The best of notebook 03's stored search, and what they grew out of."""
+    rows = (RUNS / "pnas-cifar10" / "history.jsonl").read_text().splitlines()
+    return together.draw_beam([json.loads(row) for row in rows])
+
+
+def enas_macro() -> Drawing:
+    """The network that ENAS's authors release."""
+    return draw(GENOTYPES["enas-macro"])
 
 
 # --- two pictures whose every place is given, in points -------------------------------------------------------------
@@ -417,8 +444,9 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
-STILL = (darts_idea, found_cell, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea, anytime, roofline)
-FIGURES = (*STILL, *MOVING)
+IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea)
+FOUND = (found_cell, pnas_run, pnasnet_5, enas_found, enas_cells, enas_macro)
+FIGURES = (*IDEAS, *FOUND, anytime, roofline, *MOVING)
 
 
 def main(names: list[str]) -> None:

@@ -26,5 +26,5 @@ def flat_gradient(value: Tensor, of: Controller) -> Tensor:
 
 
 def expected_reward(of: Controller) -> Tensor:
-    """J(theta), equation (R1), by enumeration."""
+    """J(theta), the expected reward, by enumeration."""
     return (of(ALL).log_probs.sum(1).exp() * REWARDS).sum()

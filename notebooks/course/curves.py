@@ -53,6 +53,7 @@ def _curves(
             axes.plot(steps, values, label=label, drawstyle=drawstyle)
             words.append(f"{name.replace('_', ' ')} from {values[0]:.3g} to {values[-1]:.3g}")
     axes.set(title=title, xlabel=xlabel)
+    axes.locator_params(nbins=4)  # few labels, a small picture
     if len(axes.lines) > 1:
         axes.legend(fontsize=8)
     return words
