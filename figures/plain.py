@@ -29,7 +29,7 @@ class Sheet:
     @property
     def svg(self) -> str:
         head = f'<svg width="{PAGE}" height="{self.height}" viewBox="0 0 {PAGE} {self.height}"'
-        head += ' font-family="Helvetica,Arial,sans-serif">'
+        head += ' xmlns="http://www.w3.org/2000/svg" font-family="Helvetica,Arial,sans-serif">'
         return accessible("\n".join([head, *self.parts, "</svg>"]), self.words)
 
     def add(self, name: str, text: str = "", **attributes: object) -> None:

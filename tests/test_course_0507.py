@@ -3,12 +3,14 @@ the exercises say of right and wrong answers."""
 
 import importlib.util
 import json
+import xml.etree.ElementTree as ElementTree
 from math import comb
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from course import checks_0507, collapse, few_images, second_order
 from nascore.estimators import Table
@@ -26,6 +28,17 @@ def script(name: str):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+# --- the pictures at the top ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["darts_idea", "images_idea"])
+def test_a_picture_is_one_that_browsers_show_with_text_that_can_be_read(name):
+    svg = ElementTree.parse(RUNS.parents[1] / "figures" / f"{name}.svg").getroot()
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg" and svg.get("width") == "940"  # a pixel is a pixel
+    sizes = [float(text.get("font-size")) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert len(sizes) > 10 and min(sizes) >= 11
 
 
 # --- 05: second order -----------------------------------------------------------------------------------------------
@@ -166,6 +179,14 @@ def test_networks_stand_beside_the_found_one_best_first():
     words = few_images.beside(right, {"found": 10, "random 0": 20, "ResNet": 30}, chance).words
     assert words.index("ResNet: 90.0") < words.index("found: 60.0") < words.index("random 0: 40.0")
     assert "only found 1, only it 4, P = 0.375" in words and "only found 2, only it 0, P = 0.500" in words
+
+
+def test_a_gallery_has_a_picture_of_every_class():
+    pictures = {name: Image.new("RGB", (4, 4), colour) for name, colour in (("red", "red"), ("blue", "blue"))}
+    chart = few_images.gallery(pictures)
+    shown = [axes.images[0].get_array() for axes in chart.axes]
+    assert [axes.get_title() for axes in chart.axes] == list(pictures) and chart.words.endswith("red, blue.")
+    assert all((image == np.asarray(picture)).all() for image, picture in zip(shown, pictures.values()))
 
 
 def test_each_kind_of_network_has_its_mean_and_deviation():

@@ -5,6 +5,7 @@ from math import sqrt
 
 import ipywidgets
 import numpy as np
+from PIL import Image
 from scipy.stats import norm
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -27,7 +28,7 @@ def small_resnet(width: int, classes: int, channels: int = 3) -> ResNet:
 
 
 @styled
-def told_apart(n: int, gap: float, disagree: float = 0.12) -> Chart:
+def told_apart(n: int, gap: float, disagree: float = 0.17) -> Chart:
     """What difference `n` test images show between two networks, by equation 2: where both are equally good, and where
     one is better by `gap` (0.03: 3 points). On a share of the images, `disagree`, exactly one of them is right."""
     chart, (axes,) = panels(1, 3.0, 7.5)
@@ -118,4 +119,16 @@ def at_full_size(groups: Mapping[str, list[tuple[float, int]]], label: str) -> C
     sizes.legend(fontsize=8, loc="lower right")
     chart.suptitle(label, fontsize=11, color=GREY)
     chart.words = f"{label}. {'; '.join(words)}."
+    return chart
+
+
+@styled
+def gallery(pictures: Mapping[str, Image.Image]) -> Chart:
+    """A picture of each class, in a row."""
+    chart = Chart(figsize=(1.5 * len(pictures), 1.8), layout="constrained")
+    for axes, (name, picture) in zip(chart.subplots(1, len(pictures)), pictures.items()):
+        axes.imshow(picture, interpolation="none")
+        axes.set_title(name, fontsize=10)
+        axes.axis("off")
+    chart.words = f"A picture of each class: {', '.join(pictures)}."
     return chart
