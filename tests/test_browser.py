@@ -7,8 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+from threading import Event
 from urllib.request import urlopen
 
 import pytest
@@ -57,7 +57,7 @@ def lab(tmp_path_factory):
                 urlopen(address).close()
                 break
             except OSError:
-                time.sleep(1)
+                Event().wait(1)
         yield address
     finally:
         server.terminate()
