@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import nascore
 from nascore import registry, search
-from nascore.methods.baselines import RandomBudget
+from nascore.methods.blackbox import RandomBudget
 from nascore.task import Task
 from nascore.trials import MultiTrial
 
@@ -91,7 +91,7 @@ def test_answers_come_in_any_order_and_rows_and_lessons_in_the_order_of_proposal
 
 def test_a_checkpoint_keeps_the_answers_that_came_before_their_turn():
     from nascore.estimators import Table
-    from nascore.methods.baselines import RandomSearch
+    from nascore.methods.blackbox import RandomSearch
     from nascore.spaces import get
 
     table, budget = Table(), RandomBudget(trials=8, children=4)
@@ -111,7 +111,7 @@ def test_a_checkpoint_keeps_the_answers_that_came_before_their_turn():
 
 def test_the_metrics_of_a_method_are_of_the_rewards_up_to_the_row():
     from nascore.estimators import Table
-    from nascore.methods.baselines import RandomSearch
+    from nascore.methods.blackbox import RandomSearch
     from nascore.spaces import get
 
     class Mean(RandomSearch):

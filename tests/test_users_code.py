@@ -13,7 +13,7 @@ from nascore import cli, data, evaluation, formats, registry, spaces
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.images import Images
-from nascore.methods.baselines import RandomSearch
+from nascore.methods.blackbox import RandomSearch
 from nascore.methods.darts import derive
 from nascore.methods.pnas import PNAS, PNASBudget, next_blocks
 from nascore.registry import method

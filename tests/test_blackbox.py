@@ -12,7 +12,7 @@ from nascore import spaces
 from nascore.errors import UserError
 from nascore.estimators import Estimate, Table
 from nascore.genotypes import from_json, to_json
-from nascore.methods.baselines import (
+from nascore.methods.blackbox import (
     EvolutionBudget,
     RandomBudget,
     RandomSearch,
