@@ -21,6 +21,8 @@ from nascore.errors import UserError, one_of, reason, require, shorten, whole
 from nascore.estimators import Table
 from nascore.files import PathName, write_json
 from nascore.record import directory_named
+from nascore.show.anytime import anytime
+from nascore.show.chart import Chart
 from nascore.threads import one_thread
 from nascore.trials import Decisions, MultiTrial, TrialBudget
 from nascore.workers import default_number, unordered
@@ -102,6 +104,15 @@ class Comparison:
 
     data: str
     found: Mapping[str, ndarray]
+
+    @property
+    def chart(self) -> Chart:
+        """What is missing to the best of the table, as searches go on."""
+        best = Table().columns[f"{self.data}_test_200ep"].max()
+        return anytime(self.found, f"{self.data}: points below the best", best)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        return self.chart._repr_mimebundle_()
 
     @property
     def last(self) -> dict[str, ndarray]:
