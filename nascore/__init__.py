@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nascore import spaces
-    from nascore.compare import compare
+    from nascore.comparing import compare
     from nascore.evaluation import evaluate
     from nascore.exports import export
     from nascore.from_scratch import train
@@ -37,7 +37,7 @@ __all__ = [
 
 _PLACES = {
     "Result": "nascore.search",
-    "compare": "nascore.compare",
+    "compare": "nascore.comparing",
     "describe": "nascore.nets.measure",
     "draw": "nascore.show.drawing",
     "evaluate": "nascore.evaluation",

@@ -132,7 +132,7 @@ class ZeroCost:
         self.seed = seed
         self.device = device
         self.batch = task.to(device).batches("train", batch_size, seed)[0]
-        self.shape = task.shape
+        self.shape = task.shape[1:]
         sizes = dict(channels=channels, cells=cells, skeleton=skeleton)
         self.sizes = Sizes(**sizes, classes=task.outputs, in_channels=task.channels)
         self.name = f"{score} {self.sizes} {batch_size} {seed} {task.fingerprint()}"

@@ -25,7 +25,7 @@ nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recomp
 nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models from_scratch
 evaluation exports answers zero_cost estimators constraints controllers predictors registry search trials replayed policies
 bilevel methods expected watching show/png show/canvas show/parts show/wiring show/drawing show/chart show/looks show/pareto
-show/anytime show/controls show/plots show/view show/widgets compare bench/steps bench/naive bench/harness bench/rows commands/options
+show/anytime show/controls show/plots show/view show/widgets comparing bench/steps bench/naive bench/harness bench/rows commands/options
 commands/running commands/showing commands/answering commands/comparing cli""".split()
 
 

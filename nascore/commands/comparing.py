@@ -35,7 +35,7 @@ def compare(
     as_json: bool,
 ) -> None:
     """Run searchers on the table, many seeds each, and say whether they differ."""
-    from nascore import compare as comparing
+    from nascore import comparing
 
     named: dict = {}
     for word in methods:

@@ -215,6 +215,8 @@ def compare(
     whole("seeds", seeds, 2, 100_000)
     whole("queries", queries, 1, 100_000)
     folder = directory_named(directory)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     wanted = {
         name: _Kept(name, searcher, data, queries, folder) for name, searcher in named.items()
     }
