@@ -46,8 +46,8 @@ def test_environment_yml_names_what_pyproject_requires():
     packages.pop("pip")
     assert packages.pop("graphviz") == ""  # the programs; on PyPI, `graphviz` is the Python package
     extras = PROJECT["optional-dependencies"]
-    expected = versions(PROJECT["dependencies"] + extras["test"] + extras["export"])
-    assert expected.pop("nascore") == "[export]"  # the tests need it
+    expected = versions(PROJECT["dependencies"] + extras["test"] + extras["export"] + extras["optimisers"])
+    assert expected.pop("nascore") == "[export,optimisers]"  # the tests need them
     renamed = {"torch": "pytorch", "graphviz": "python-graphviz"}
     assert packages == {renamed.get(name, name): version for name, version in expected.items()}
     (pip,) = (p["pip"] for p in conda["dependencies"] if isinstance(p, dict))
