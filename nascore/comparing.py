@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import combinations, count, takewhile
@@ -69,14 +70,12 @@ class Proposing(MultiTrial):
 
 def _ready(searcher: Searcher, queries: int) -> Ready:
     """How any searcher is built, and with what budget: a worker may not know its name."""
-    known = registry.methods_by_name()
-    if isinstance(searcher, str):
-        entry = registry.get(searcher)
-    else:
-        entry = next((entry for entry in known.values() if entry.build is searcher), None)
-    if entry is None:
+    known = registry.methods_by_name().values()
+    name: Any = next((entry.name for entry in known if entry.build is searcher), searcher)
+    if not isinstance(name, str):
         require(callable(searcher), "compare", searcher, "a method, or a function that proposes")
-        return partial(Proposing, searcher), TrialBudget(trials=queries, children=1)
+        return partial(Proposing, name), TrialBudget(trials=queries, children=1)
+    entry = registry.get(name)
     require(not entry.one_shot, "compare", entry.name, "a method that asks an estimator")
     return entry.build, entry.budget.preset("reduced", trials=queries)
 
@@ -257,30 +256,30 @@ def _job(ready: Mapping[str, Ready], data: str, job: tuple[str, range]) -> Any:
 
 
 class _Kept:
-    """The runs of one method: what is done, in a file."""
+    """The runs of one method, each the rows of the table that it queried, and their file."""
 
     def __init__(self, name: str, searcher: Searcher, data: str, queries: int, folder: Path | None):
         self.file = folder and folder / f"{data}-{name}.json"
-        code = inspect.getsource(searcher) if inspect.isfunction(searcher) else ""
+        self.queries = queries
         what = searcher if isinstance(searcher, str) else name_of(searcher)
-        self.content = {"method": what, "code": code, "data": data, "queries": queries}
+        self.content = {"method": what, "data": data, "queries": queries}
+        with suppress(OSError, TypeError):  # typed in a shell; a class's instance
+            self.content["code"] = inspect.getsource(searcher)  # type: ignore[arg-type]
         self.runs: dict[int, list[int]] = {}
         if self.file and self.file.exists():
             known = json.loads(self.file.read_text())
             if {key: known.get(key) for key in self.content} == self.content:
-                runs = (list(map(int, run.split())) for run in known["runs"])
-                self.runs = dict(enumerate(runs))
+                self.add(0, [list(map(int, run.split())) for run in known["runs"]])
 
     def add(self, start: int, runs: list[list[int]]) -> None:
         """Keep what came; in the file, as far as nothing is missing."""
         self.runs |= dict(enumerate(runs, start))
         if self.file:
             first = takewhile(lambda k: k in self.runs, count())
-            runs = [" ".join(map(str, self.runs[k])) for k in first]
-            write_json(self.file, self.content | {"runs": runs})
+            texts = [" ".join(map(str, self.runs[k])) for k in first]
+            write_json(self.file, self.content | {"runs": texts})
 
     def first(self, seeds: int) -> ndarray:
-        """The rows of the table that so many seeds queried; a search that ended early stays."""
-        longest = self.content["queries"]
+        """Of so many seeds (seeds, queries); a search that ended early stays where it was."""
         runs = [self.runs[k] for k in range(seeds)]
-        return np.array([run + run[-1:] * (longest - len(run)) for run in runs])
+        return np.array([run + run[-1:] * (self.queries - len(run)) for run in runs])

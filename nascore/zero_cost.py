@@ -36,6 +36,7 @@ from nascore.seeding import seeded
 from nascore.task import Task
 
 Scores = dict[str, float]
+GRADIENTS = ("grad_norm", "snip", "naswot", "jacob_cov")
 
 
 def reached(network: Module) -> dict[str, Tensor]:
@@ -54,8 +55,8 @@ def of_gradients(network: Module, images: Tensor, labels: Tensor) -> Scores:
     gradients = grad(F.cross_entropy(logits, labels), weights, materialize_grads=True)
     with no_grad():
         return {
-            "grad_norm": sum(g.norm() for g in gradients).item(),
-            "snip": sum((w * g).abs().sum() for w, g in zip(weights, gradients)).item(),
+            "grad_norm": sum(g.norm().item() for g in gradients),
+            "snip": sum((w * g).abs().sum().item() for w, g in zip(weights, gradients)),
             "naswot": slogdet(switches.alike).logabsdet.item(),
             "jacob_cov": _correlation(slopes.flatten(1)),
         }
@@ -81,11 +82,11 @@ class _Switches(TorchFunctionMode):
         return found
 
 
-def of_sizes(network: Module, shape: Sequence[int]) -> Scores:
+def of_sizes(network: Module, images: Tensor, labels: Tensor) -> Scores:
     """SynFlow: the image is one everywhere, weights are their sizes, there is no batch norm."""
     state = {name: p.detach().abs().double() for name, p in network.named_parameters()}
     weights = {name: state[name].requires_grad_() for name in reached(network)}
-    image = torch.ones(1, *shape, dtype=torch.double, device=next(network.parameters()).device)
+    image = torch.ones_like(images[:1], dtype=torch.double)
     with _WithoutNorm():
         total = functional_call(network, state, (image,)).sum()
     gradients = grad(total, list(weights.values()), materialize_grads=True)
@@ -100,13 +101,14 @@ class _WithoutNorm(TorchFunctionMode):
         return args[0] if function is F.batch_norm else function(*args, **kwargs or {})
 
 
-def of_counts(network: Module, shape: Sequence[int]) -> Scores:
+def of_counts(network: Module, images: Tensor, labels: Tensor) -> Scores:
     """How large it is."""
-    counted = multiply_adds(network, (1, *shape))
+    counted = multiply_adds(network, images[:1].shape)
     return {"parameters": parameters(network), "multiply_adds": counted}
 
 
-SCORES = {name: of_gradients for name in ("grad_norm", "snip", "naswot", "jacob_cov")}
+Measure = Callable[[Module, Tensor, Tensor], Scores]
+SCORES: dict[str, Measure] = dict.fromkeys(GRADIENTS, of_gradients)
 SCORES |= {"synflow": of_sizes, "parameters": of_counts, "multiply_adds": of_counts}
 
 
@@ -127,23 +129,25 @@ class ZeroCost:
         device: Device | str = "cpu",
         batch_size: int = 64,
     ):
-        self.measure: Callable[..., Scores] = SCORES[one_of("score", score, SCORES)]
+        self.measure = SCORES[one_of("score", score, SCORES)]
         self.score = score
         self.seed = seed
         self.device = device
         self.batch = task.to(device).batches("train", batch_size, seed)[0]
-        self.shape = task.shape[1:]
-        sizes = dict(channels=channels, cells=cells, skeleton=skeleton)
-        self.sizes = Sizes(**sizes, classes=task.outputs, in_channels=task.channels)
+        self.sizes = Sizes(
+            skeleton=skeleton,
+            channels=channels,
+            cells=cells,
+            classes=task.outputs,
+            in_channels=task.channels,
+        )
         self.name = f"{score} {self.sizes} {batch_size} {seed} {task.fingerprint()}"
 
     def scores(self, genotype: Genotype) -> Scores:
         """The score, and those of the same passes."""
         with seeded(self.seed, "child"):
             network = Network.of(canonical(genotype), self.sizes).to(self.device)
-        if self.measure is of_gradients:
-            return of_gradients(network, *self.batch)
-        return self.measure(network, self.shape)
+        return self.measure(network, *self.batch)
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         return [self._estimate(self.scores(genotype)) for genotype in genotypes]

@@ -1,5 +1,5 @@
-"""Brute force, local search, Q-learning, a particle swarm and Optuna: figures of comparison.md on the table, exact facts,
-and a resumed run that equals an uninterrupted one."""
+"""Brute force, local search, Q-learning, a particle swarm and Optuna: figures of comparison.md on the table, exact
+facts, and a resumed run that equals an uninterrupted one."""
 
 import numpy as np
 import pytest

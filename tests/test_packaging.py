@@ -20,12 +20,13 @@ SOURCES = sorted((ROOT / "nascore").rglob("*.py"))
 # The house, from the bottom up: a file imports only what stands above it here.
 HOUSE = """errors files knobs own workers threads seeding genotypes/operations genotypes/values genotypes/canonical
 published spaces/guards spaces/space spaces/chains spaces/cells spaces/examine formats/words formats/tokens
-formats/strings formats/python cuda memory record loop pictures cache folders task images data nets/sizes nets/stack
-nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recompute nets/convolutional nets/measure
-nets/expressions nets/definitions nets/source nets/edges nets/supernet nets/shared training models from_scratch
-evaluation exports answers zero_cost estimators constraints controllers predictors registry search trials replayed policies
-bilevel methods expected watching show/png show/canvas show/parts show/wiring show/drawing show/chart show/looks show/pareto
-show/anytime show/controls show/plots show/view show/widgets comparing bench/steps bench/naive bench/harness bench/rows commands/options
+formats/strings formats/python cuda memory record loop pictures cache folders task images data nets/sizes
+nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recompute
+nets/convolutional nets/measure nets/expressions nets/definitions nets/source nets/edges nets/supernet
+nets/shared training models from_scratch evaluation exports answers zero_cost estimators constraints controllers
+predictors registry search trials replayed policies bilevel methods expected watching show/png show/canvas
+show/parts show/wiring show/drawing show/chart show/looks show/pareto show/anytime show/controls show/plots
+show/view show/widgets comparing bench/steps bench/naive bench/harness bench/rows commands/options
 commands/running commands/showing commands/answering commands/comparing cli""".split()
 
 

@@ -54,7 +54,9 @@ def test_naswot_counts_the_relus_in_which_two_images_agree():
     codes = torch.cat(codes, 1)
     agree = [[(a == b).sum().item() for b in codes] for a in codes]  # N_A less the Hamming distance
     [hook.remove() for hook in hooks]
-    assert of_gradients(network, x, y)["naswot"] == pytest.approx(np.linalg.slogdet(np.array(agree, float))[1], rel=1e-5)
+    assert of_gradients(network, x, y)["naswot"] == pytest.approx(
+        np.linalg.slogdet(np.array(agree, float))[1], rel=1e-5
+    )
 
 
 def test_images_that_are_alike_are_worth_nothing_to_naswot():
@@ -89,7 +91,7 @@ def test_synflow_is_conserved_from_layer_to_layer():
     for layer in (network[0], network[3], network[5]):
         weight = layer.weight.detach().abs().double()
         x = F.conv2d(x, weight) if weight.ndim == 4 else F.linear(x.flatten(1), weight)
-    assert of_sizes(network, (3, 8, 8))["synflow"] == pytest.approx(3 * x.sum().item(), rel=1e-9)
+    assert of_sizes(network, *batch())["synflow"] == pytest.approx(3 * x.sum().item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -40,8 +40,15 @@ def compare(
     named: dict = {}
     for word in methods:
         named |= _of_file(word) if word.endswith(".py") else {word: word}
-    how = {"directory": directory, "workers": workers, "progress": not as_json}
-    found = comparing.compare(named, data, seeds=seeds, queries=queries, **how)
+    found = comparing.compare(
+        named,
+        data,
+        seeds=seeds,
+        queries=queries,
+        directory=directory,
+        workers=workers,
+        progress=not as_json,
+    )
     if as_json:
         print(dumps({"data": found.data, "rows": found.rows, "pairs": found.pairs}))
     else:
