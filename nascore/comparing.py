@@ -33,7 +33,8 @@ DATA |= {"imagenet16": "imagenet16"}
 AT_ONCE = 5  # seeds that a worker runs before it says so
 RESAMPLES = 9_999
 SURE = 0.05  # the level of a test, after Holm
-Searcher = str | type | Callable  # a method by its name, its class, or a function that proposes
+# A method by its name, perhaps with fields of its budget, its class, or a function that proposes.
+Searcher = str | tuple[str, dict] | type | Callable
 Ready = tuple[Callable, Any]  # what builds a search, and its budget
 
 
@@ -71,13 +72,14 @@ class Proposing(MultiTrial):
 def _ready(searcher: Searcher, queries: int) -> Ready:
     """How any searcher is built, and with what budget: a worker may not know its name."""
     known = registry.methods_by_name().values()
+    searcher, fields = searcher if isinstance(searcher, tuple) else (searcher, {})
     name: Any = next((entry.name for entry in known if entry.build is searcher), searcher)
     if not isinstance(name, str):
         require(callable(searcher), "compare", searcher, "a method, or a function that proposes")
         return partial(Proposing, name), TrialBudget(trials=queries, children=1)
     entry = registry.get(name)
     require(not entry.one_shot, "compare", entry.name, "a method that asks an estimator")
-    return entry.build, entry.budget.preset("reduced", trials=queries)
+    return entry.build, entry.budget.preset("reduced", trials=queries, **fields)
 
 
 @one_thread()
@@ -206,8 +208,8 @@ def compare(
     """Run every method `queries` queries long on the table, for `seeds` seeds, on all cores; with a
     `directory` what is done is kept there, and not run again. A method is one by its name, its
     class, or a function `propose(history, space, random)` that returns the next decisions, six
-    numbers from 0 to 4; `history` are the trials so far, with `decisions` and `reward`. Raises
-    `UserError`."""
+    numbers from 0 to 4; `history` are the trials so far, with `decisions` and `reward`. A name may
+    come with fields of its budget: `("optuna", {"sampler": "gp"})`. Raises `UserError`."""
     named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
     require(named, "methods", named, "one or more")
     data = DATA[one_of("data", data, DATA)]
@@ -261,7 +263,9 @@ class _Kept:
     def __init__(self, name: str, searcher: Searcher, data: str, queries: int, folder: Path | None):
         self.file = folder and folder / f"{data}-{name}.json"
         self.queries = queries
-        what = searcher if isinstance(searcher, str) else name_of(searcher)
+        what = [*searcher] if isinstance(searcher, tuple) else searcher
+        if callable(what):
+            what = name_of(what)
         self.content = {"method": what, "data": data, "queries": queries}
         with suppress(OSError, TypeError):  # typed in a shell; a class's instance
             self.content["code"] = inspect.getsource(searcher)  # type: ignore[arg-type]
