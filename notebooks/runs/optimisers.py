@@ -3,8 +3,8 @@
     python notebooks/runs/optimisers.py tune     each method's settings, on CIFAR-100, by eight tries of 20 seeds
     python notebooks/runs/optimisers.py run      with the best of these, 200 seeds (Optuna's Gaussian process 30)
 
-What is done is kept under --out, and not done again. `tune` writes optimisers_tuned.json, `run` optimisers.json:
-of each method and data set the cell that the signal says is best after some queries, seed by seed, as its row of the table.
+What is done is kept under --out, and not done again. `tune` writes optimisers_tuned.json, `run` optimisers.json: of
+each method, data set and seed the test accuracy of the cell that the signal says is best, after some queries.
 """
 
 import argparse
