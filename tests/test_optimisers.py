@@ -76,17 +76,6 @@ def test_a_cell_of_the_table_has_24_neighbours():
     assert all(sum(a != b for a, b in zip(there, (0, 1, 2, 3, 4, 0))) == 1 for there in around)
 
 
-def test_neighbours_of_a_space_whose_options_depend_on_what_was_decided():
-    class Staircase:
-        """A second decision has as many options as the first one says."""
-
-        def choices_at(self, prefix):
-            return [3, prefix[0] + 1 if prefix else 0, 0][len(prefix)]
-
-    assert sorted(neighbours(Staircase(), (2, 2))) == [(2, 0), (2, 1)]
-    assert sorted(neighbours(Staircase(), (1, 1))) == [(1, 0), (2, 1)]
-
-
 @pytest.mark.parametrize(("improvement", "at_100", "sd"), [("first", 94.15, 0.30), ("best", 93.96, 0.49)])
 def test_local_search_reaches_what_comparison_md_says(queried, improvement, at_100, sd):
     """comparison.md, section 4: 500 seeds; every seed is at the best cell after 1,000 queries."""

@@ -245,13 +245,12 @@ class LocalSearch(Walk):
 
 def neighbours(space, here: Decisions) -> list[Decisions]:
     """All architectures that differ from `here` in exactly one decision."""
-    found = []
-    for at, decision in enumerate(here):
-        for option in set(range(options(space, here[:at]))) - {decision}:
-            there = (*here[:at], option, *here[at + 1 :])
-            if all(there[k] < options(space, there[:k]) for k in range(at + 1, len(there))):
-                found.append(there)
-    return found
+    return [
+        (*here[:at], option, *here[at + 1 :])
+        for at, count in enumerate(spaces.of(space).choices)
+        for option in range(count)
+        if option != here[at]
+    ]
 
 
 # --- a particle swarm -----------------------------------------------------------------------------
@@ -339,21 +338,16 @@ class BayesianOptimisation(Replayed):
         self.waiting: list[Any] = []  # Optuna's trials
 
     def ask(self, count: int) -> list[Decisions]:
+        choices = list(enumerate(spaces.of(self.space).choices))
         self.waiting = [self.study.ask() for _ in range(count)]
-        return [self._decisions(trial) for trial in self.waiting]
-
-    def _decisions(self, trial: Any) -> Decisions:
-        decisions: Decisions = ()
-        while count := options(self.space, decisions):
-            name = f"{len(decisions)} of {count}"  # a choice has the same options each time
-            decisions += (trial.suggest_categorical(name, range(count)),)
-        return decisions
+        return [
+            tuple(trial.suggest_categorical(str(at), range(options)) for at, options in choices)
+            for trial in self.waiting
+        ]
 
     def tell(self, told: Told) -> None:
         from optuna.trial import TrialState
 
         for trial, (_, worth) in zip(self.waiting, told):
-            if worth == -inf:
-                self.study.tell(trial, state=TrialState.FAIL)
-            else:
-                self.study.tell(trial, worth)
+            state = TrialState.FAIL if worth == -inf else TrialState.COMPLETE
+            self.study.tell(trial, worth, state)
