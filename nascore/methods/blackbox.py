@@ -349,5 +349,7 @@ class BayesianOptimisation(Replayed):
         from optuna.trial import TrialState
 
         for trial, (_, worth) in zip(self.waiting, told):
-            state = TrialState.FAIL if worth == -inf else TrialState.COMPLETE
-            self.study.tell(trial, worth, state)
+            if worth == -inf:
+                self.study.tell(trial, state=TrialState.FAIL)
+            else:
+                self.study.tell(trial, worth)
