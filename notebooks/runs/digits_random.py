@@ -1,6 +1,6 @@
-"""What random search reaches on the digits after 1, 2, ... children, as the panels of 01, 02 and 03 draw it behind their
-own curve: of each preset the mean over some seeds of the best reward so far, children trained as that preset trains
-them. NAS-RL's depths grow by the same schedule, its controller never learns.
+"""What random search reaches on the digits after 1, 2, ... children, as the panels of 01, 02 and 03 draw it behind
+their own curve: of each preset the mean over some seeds of the best reward so far, children trained as that preset
+trains them. NAS-RL's depths grow by the same schedule, its controller never learns.
 
     python notebooks/runs/digits_random.py [--seeds 5] [--presets smoke reduced]
 """
@@ -43,7 +43,9 @@ def main() -> None:
             best = np.maximum.accumulate(every, 1).mean(0).round(4).tolist()
             result.setdefault(method, {})[preset] = {"seeds": options.seeds, "best": best}
             print(preset, method, best, flush=True)
-            file.write_text(json.dumps(result).replace('"smoke"', '\n"smoke"').replace('"reduced"', '\n"reduced"') + "\n")
+            file.write_text(
+                json.dumps(result).replace('"smoke"', '\n"smoke"').replace('"reduced"', '\n"reduced"') + "\n"
+            )
 
 
 if __name__ == "__main__":

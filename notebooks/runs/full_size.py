@@ -1,5 +1,5 @@
-"""Whole multi-trial searches whose children are really trained on CIFAR-10 images, on the space of NAS-Bench-201, for some
-seeds: NAS-RL, NASNet, PNAS, and random search beside them. The table says what each cell that they try is really worth.
+"""Whole multi-trial searches whose children are really trained on CIFAR-10 images, on the space of NAS-Bench-201, for
+some seeds: NAS-RL, NASNet, PNAS, and random search beside them. The table says what each cell that they try is worth.
 
     python notebooks/runs/full_size.py --data scratch/cifar10-25k --out results/full-size
 
@@ -68,7 +68,9 @@ def main() -> None:
             if name in options.only:
                 images = images or data.load(options.data, image_size=16)
                 folder = options.out / f"{name} {seed}"
-                how = dict(space=SPACE, data=images, budget="reduced", seed=seed, directory=folder, workers=1, threads=1)
+                how = dict(
+                    space=SPACE, data=images, budget="reduced", seed=seed, directory=folder, workers=1, threads=1
+                )
                 how |= dict(resume=(folder / "checkpoint.pt").exists(), progress=False)
                 print(name, seed, flush=True)
                 result = nascore.run(name, **how, **CHILDREN | OWN[name])
