@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from scipy.stats import kendalltau
 
 from course.light import Light, panels
@@ -16,6 +15,7 @@ from nascore.show.chart import COLOURS, GREY, MARKERS, styled
 
 WORTH = Table().columns["cifar10_test_200ep"]
 LOOKS = dict(zip(("random", "nas-rl", "nasnet", "pnas"), COLOURS))
+LOWEST = 84  # percent: what is worth less is not shown
 
 
 @dataclass
@@ -52,37 +52,38 @@ def place(cell: int) -> int:
 
 @styled
 def beside_random(searches: Sequence[Search], name: str) -> Light:
-    """The searches of one method beside those of random search: what the best cell so far is worth, seed by seed, and
-    at the right the cells that they return."""
+    """The searches of one method beside those of random search: what the best cell so far is worth, seed by seed; the
+    cells that they return; and every child, what it earned here against what its cell is worth."""
     kinds = dict.fromkeys(("random", name))
-    chart, (curves, ends) = panels(2, 3.2, width_ratios=[2, 1], sharey=True)
+    chart, (curves, ends, children) = panels(3, 3.2, width_ratios=[1.5, 0.8, 1.2], sharey=True)
     words = []
     for column, kind in enumerate(kinds):
         mine = [search for search in searches if search.name == kind]
+        look = dict(color=LOOKS[kind], linestyle="", marker=MARKERS[column])
         for search in mine:
             steps = range(1, len(search.cells) + 1)
             label = kind if search is mine[0] else None
             curves.step(steps, search.worth, where="post", color=LOOKS[kind], label=label, linestyle="-", alpha=0.8)
+            earned = 100 * search.rewards
+            children.plot(earned, WORTH[search.cells], **look, markersize=3, alpha=0.6, rasterized=True)
         found = [WORTH[search.found] for search in mine]
-        ends.plot(
-            [column] * len(found), found, MARKERS[column], color=LOOKS[kind], linestyle="", markersize=8, alpha=0.8
-        )
+        ends.plot([column] * len(found), found, **look, markersize=8, alpha=0.8)
         shown = ", ".join(f"{value:.2f}" for value in found)
         words.append(f"{kind} returns cells worth {shown}")
-    _mean(ends)
-    curves.set(xlabel="children trained", ylabel="worth in the table (%)", title="best so far, by its reward here")
-    curves.legend(fontsize=9)
+    ends.axhline(WORTH.mean(), color=GREY, linestyle=":", linewidth=1.2)
+    ends.annotate("a random cell, mean", (-0.5, WORTH.mean()), color=GREY, fontsize=9, va="bottom")
+    curves.set(xlabel="children trained", ylabel="worth in the table (%)", title="best so far, by its reward")
+    curves.legend(fontsize=9, loc="lower right")
     ends.set(title="what is returned", xlim=(-0.6, len(kinds) - 0.4))
     ends.set_xticks(range(len(kinds)), kinds)
-    every = [value for search in searches for value in search.worth[5:]]
-    curves.set_ylim(min(every) - 1, 95)
-    chart.words = f"Test accuracy after 200 epochs: {'; '.join(words)}; a random cell {WORTH.mean():.2f} on average."
+    every = [search for search in searches if search.name in kinds]
+    agree = agreement(every)
+    lowest = np.percentile(np.concatenate([100 * search.rewards for search in every]), 8) - 2
+    children.set(title="every child", xlabel="reward here (%)", ylim=(LOWEST, 95), xlim=(lowest, None))
+    words.append(f"a random cell is worth {WORTH.mean():.2f} on average")
+    words.append(f"Kendall's tau-b of reward and worth over all children {agree:.2f}")
+    chart.words = f"Test accuracy after 200 epochs, in percent: {'; '.join(words)}."
     return chart
-
-
-def _mean(axes: Axes) -> None:
-    axes.axhline(WORTH.mean(), color=GREY, linestyle=":", linewidth=1.2)
-    axes.annotate("a random cell,\nmean", (1, WORTH.mean()), xycoords=("axes fraction", "data"), color=GREY, fontsize=9)
 
 
 def agreement(searches: Sequence[Search]) -> float:

@@ -39,15 +39,16 @@ def collect(out: Path) -> None:
     200 epochs."""
     column = Table().columns["cifar10_test_200ep"]
     runs = []
-    for folder in sorted(out.glob("* *")):
+    for found in sorted(out.glob("* */genotype.json")):  # of searches that have ended
+        folder = found.parent
         name, _, seed = folder.name.rpartition(" ")
         history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
         timing = [json.loads(line)["seconds"] for line in (folder / "timing.jsonl").read_text().splitlines()]
         cells = [digits(row) for row in history]
         rewards = [round(row["reward"], 4) for row in history]
-        found = digits({"genotype": json.loads((folder / "genotype.json").read_text())})
-        worth = column[int(found, 5)]  # the table has a cell where its decisions say, as digits in base 5
-        run = {"name": name, "seed": int(seed), "seconds": round(sum(timing)), "found": found}
+        returned = digits({"genotype": json.loads(found.read_text())})
+        worth = column[int(returned, 5)]  # the table has a cell where its decisions say, as digits in base 5
+        run = {"name": name, "seed": int(seed), "seconds": round(sum(timing)), "found": returned}
         run |= {"worth": round(worth.item(), 2), "rank": int((column > worth).sum()) + 1}
         print(run, flush=True)
         runs.append(run | {"cells": cells, "rewards": rewards})
