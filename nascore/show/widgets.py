@@ -44,9 +44,9 @@ class SearchPanel(VBox):
 
     `fields` names the knobs shown (all without it); `behind` has by preset what random search
     reaches after 1, 2, ... evaluations, where that is known (of the table it is computed);
-    `run_kwargs` go to `nascore.run`, among them values of knobs. A notebook stores no widgets: below
-    a panel, a plain cell with `result = panel.wait() or panel.run()` and `panel.picture()` shows the
-    same without a front end.
+    `run_kwargs` go to `nascore.run`, among them values of knobs. A notebook stores no widgets:
+    below a panel, a plain cell with `result = panel.wait() or panel.run()` and `panel.picture()`
+    shows the same without a front end.
     """
 
     def __init__(
