@@ -16,11 +16,12 @@ from plain import INK, Sheet, toward
 from nascore.genotypes import from_json
 from nascore.published import GENOTYPES
 from nascore.show.canvas import FONT, GREY, Drawing
+from nascore.show.chart import Chart
 from nascore.show.drawing import INPUT, NODE, OUTPUT, draw, look
 
 FOLDER = Path(__file__).parent
 sys.path.append(str(FOLDER.parent / "notebooks"))
-from course import plots, together  # noqa: E402
+from course import curves, plots, together  # noqa: E402
 
 RUNS = FOLDER.parent / "notebooks" / "runs"
 TEXT = dict(shape="plaintext", style="", fontsize="11")
@@ -444,9 +445,14 @@ def roofline() -> plots.Chart:
     return plots.roofline(json.loads((RUNS / "roofline.json").read_text()))
 
 
+def growth() -> Chart:
+    """How the cost of DARTS's steps grows with what they are made of."""
+    return curves.growth(json.loads((RUNS / "growth.json").read_text())["growth"])
+
+
 IDEAS = (darts_idea, nas_rl_idea, nasnet_idea, pnas_idea, enas_idea, images_idea)
 FOUND = (found_cell, pnas_run, pnasnet_5, enas_found, enas_cells, enas_macro)
-FIGURES = (*IDEAS, *FOUND, anytime, roofline, *MOVING)
+FIGURES = (*IDEAS, *FOUND, anytime, roofline, growth, *MOVING)
 
 
 def main(names: list[str]) -> None:

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 import torch
+from operation_counts import Operations
 
 from nascore import spaces
-from nascore.bench import Operations
 from nascore.controllers import Controller, Pointer, Skips, Softmax
 from nascore.errors import UserError
 from nascore.seeding import generator, seeded

@@ -242,8 +242,8 @@ ANSWERS = {  # what a checker says of nothing, of a right answer, of a wrong one
 def test_a_checker_knows_right_from_wrong_and_says_where(name):
     check, nothing, right, wrong, where = ANSWERS[name]
     assert check(nothing).words.startswith("not done yet. ")
-    assert check(right).words.startswith("right. ")
-    assert check(wrong).words.startswith(f"not yet: look at {where}. ")
+    assert check(right).words.startswith("Right. ")
+    assert check(wrong).words.startswith(f"Not yet right: look at {where}. ")
 
 
 def test_the_unrolled_step_of_the_exercise_is_the_librarys():

@@ -95,7 +95,7 @@ def test_it_is_small(notebook):
     seen = [cell for cell in cells(notebook, "code") if not cell["metadata"].get("jupyter", {}).get("source_hidden")]
     lines = [line.strip() for cell in seen for line in source(cell).splitlines()]
     assert sum(bool(line) and not line.startswith("#") for line in lines) <= 200
-    assert max(source(cell).count("\n") + 1 for cell in cells(notebook, "code")) <= 22
+    assert max(source(cell).count("\n") + 1 for cell in cells(notebook, "code")) <= 20
     assert 30 <= len(notebook["cells"]) <= 64
     text = re.sub(r"^\*Lesson .*\*$", "", prose(notebook), flags=re.MULTILINE)  # what a class skips
     words = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|</?\w[^>]*>|\(http[^)]*\)", " ", text, flags=re.DOTALL)

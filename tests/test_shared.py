@@ -6,10 +6,10 @@ from random import Random
 import pytest
 import torch
 import torch.nn.functional as F
+from operation_counts import Operations
 from torch.utils.flop_counter import FlopCounterMode
 
 from nascore import spaces
-from nascore.bench import Operations
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype, MacroGenotype, MacroLayer, Node
 from nascore.nets.convolutional import Network

@@ -7,7 +7,7 @@ For authors:
    delivered the cell says "not done yet" (printed, or in the words of the Chart that is its last expression).
 2. The *solution* is a fenced block of Python inside `<details>`, in any Markdown cell of the same exercise, whose first
    line is `NAME = ...` or `def NAME(...):`. It takes the place of the placeholder; then a line of what the cell says
-   must begin with "right" (or "Right"):
+   must begin with "Right":
 
        <details><summary>Solution</summary>
 

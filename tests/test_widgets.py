@@ -290,6 +290,21 @@ def test_random_search_behind_a_curve_is_its_exact_expectation():
     assert (np.diff(expected) > 0).all() and expected[-1] < rewards.max()
 
 
+def test_random_search_is_behind_the_curve_of_children_that_are_trained_as_its_own_were():
+    known = {"smoke": [0.2, 0.5, 0.6], "reduced": [0.7, 0.8]}
+    panel = SearchPanel("random", budget="smoke", behind=known)
+    assert panel.random_search(3) == known["smoke"]
+    panel.preset.value = "reduced"
+    assert panel.random_search(24) == known["reduced"]
+    panel.controls["child_epochs"].value = 7  # other children
+    assert not panel.random_search(24)
+    panel.controls["child_epochs"].value = 4
+    panel.controls["trials"].value = 9
+    assert panel.random_search(9) == known["reduced"]
+    panel.source.choice.value = "cifar10"
+    assert not panel.random_search(9)
+
+
 def test_a_panel_as_a_picture_has_its_curves_and_its_words():
     panel = SearchPanel("random", data="nasbench201", trials=30)
     result = panel.run()

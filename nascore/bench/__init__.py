@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nascore.bench.harness import Operations, Plan, Side, clock, measure, ratios
+from nascore.bench.harness import Plan, Side, clock, measure, ratios
 from nascore.bench.naive import NaiveDARTS
 from nascore.bench.rows import Row, other_rows
 from nascore.bench.steps import STEPS, Workload, our_steps, reference_steps
@@ -16,7 +16,6 @@ from nascore.errors import require, whole
 
 __all__ = [
     "STEPS",
-    "Operations",
     "Workload",
     "benchmark",
     "our_steps",
@@ -81,11 +80,7 @@ def _reference(against: str | None, workload: Workload) -> Side:
 
 def _plans(rounds: int, threads: tuple[int, ...], device: str) -> list[Plan]:
     """The peak memory comes first: it is the warm-up."""
-    operations = "operations of a step (views and allocations left out)"
-    plans = [
-        Plan(MEMORY, "memory", 1, 1, device),
-        Plan(operations, "operations", 1, 1, device),
-    ]
+    plans = [Plan(MEMORY, "memory", 1, 1, device)]
     for count in threads:
         which = clock(count, device)
         plans.append(Plan(f"{which} seconds on {count} threads", which, rounds, count, device))

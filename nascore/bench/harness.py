@@ -14,11 +14,10 @@ from pathlib import Path
 from re import search
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import set_num_threads
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascore.bench.steps import Steps
 from nascore.errors import UserError, reason
@@ -38,7 +37,7 @@ class Side(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is measured of every step: a figure (memory, operations, cpu or wall), so many times, on
+    """What is measured of every step: a figure (memory, cpu or wall), so many times, on
     so many threads."""
 
     title: str
@@ -46,23 +45,6 @@ class Plan(NamedTuple):
     times: int
     threads: int
     device: str = "cpu"
-
-
-class Operations(TorchDispatchMode):
-    """Counts what is run; views and allocations do no arithmetic and are left out."""
-
-    SKIPPED = ("empty", "detach", "lift", "_local_scalar_dense", "alias", "is_")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: Any = (), keywords: Any = None
-    ) -> Any:
-        name = function.name().removeprefix("aten::")
-        self.count += not (function.is_view or name.startswith(self.SKIPPED))
-        return function(*arguments, **(keywords or {}))
 
 
 # --- in the process of one side -------------------------------------------------------------------
@@ -79,14 +61,10 @@ def _begun(side: Side, device: str) -> tuple[Steps, float]:
 
 
 def _measure(side: Side, step: int, plan: Plan) -> float:
-    """A figure of one step: MiB, operations or seconds."""
+    """A figure of one step: MiB or seconds."""
     set_num_threads(plan.threads)
     steps, start = _begun(side, plan.device)
     run = steps[step]
-    if plan.figure == "operations":
-        with Operations() as counter:
-            run()
-        return counter.count
     if plan.figure == "memory":
         run()
         # What grew by less than a MiB cannot be told from nothing, and nothing has no ratio.

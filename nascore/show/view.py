@@ -1,5 +1,6 @@
 """What a panel shows of a search: how far it is, its curves, the architecture as it changes."""
 
+from collections.abc import Sequence
 from html import escape
 from threading import Event
 from time import monotonic
@@ -10,7 +11,7 @@ from nascore.genotypes import Genotype
 from nascore.search import Progress
 from nascore.show.canvas import GREY
 from nascore.show.drawing import draw
-from nascore.show.plots import Plots, light, of_the_table, plots
+from nascore.show.plots import Plots, light, plots
 
 REFRESH = 0.2  # seconds between two updates of the panel
 CELL_HEIGHT, CURVES_HEIGHT = 220, 160  # pixels; fixed, so that nothing below the panel moves
@@ -28,7 +29,7 @@ class View:
         self.began = monotonic()
         self.first: tuple[float, float] | None = None  # the time of the first step, and its share
         self.rows: list[dict] = []
-        self.behind = panel.behind
+        self.behind: Sequence[float] | None = None  # random search; it waits for a step
         self.best_reward = -1.0
         self.best: Genotype | None = None
         self.last: Progress | None = None
@@ -68,10 +69,9 @@ class View:
 
     def plots(self) -> Plots:
         """The curves so far, and random search's behind them where it is known."""
-        panel = self.panel
-        if not len(self.behind) and panel.source.value == "nasbench201" and self.last:
-            self.behind = of_the_table(self.last.total)
-        return plots(self.rows, self.behind)
+        if self.behind is None and self.last:
+            self.behind = self.panel.random_search(self.last.total)
+        return plots(self.rows, () if self.behind is None else self.behind)
 
     def refresh(self) -> None:
         """Bring the panel to where the search is."""

@@ -5,7 +5,7 @@ The controls are made from the metadata of the method's `Budget`. A panel is onl
 traits of widgets are set. `SearchPanel.attach(DIR)` shows a search that runs elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import fields as fields_of
 from html import escape
@@ -22,7 +22,7 @@ from nascore.files import PathName
 from nascore.search import Budget, Result, get, run
 from nascore.show.chart import Chart
 from nascore.show.controls import Source, controls, explained
-from nascore.show.plots import chart
+from nascore.show.plots import chart, of_the_table
 from nascore.show.view import CELL_HEIGHT, CURVES_HEIGHT, View
 from nascore.watching import SECONDS, Watch
 
@@ -30,6 +30,8 @@ Data = PathName | Images
 PRESETS = "smoke: seconds; reduced: up to three minutes; full: the paper's own"
 OWN = "this notebook's own"
 LONG = 3600.0  # seconds from which on Run asks first
+# By which a reward of the digits is known to be one of the same children.
+TRAINED = ("recipe", "child_epochs", "last_epochs", "channels", "cells", "batch_size", "validation")
 
 
 def _page(height: int) -> HTML:
@@ -40,11 +42,11 @@ def _page(height: int) -> HTML:
 class SearchPanel(VBox):
     """`SearchPanel("darts", fields=("epochs", "order"))`: choose, Run, watch, Stop.
 
-    `fields` names the knobs shown (all without it); `behind` is what random search reaches after 1,
-    2, ... evaluations, where that is known (of the table it is computed); `run_kwargs` go to
-    `nascore.run`, among them values of knobs. A notebook stores no widgets: below a panel, a plain
-    cell with `result = panel.wait() or panel.run()` and `panel.picture()` shows the same without a
-    front end.
+    `fields` names the knobs shown (all without it); `behind` has by preset what random search
+    reaches after 1, 2, ... evaluations, where that is known (of the table it is computed);
+    `run_kwargs` go to `nascore.run`, among them values of knobs. A notebook stores no widgets:
+    below a panel, a plain cell with `result = panel.wait() or panel.run()` and `panel.picture()`
+    shows the same without a front end.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class SearchPanel(VBox):
         fields: Sequence[str] | None = None,
         *,
         seed: int = 0,
-        behind: Sequence[float] = (),
+        behind: Mapping[str, Sequence[float]] | None = None,
         **run_kwargs: Any,
     ) -> None:
         self.method = method
-        self.behind = behind
+        self.data = data
+        self.behind = behind or {}
         self.result: Result | None = None
         # Of the last search that was begun.
         self._stop = Event()
@@ -136,6 +139,19 @@ class SearchPanel(VBox):
         """What goes to `nascore.run`."""
         given = {"data": self.source.value, "seed": self.seed.value}
         return {**self.run_kwargs, **given, "budget": self.budget()}
+
+    def random_search(self, total: int) -> Sequence[float]:
+        """What it reaches after 1, 2, ... of so many evaluations, where that is known: of children
+        that are trained as the preset trains them."""
+        if self.source.value == "nasbench201":
+            return of_the_table(total)
+        known = self.behind.get(self.preset.value, ())
+        if not known or self.source.value != self.data:
+            return ()
+        preset = self.entry.budget.preset(self.preset.value)
+        budget = self.budget()
+        alike = all(getattr(budget, name) == getattr(preset, name) for name in TRAINED)
+        return known if alike else ()
 
     def _show_preset(self, change: object) -> None:
         """A preset is all of its values, those that are not shown too."""

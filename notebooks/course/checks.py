@@ -2,6 +2,7 @@
 Chart whose words begin with "Right", "Not yet right" or "not done yet"; an answer with a None in it is not done."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ TINT = look("separable")[1]
 INK = "#1b1b1b"  # on a tint
 MOST = 20  # rows in a picture
 SAID = 5  # differences in words
+WAITING = "not done yet"
 OFF = "#00000000"
 
 
@@ -129,6 +131,24 @@ def _rows(names: Sequence[str], label: str, row: float = 0.32) -> tuple[Chart, A
 
 def _beside(axes: Axes, row: int, text: str) -> None:
     axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, fontweight="bold")
+
+
+def verdict(chart: Chart, words: str) -> Chart:
+    """The chart with what it says above it, and in its words."""
+    chart.words = words
+    colour = GREY
+    if not words.startswith(WAITING):
+        colour = GOOD if words.startswith("Right") else BAD
+    chart.suptitle(fill(words, 100), fontsize=11, color=colour)
+    return chart
+
+
+@styled
+def waiting(about: str) -> Chart:
+    """A small chart that waits for an answer, and gives nothing away."""
+    chart, (axes,) = panels(1, 0.7)
+    axes.set_axis_off()
+    return verdict(chart, f"{WAITING}: {about}")
 
 
 def _not_done(names: Sequence[str], label: str) -> Chart:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.axes import Axes
 
+from course.checks import WAITING, verdict, waiting
 from course.light import panels
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype
@@ -14,35 +14,14 @@ from nascore.show.canvas import Drawing
 from nascore.show.chart import COLOURS, GREY, Chart, styled
 from nascore.show.drawing import draw, said, states
 
-WAITING = "not done yet"
 Span = tuple[float, float]
-
-
-def _waiting(question: str) -> Chart:
-    """A small chart that waits for an answer, and gives nothing away."""
-    chart, (axes,) = panels(1, 0.8)
-    axes.grid(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.text(0.5, 0.5, "your answer comes here", ha="center", va="center", transform=axes.transAxes)
-    return _verdict(chart, axes, f"{WAITING}: {question}")
-
-
-def _verdict(chart: Chart, axes: Axes, text: str) -> Chart:
-    """The chart with its verdict above it and as its words."""
-    colour = GREY
-    if not text.startswith(WAITING):
-        colour = COLOURS[0] if text.startswith("Right") else COLOURS[1]
-    axes.set_title(text, fontsize=10, loc="left", color=colour, fontweight="bold")
-    chart.words = text
-    return chart
 
 
 @styled
 def lowest(curve: Callable[[float], float], yours: float | None, span: Span, name: str, label: str) -> Chart:
     """Is `yours` where the curve is lowest between the ends of `span`? Draws the curve and your point on it."""
     if yours is None:
-        return _waiting(f"at which {name} is the {label} lowest?")
+        return waiting(f"at which {name} is the {label} lowest?")
     chart, (axes,) = panels(1, 2.8)
     grid = np.linspace(*span, 401)
     values = np.array([curve(float(x)) for x in grid])
@@ -54,10 +33,10 @@ def lowest(curve: Callable[[float], float], yours: float | None, span: Span, nam
     axes.legend(fontsize=8)
     best = float(grid[values.argmin()])
     if abs(at - best) <= grid[1] - grid[0]:
-        return _verdict(chart, axes, f"Right: {at:.5g} is where the curve is lowest")
+        return verdict(chart, f"Right: {at:.5g} is where the curve is lowest")
     side = "left" if at < best else "right"
     more = f"{height / values.min():.3g} times the lowest there is"
-    return _verdict(chart, axes, f"Not yet right: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
+    return verdict(chart, f"Not yet right: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
 
 
 @styled
@@ -65,27 +44,27 @@ def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
     """Is `guess` the name with the largest share? Draws all shares once there is a guess."""
     names = list(shares)
     if guess is None:
-        return _waiting(f"which of {', '.join(names)} has the longest bar?")
+        return waiting(f"which of {', '.join(names)} has the longest bar?")
     chart, (axes,) = panels(1, 0.9 + 0.4 * len(shares))
     axes.set_yticks(range(len(names)), names)
     axes.set(xlim=(0, 1.1), ylim=(len(names) - 0.5, -0.5), xlabel=label)
     if guess not in shares:
-        return _verdict(chart, axes, f"Not yet right: {guess!r} is none of {', '.join(names)}")
+        return verdict(chart, f"Not yet right: {guess!r} is none of {', '.join(names)}")
     colours = [COLOURS[1] if name == guess else GREY for name in names]
     bars = axes.barh(names, list(shares.values()), color=colours)
     axes.bar_label(bars, [f"{share:.0%}" for share in shares.values()], padding=4)
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     best = max(shares, key=lambda name: shares[name])
     if guess == best:
-        return _verdict(chart, axes, f"Right, {guess} it is: {told}")
-    return _verdict(chart, axes, f"Not yet right: {guess} has {shares[guess]:.0%}, and another has more: {told}")
+        return verdict(chart, f"Right, {guess} it is: {told}")
+    return verdict(chart, f"Not yet right: {guess} has {shares[guess]:.0%}, and another has more: {told}")
 
 
 @styled
 def matches(values: Mapping[str, float], guess: float | None, right: str, label: str) -> Chart:
     """Is `guess` the value of the name `right`? Draws all values, and your guess as a line through them."""
     if guess is None:
-        return _waiting(f"how many {label} has {right}?")
+        return waiting(f"how many {label} has {right}?")
     names = list(values)
     chart, (axes,) = panels(1, 0.9 + 0.36 * len(values))
     axes.set_yticks(range(len(names)), names)
@@ -96,10 +75,10 @@ def matches(values: Mapping[str, float], guess: float | None, right: str, label:
     axes.set_xlim(0, 1.15 * max(guess, *values.values()))
     axes.legend(fontsize=8)
     if guess == values[right]:
-        return _verdict(chart, axes, f"Right: {guess:,g} is the value of {right}")
+        return verdict(chart, f"Right: {guess:,g} is the value of {right}")
     same = [name for name, value in values.items() if value == guess]
     why = f"that is the value of {same[0]}" if same else "your line ends no bar"
-    return _verdict(chart, axes, f"Not yet right: {why}; you want that of {right}")
+    return verdict(chart, f"Not yet right: {why}; you want that of {right}")
 
 
 def wired(inputs: Sequence[int | None], wanted: Cell) -> Drawing | None:

@@ -3,31 +3,17 @@ Chart whose words begin with "not done yet", "Right" or "Not yet right"."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from course.beam import kept
+from course.checks import verdict, waiting
 from course.light import panels
 from nascore.show.chart import COLOURS, GREY, Chart, styled
 
 Numbers = Sequence[float]
-
-
-def _verdict(chart: Chart, words: str) -> Chart:
-    """The chart with what it says above it and in its words."""
-    chart.words = words
-    chart.suptitle(fill(words, 100), fontsize=11, color=COLOURS[0] if words.startswith("Right") else COLOURS[1])
-    return chart
-
-
-@styled
-def _waiting(about: str) -> Chart:
-    chart, (axes,) = panels(1, 0.7)
-    axes.set_axis_off()
-    return _verdict(chart, f"not done yet: {about}")
 
 
 # --- a function that was written ------------------------------------------------------------------
@@ -41,7 +27,7 @@ def curve(
     x = np.linspace(low, high, 41).round(9)
     answers = [mine(value) for value in x]
     if any(answer is None for answer in answers):
-        return _waiting("the function returns None")
+        return waiting("the function returns None")
     yours = np.array([float(answer) for answer in answers])
     wanted = np.array([float(right(value)) for value in x])
     chart, (axes,) = panels(1, 3.0, 7.0)
@@ -51,12 +37,12 @@ def curve(
     apart = np.abs(yours - wanted)
     if np.allclose(yours, wanted, atol=1e-6):
         axes.legend(fontsize=9)
-        return _verdict(chart, "Right: both curves are one")
+        return verdict(chart, "Right: both curves are one")
     worst = int(np.nanargmax(np.nan_to_num(apart, nan=np.inf)))
     axes.plot([x[worst]] * 2, [yours[worst], wanted[worst]], color=COLOURS[1], linestyle="--", label="furthest apart")
     axes.legend(fontsize=9)
     at = f"{x[worst]:.3g} it is {yours[worst]:.4g} instead of {wanted[worst]:.4g}"
-    return _verdict(chart, f"Not yet right: furthest apart at {at}")
+    return verdict(chart, f"Not yet right: furthest apart at {at}")
 
 
 @styled
@@ -64,12 +50,12 @@ def choice(mine: Any, right: Numbers, runs: Sequence[Numbers], names: Sequence[s
     """Scores of some candidates, yours beside the right ones, over the single answers (a row for each member) that
     they are made of."""
     if mine is None:
-        return _waiting("the function returns None")
+        return waiting("the function returns None")
     yours = np.asarray(mine, dtype=float)
     wanted = np.asarray(right, dtype=float)
     answers = np.asarray(runs, dtype=float)
     if yours.shape != wanted.shape:
-        return _waiting(f"a score for each of the {wanted.size} candidates is needed, found {yours.size}")
+        return waiting(f"a score for each of the {wanted.size} candidates is needed, found {yours.size}")
     chart, (axes,) = panels(1, 2.8, 7.0)
     places = range(len(names))
     for k, answer in enumerate(answers):
@@ -83,11 +69,11 @@ def choice(mine: Any, right: Numbers, runs: Sequence[Numbers], names: Sequence[s
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     if np.allclose(yours, wanted, atol=1e-5):
-        return _verdict(chart, f"Right: {names[int(wanted.argmax())]} comes first")
+        return verdict(chart, f"Right: {names[int(wanted.argmax())]} comes first")
     first = f"{names[int(yours.argmax())]} comes first, it should be {names[int(wanted.argmax())]}"
     if yours.argmax() == wanted.argmax():
         first = "the first is the right one, the scores are not"
-    return _verdict(chart, f"Not yet right: {first}")
+    return verdict(chart, f"Not yet right: {first}")
 
 
 # --- a number that was derived --------------------------------------------------------------------
@@ -97,7 +83,7 @@ def choice(mine: Any, right: Numbers, runs: Sequence[Numbers], names: Sequence[s
 def points(mine: Mapping[int, float | None], right: Callable[[int], float], xs: Numbers, xlabel: str) -> Chart:
     """Numbers that were guessed, as points on the curve that they should lie on."""
     if None in mine.values():
-        return _waiting(" and ".join(f"the value at {x}" for x, value in mine.items() if value is None))
+        return waiting(" and ".join(f"the value at {x}" for x, value in mine.items() if value is None))
     chart, (axes,) = panels(1, 2.8, 7.0)
     axes.plot(xs, [right(x) for x in xs], color=GREY, linestyle="-", linewidth=4, alpha=0.5, label="as it should be")
     missed = []
@@ -109,7 +95,7 @@ def points(mine: Mapping[int, float | None], right: Callable[[int], float], xs: 
             missed.append(f"at {x} it is {value - wanted:+.3f} off")
     axes.set(xlabel=xlabel)
     axes.legend(fontsize=9)
-    return _verdict(chart, f"Not yet right: {', '.join(missed)}" if missed else "Right: all points lie on the curve")
+    return verdict(chart, f"Not yet right: {', '.join(missed)}" if missed else "Right: all points lie on the curve")
 
 
 @styled
@@ -117,7 +103,7 @@ def counted(one: int | None, two: int | None, operations: int) -> Chart:
     """Numbers of cells of one and of two blocks, with so many operations. On the left a field for each pair of halves:
     filled are as many as you counted, first those that are different blocks. On the right your count beside others."""
     if one is None or two is None:
-        return _waiting("both numbers are needed")
+        return waiting("both numbers are needed")
     chart, (grid, bar) = panels(2, 3.4, width_ratios=[1, 1.4])
     _grid(grid, one, 2 * operations)
     lists = (2 * operations) ** 2 * (3 * operations) ** 2
@@ -127,7 +113,7 @@ def counted(one: int | None, two: int | None, operations: int) -> Chart:
     bar.invert_yaxis()
     bar.set(xscale="log", title="two blocks", xlim=(lists / 200, None))
     wrong = [*_mistaken_blocks(one, operations), *_mistaken_cells(two, operations)]
-    return _verdict(chart, f"Not yet right: {'; '.join(wrong)}" if wrong else f"Right: {one:,} and {two:,}")
+    return verdict(chart, f"Not yet right: {'; '.join(wrong)}" if wrong else f"Right: {one:,} and {two:,}")
 
 
 def _blocks(inputs: int, operations: int) -> int:
@@ -189,11 +175,11 @@ def misses(score: Callable[[Any], float | None], families: Mapping[Any, Sequence
     parent."""
     own = {parent: score(parent) for parent in families}
     if None in own.values():
-        return _waiting("the score is None")
+        return waiting("the score is None")
     order = sorted(own, key=lambda parent: -own[parent])  # stable
     best = [max(score(child) for child in families[parent]) for parent in order]
     chart = kept({"your score": best}, k)
     reached, most = max(best[:k]), max(best)
     if reached < most:
-        return _verdict(chart, f"Right: a beam of {k} ends at {reached:.3g}, the best child has {most:.3g}")
-    return _verdict(chart, f"Not yet right: a beam of {k} finds the best, {most:.3g}. {chart.words}")
+        return verdict(chart, f"Right: a beam of {k} ends at {reached:.3g}, the best child has {most:.3g}")
+    return verdict(chart, f"Not yet right: a beam of {k} finds the best, {most:.3g}. {chart.words}")

@@ -1,5 +1,5 @@
 """What answers to the exercises of notebooks 05 and 07: each checker draws the right answer and the one it was given.
-Its words begin with "right", "not yet" or, as delivered, with "not done yet"."""
+Its words begin with "Right", "Not yet right" or, as delivered, with "not done yet"."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 import nascore
 from course import collapse, second_order
+from course.checks import WAITING, verdict
 from nascore.methods import darts
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
 
@@ -17,10 +18,11 @@ DONE, WANTED = {"marker": "x", "markersize": 10, "markeredgewidth": 2.5}, {"mark
 
 
 def _said(chart: Chart, missing: Sequence[str], done: bool, rest: str) -> Chart:
-    """The verdict as the picture's title and as its first words."""
-    verdict = "not done yet" if not done else "right" if not missing else f"not yet: look at {', '.join(missing)}"
-    chart.suptitle(verdict, color=COLOURS[2] if verdict == "right" else GREY, fontsize=11)
-    chart.words = f"{verdict}. {rest}"
+    """The verdict above the picture, and with the rest as its words."""
+    answer = f"Not yet right: look at {', '.join(missing)}" if missing else "Right"
+    words = answer if done else WAITING
+    verdict(chart, words)
+    chart.words = f"{words}. {rest}"
     return chart
 
 

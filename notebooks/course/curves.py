@@ -137,8 +137,11 @@ def growth(found: Mapping[str, Mapping]) -> Chart:
         for (step, values), marker in zip(grown["seconds"].items(), MARKERS):
             axes.loglog(grown["sizes"], values, marker=marker, label=step)
         axes.set(xlabel=name, ylabel="seconds of a step")
+        axes.set_xticks(grown["sizes"], grown["sizes"])
+        axes.minorticks_off()
         axes.label_outer()
         words.append(f"{name} {tuple(grown['sizes'])}: {grown['slopes']}")
-    every[0].legend(fontsize=8)
+    lines, names = every[0].get_legend_handles_labels()
+    chart.legend(lines, names, loc="outside upper left", ncols=len(names), fontsize=9)
     chart.words = f"Slopes of log seconds over log size, by least squares; {'; '.join(words)}."
     return chart
