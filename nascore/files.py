@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
-from nascore.errors import UserError, plain, require, shorten
+from nascore.errors import Raised, UserError, plain, require, shorten
 
 PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
@@ -105,14 +105,14 @@ def write_json(path: Path, value: Mapping) -> None:
     write_bytes(path, text.encode())
 
 
-def check_format(value: Mapping, file: PathName) -> Mapping:
-    """`value` as read from `file`, of this format or an older one. Raises `UserError`."""
+def check_format(value: Mapping, file: PathName, error: Raised = UserError) -> Mapping:
+    """`value` as read from `file`, of this format or an older one. Raises `error`."""
     found = value.get("format", 0)  # 0: before there were versions
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise UserError(f"{file}: format {shorten(found)}, allowed: a whole number to {FORMAT}")
+    good = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    require(good, f"{file}: format", found, f"a whole number to {FORMAT}", error)
     if found > FORMAT:
         known = f"this one reads formats to {FORMAT}"
-        raise UserError(f"{file} was written by a newer nascore (format {found}; {known}): update")
+        raise error(f"{file} was written by a newer nascore (format {found}; {known}): update")
     return value
 
 

@@ -382,7 +382,7 @@ def cell_file(nodes, **more):
 
 FILES = {
     "not JSON": ("{'kind': 'cell'}", "not JSON"),
-    "empty": ("", "not JSON"),
+    "empty": ("", "genotype: found '', allowed: JSON, Genotype("),
     "not an object": ("[]", "one JSON object with a field 'kind'"),
     "two numbers": ("[1, 2]", "2 numbers, which no kind may have"),
     "no kind": ("{}", "kind: found None"),

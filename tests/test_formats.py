@@ -192,9 +192,9 @@ DROPPED = {
     "a flag too few": (f"{SLIM}used_hiddenstates = [1, 1]", "used_hiddenstates: found [1, 1], allowed: 3 of 0 or 1"),
     "flags that are none": (f"{SLIM}used_hiddenstates = [1, 7, []]", "allowed: 3 of 0 or 1"),
     "a Genotype beside slim's": (f"{SLIM}x = Genotype({FIELDS})", "found '2 genotypes', allowed: one of x, operations"),
-    "bars only": ("|||", "node 1, edge 0: found ''"),
-    "an empty edge first": ("||none~0|", "node 1, edge 0: found ''"),
-    "an empty edge last": ("|none~0|+|none~0||", "node 2, edge 1: found ''"),
+    "bars only": ("|||", "node 1: found '|||'"),
+    "an empty edge first": ("||none~0|", "node 1: found '||none~0|'"),
+    "an empty edge last": ("|none~0|+|none~0||", "node 2: found '|none~0||'"),
     "an empty node": ("|none~0|++|none~0|", "node 2: found '', allowed: |operation~state|...|"),
     "an open end": ("|none~0|+|none~0", "node 2: found '|none~0'"),
     "a field of JSON twice": (

@@ -16,9 +16,8 @@ import os
 import re
 import textwrap
 from contextlib import suppress
-from json import dumps, loads
+from json import loads
 from os.path import exists, isdir, join
-from re import fullmatch
 
 from nascore import spaces
 from nascore.errors import UserError, one_of, require, shorten
@@ -26,7 +25,15 @@ from nascore.files import check_format
 from nascore.formats.python import python, to_quark0
 from nascore.formats.strings import nasbench201, to_nasbench201
 from nascore.formats.tokens import enas
-from nascore.genotypes import MAX_TEXT, CellGenotype, Genotype, distinct, from_json, to_json
+from nascore.genotypes import (
+    MAX_TEXT,
+    CellGenotype,
+    Genotype,
+    from_dict,
+    from_json,
+    loaded,
+    to_json,
+)
 from nascore.published import GENOTYPES, PUBLISHED
 
 TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
@@ -104,11 +111,11 @@ def looks_written(text: str) -> bool:
 
 def parse(text: str) -> Genotype:
     """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
-    if len(text) > MAX_TEXT or fullmatch(r"[\s,\[\]]*", text):
-        return from_json(text)  # which says what is wrong with it
+    if len(text) > MAX_TEXT:
+        return from_json(text)  # which says so
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
     if text.startswith("{"):
-        return from_json(_inner(text))
+        return _json(text)
     if text.startswith("|"):
         return nasbench201(text)
     if tokens := TOKENS.fullmatch(text):
@@ -116,17 +123,14 @@ def parse(text: str) -> Genotype:
     return python(text)
 
 
-def _inner(text: str) -> str:
-    """The genotype of what has one, as a model and a row of a history do."""
-    try:
-        data = loads(text, object_pairs_hook=distinct)
-    except (ValueError, RecursionError):  # said by whoever reads the genotype
-        return text
+def _json(text: str) -> Genotype:
+    """A genotype, or that of what has one, as a model and a row of a history do."""
+    data = loaded(text)
     inner = data.get("genotype")
     if "kind" in data or not isinstance(inner, dict):
-        return text
+        return from_dict(data)
     check_format(data, "the file")
-    return dumps(inner)
+    return from_dict(inner)
 
 
 WRITERS = {

@@ -268,31 +268,32 @@ def to_json(genotype: Genotype, indent: int | None = None) -> str:
 
 def from_json(text: str) -> Genotype:
     """Read a genotype. Raises `GenotypeError`, one line, for anything that is not one."""
+    return from_dict(loaded(text))
+
+
+def loaded(text: str) -> Any:
+    """What a text of JSON holds. Raises `GenotypeError`, one line, where it is none."""
     if len(text) > MAX_TEXT:
         allowed = f"allowed: at most {MAX_TEXT:,}"
         raise GenotypeError(f"a genotype file of {len(text):,} characters; {allowed}")
     try:
-        data = loads(text, object_pairs_hook=distinct)
+        return loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         wanted = "a genotype is one JSON object with a field 'kind'"
         raise GenotypeError(f"not JSON: {reason}; {wanted}") from None
-    return from_dict(data)
 
 
 def from_dict(data: Any) -> Genotype:
     """The genotype that JSON's object is, as plain data. Raises `GenotypeError`, one line."""
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
-    try:
-        check_format(data, "genotype")
-    except UserError as error:
-        raise GenotypeError(str(error)) from None
+    check_format(data, "genotype", GenotypeError)
     found = one_of("kind", data.get("kind"), KINDS, GenotypeError)
     rest = {name: value for name, value in data.items() if name not in ("kind", "format")}
     return _build(KINDS[found], rest, "")
 
 
-def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object of which nothing is lost: Python's own reader keeps the last of two fields."""
     found = dict(pairs)
     if len(found) < len(pairs):

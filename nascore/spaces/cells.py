@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from nascore.errors import UserError
-from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
+from nascore.errors import require, whole
+from nascore.genotypes import COMBINATIONS, MAX_NODES, Cell, CellGenotype, Node
 from nascore.spaces.space import (
     Indices,
     Names,
     PaperSpace,
     Placed,
-    Position,
     Positions,
     Token,
     Values,
     Words,
-    depth,
     operations,
 )
 
@@ -26,7 +24,7 @@ Nodes = Sequence[Node]
 
 class CellSpace(PaperSpace):
     """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
-    nodes. Subclasses say what the decisions of node i are about, the first of which stands at
+    nodes; the first nodes of a single cell are themselves one (`levels`). Subclasses say what the decisions of node i are about, the first of which stands at
     `position` (`_about`), which `Node` the next of the values that are `left` mean (`_node`) and
     the inverse (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
@@ -43,13 +41,17 @@ class CellSpace(PaperSpace):
         cell_types: Words,
     ):
         self.name = name
-        self.nodes = depth(name, "size", nodes)
+        self.nodes = whole(f"space {name}: size", nodes, 1, MAX_NODES)
         self.cell_types = cell_types
         self.primitives = operations(name, primitives)
         layout: Positions = []
+        ends = []  # of the nodes
         for _ in cell_types:
             for i in range(nodes):
                 layout += self._about(i, len(layout))
+                ends.append(len(layout))
+        if "reduce" not in cell_types:
+            self.levels = tuple(ends)
         super().__init__(name, skeleton, layout)
 
     def _about(self, i: int, position: int) -> Positions:
@@ -111,9 +113,8 @@ class Pairs(CellSpace):
     def _about(self, i: int, position: int) -> Positions:
         # `none` is for the supernet only.
         ops = [op for op in self.primitives if op != "none"]
-        if len(ops) < 2:
-            found = f"primitives {self.primitives}"
-            raise UserError(f"space {self.name}: {found}, allowed: two or more besides 'none'")
+        allowed = "two or more besides 'none'"
+        require(len(ops) > 1, f"space {self.name}: primitives", self.primitives, allowed)
         return [(Token("pair"), pairs(i)), (Token("op"), ops), (Token("op"), ops)]
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
@@ -127,9 +128,10 @@ class Pairs(CellSpace):
 
 class Blocks(CellSpace):
     """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order`
-    lists a block's decisions; `puts_out` is the rule for the concat: "all" blocks, the "unused"
+    lists a block's decisions, some of `PARTS`; `puts_out` is the rule for the concat: "all" blocks, the "unused"
     ones, or all "loose ends", the cell's unused inputs among them."""
 
+    PARTS = ("input 1", "input 2", "op 1", "op 2", "combine")
     RULES = {
         "all": "all blocks",
         "unused": "the blocks that no other reads (and never a cell input)",
@@ -150,25 +152,24 @@ class Blocks(CellSpace):
         self._puts_out = puts_out
         self._rule = self.RULES[puts_out]
         super().__init__(name, skeleton, primitives, nodes, cell_types)
-        if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
-            self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
     def _about(self, i: int, position: int) -> Positions:
         each = len(self.order)
         start = position - each * i  # of the cell; a block is its last decision
         ends = tuple(range(start + each - 1, position, each))
-        about: dict[str, Position] = {
-            "input": (Token("input", ends), range(i + 2)),
-            "op": (Token("op"), self.primitives),
-            "combine": (Token("combine"), COMBINATIONS),
-        }
-        return [about[kind] for kind in self.order]
+        state = Token("input", ends), range(i + 2)
+        op = Token("op"), self.primitives
+        return self._ordered([state, state, op, op, (Token("combine"), COMBINATIONS)])
+
+    def _ordered(self, of_parts: Sequence[Any]) -> Values:
+        """What belongs to each of the `PARTS`, in the order of the decisions."""
+        by_part = dict(zip(self.PARTS, of_parts))
+        return [by_part[part] for part in self.order]
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
-        block: dict[str, list[Any]] = {"input": [], "op": [], "combine": []}
-        for kind in self.order:
-            block[kind].append(next(left))
-        return Node(tuple(block["input"]), tuple(block["op"]), *block["combine"])
+        block = dict(zip(self.order, left))
+        first, second, op, other, *combine = (block[part] for part in self.PARTS if part in block)
+        return Node((first, second), (op, other), *combine)
 
     def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
@@ -180,12 +181,7 @@ class Blocks(CellSpace):
             self._refuse(field, node.inputs, "two inputs")
         if node.combine != "add" and "combine" not in self.order:
             self._refuse(f"{field}.combine", node.combine, "add")
-        block = {
-            "input": iter(node.inputs),
-            "op": iter(node.ops),
-            "combine": iter([node.combine]),
-        }
-        return [next(block[kind]) for kind in self.order]
+        return self._ordered([*node.inputs, *node.ops, node.combine])
 
 
 class Edges(CellSpace):
@@ -195,7 +191,6 @@ class Edges(CellSpace):
 
     n_inputs = 1
     keeps_every_edge = True
-    levels = (1, 3, 6)
     REST: dict[int, Words] = {  # of the edges of a smaller cell, by its length
         1: ("none", "none", "none", "skip_connect", "none"),
         3: ("none", "none", "skip_connect"),

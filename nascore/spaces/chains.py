@@ -4,7 +4,15 @@ space."""
 from collections.abc import Sequence
 from typing import Any
 
-from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
+from nascore.errors import whole
+from nascore.genotypes import (
+    MAX_NODES,
+    ChainGenotype,
+    ChainLayer,
+    Genotype,
+    MacroGenotype,
+    MacroLayer,
+)
 from nascore.spaces.guards import Decisions
 from nascore.spaces.space import (
     Names,
@@ -13,7 +21,6 @@ from nascore.spaces.space import (
     Positions,
     Token,
     Values,
-    depth,
     operations,
 )
 
@@ -28,7 +35,7 @@ class Layers(PaperSpace):
     and the bits that are set mean (`_layer`), and the inverse (`_chosen`)."""
 
     def __init__(self, name: str, layers: int, options: Options):
-        self.layers = depth(name, "layers", layers)
+        self.layers = whole(f"space {name}: layers", layers, 1, MAX_NODES)
         self._kinds = tuple(options)
         layout: Positions = []
         anchors: list[int] = []  # of the layers before: the last of what is no bit

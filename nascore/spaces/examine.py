@@ -7,7 +7,7 @@ from operator import index, le
 from random import Random
 from typing import Any
 
-from nascore.errors import UserError, require, shorten
+from nascore.errors import require
 from nascore.genotypes import Genotype, to_json
 from nascore.spaces.guards import ask, decode, drawn, name_of, walk
 from nascore.spaces.space import METHODS, WALKS, Space, Token, of
@@ -17,9 +17,9 @@ def examine(found: Any) -> dict[str, Any]:
     """Look at a few architectures of a space; what tells it from others, for config.json: its size,
     its operations by name, and a digest of what decisions mean. Raises `UserError`, one line, for
     what is no space."""
-    if not all(callable(getattr(found, method, None)) for method in METHODS):
-        allowed = f"a name, or an object with {', '.join(METHODS)} (and encode, mutate)"
-        raise UserError(f"space: found {shorten(found)}, allowed: {allowed}")
+    good = all(callable(getattr(found, method, None)) for method in METHODS)
+    allowed = f"a name, or an object with {', '.join(METHODS)} (and encode, mutate)"
+    require(good, "space", found, allowed)
     space = of(found)
     name = name_of(space)
     said = ask(space, "size")

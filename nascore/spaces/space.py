@@ -9,8 +9,8 @@ from operator import index
 from random import Random
 from typing import Any, NoReturn
 
-from nascore.errors import UserError, require, shorten
-from nascore.genotypes import MAX_NODES, OPERATIONS, Genotype, GenotypeError
+from nascore.errors import require, shorten
+from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
 from nascore.spaces.guards import Decisions, name_of, walk
 
 METHODS = ("choices_at", "decode", "size", "sample")  # that an object must have
@@ -170,18 +170,18 @@ class PaperSpace(Space):
         return self.tokens[position]
 
     def decode(self, decisions: Decisions) -> Genotype:
-        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
-        this space's."""
+        """The genotype that `decisions` mean. Raises `GenotypeError` for decisions that are none
+        of this space's."""
         decisions = tuple(map(index, decisions))
         length = len(decisions)
         lengths = self.levels or (len(self.choices),)
         if length not in lengths:
             allowed = " or ".join(map(str, lengths))
-            raise UserError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
+            raise GenotypeError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
                 found = f"decision {position} is {decision}"
-                raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
+                raise GenotypeError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
         return self._genotype(tuple(map(operator.getitem, self._options, decisions)))
 
     def encode(self, genotype: Genotype) -> list[int]:
@@ -211,16 +211,8 @@ class PaperSpace(Space):
 def operations(space: str, primitives: Names) -> Words:
     """The candidate operations of a space. Raises `UserError` where one is unknown or stands
     there twice."""
+    allowed = f"each once of {sorted(OPERATIONS)}"
     for op in primitives:
-        if op not in OPERATIONS or primitives.count(op) > 1:
-            allowed = f"each once of {sorted(OPERATIONS)}"
-            raise UserError(f"space {space}: primitives {shorten(op)}, allowed: {allowed}")
+        once = op in OPERATIONS and primitives.count(op) == 1
+        require(once, f"space {space}: primitives", op, allowed)
     return tuple(primitives)
-
-
-def depth(space: str, what: str, found: int) -> int:
-    """How many nodes or layers a space has. Raises `UserError` for what is no such number."""
-    if not isinstance(found, int) or not 1 <= found <= MAX_NODES:
-        allowed = f"a whole number from 1 to {MAX_NODES}"
-        raise UserError(f"space {space}: {what} {shorten(found)}, allowed: {allowed}")
-    return found
