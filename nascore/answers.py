@@ -20,7 +20,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from nascore.errors import UserError, reason, shorten
+from nascore.errors import UserError, reason, require, shorten
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
@@ -78,12 +78,10 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     if isinstance(answers, ndarray | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
-    if not isinstance(answers, list | tuple):
-        allowed = f"a list of {count} rewards, one an architecture"
-        raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
+    several = isinstance(answers, list | tuple)
+    require(several, who, answers, f"a list of {count} rewards", StepFailed)
     found = len(answers)
-    if found != count:
-        raise StepFailed(f"{who} gave {found} rewards, allowed: {count}, one each")
+    require(found == count, f"{who}: rewards", found, f"{count}, one each", StepFailed)
     return [checked(answer, who) for answer in answers]
 
 
@@ -95,22 +93,19 @@ def checked(answer: Any, who: str) -> Estimate:
     error = answer.error
     if isinstance(error, BaseException):
         error = reason(error)
-    if not isinstance(error, str | None):
-        raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
-    seconds = _number(answer.seconds, "seconds", who)
-    if not 0 <= seconds < inf:
-        raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
-    reward = _number(answer.reward, "reward", who)
+    require(isinstance(error, str | None), f"{who}: error", error, "a text, or None", StepFailed)
+    seconds = _number(answer.seconds, f"{who}: seconds")
+    require(0 <= seconds < inf, f"{who}: seconds", seconds, "a number from 0 on", StepFailed)
+    reward = _number(answer.reward, f"{who}: reward")
     if not isfinite(reward):
         error = error or f"the reward was {reward}"
         reward = 0.0
-    if not 0 <= reward <= 1:
-        allowed = "a fraction from 0 to 1 (not percent)"
-        raise StepFailed(f"{who}: reward {reward:g}, allowed: {allowed}, or NaN where it failed")
-    if not isinstance(answer.details, dict):
-        raise StepFailed(f"{who}: details {shorten(answer.details)}, allowed: a dictionary")
+    allowed = "a fraction from 0 to 1 (not percent), or NaN where it failed"
+    require(0 <= reward <= 1, f"{who}: reward", reward, allowed, StepFailed)
+    details = answer.details
+    require(isinstance(details, dict), f"{who}: details", details, "a dictionary", StepFailed)
     try:
-        details = storable(answer.details, "details")
+        details = storable(details, "details")
     except RecursionError:
         raise StepFailed(f"{who}: details that hold themselves, allowed: numbers, texts") from None
     except Exception as problem:  # a tensor that cannot be read, too
@@ -118,14 +113,13 @@ def checked(answer: Any, who: str) -> Estimate:
     return Estimate(reward, seconds, details, storable(error, "error"))
 
 
-def _number(value: Any, field: str, who: str) -> float:
+def _number(value: Any, field: str) -> float:
     if isinstance(value, Array):
         # Several numbers are none, and a tensor on the device meta has none.
         with suppress(RuntimeError, ValueError):
             value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        allowed = "a number, or an Estimate"
-        raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    require(good, field, value, "a number, or an Estimate", StepFailed)
     try:
         return float(value)
     except OverflowError:

@@ -5,7 +5,7 @@ An older format opens for ever; a newer one is refused in one line.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from json import dumps, loads
 from os.path import lexists, realpath
@@ -81,9 +81,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 def sync(folder: Path) -> None:
     """A rename itself must reach the disk too, where the system knows how."""
-    if os.name != "posix":
-        return
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some systems and file systems cannot
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -91,11 +89,11 @@ def sync(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+def remove_temporaries(folder: Path, names: Collection[str]) -> None:
     """What a process that was killed left while it wrote a file of one of these names."""
-    ours = re.compile(f"({'|'.join(map(re.escape, names))})\\.[0-9]+\\.tmp")
     for path in folder.iterdir():
-        if ours.fullmatch(path.name) and path.is_file():
+        ours = re.fullmatch(r"(.+)\.[0-9]+\.tmp", path.name)
+        if ours and ours[1] in names and path.is_file():
             path.unlink(missing_ok=True)
 
 

@@ -116,14 +116,11 @@ class Images(Task):
         return Batches(self, size, *place, part=part, augment=augment, cutout=cutout)
 
     def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        pixels, labels = self.some(part)
-        if even:
-            parts = max(1, len(pixels) // size)
-            cut = zip(pixels.tensor_split(parts), labels.tensor_split(parts))
-        else:
-            cut = zip(pixels.split(size), labels.split(size))
-        for batch, of_batch in cut:
-            yield self.normalise(batch), of_batch
+        found = self.some(part)
+        parts = max(1, self.count(part) // size)
+        cut = [x.tensor_split(parts) if even else x.split(size) for x in found]
+        for batch, labels in zip(*cut):
+            yield self.normalise(batch), labels
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
@@ -213,10 +210,11 @@ def cut_out(batch: Tensor, length: int, random: Generator) -> None:
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     device = batch.device
-    y = randint(0, height, (n, 1), generator=random).to(device, non_blocking=True)
-    x = randint(0, width, (n, 1), generator=random).to(device, non_blocking=True)
-    rows = arange(height, device=device)
-    columns = arange(width, device=device)
-    inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
-    inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
-    batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
+    half = length // 2
+    inside = []
+    for side in (height, width):
+        centre = randint(0, side, (n, 1), generator=random).to(device, non_blocking=True)
+        offset = arange(side, device=device) - centre  # (n, side)
+        inside.append((offset >= -half) & (offset < half))
+    rows, columns = inside
+    batch.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)

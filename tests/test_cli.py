@@ -222,7 +222,7 @@ UNKNOWN = [
     ("search darts --epoch 2", "unrecognized arguments: --epoch 2"),
     ("search random --order 1", "unrecognized arguments: --order 1"),
     ("search darts --budget huge", "unknown budget 'huge'; allowed: smoke, reduced, full"),
-    ("search darts --data cifar-10", "unknown data 'cifar-10'; allowed: digits, cifar10,"),
+    ("search darts --data cifar-10", "data: found 'cifar-10', allowed: digits, cifar10,"),
     ("search darts --data nasbench201", "'nasbench201' is a table"),
     ("search darts --space dart", "unknown space 'dart'; allowed: "),
     (
@@ -230,8 +230,8 @@ UNKNOWN = [
         "darts needs a space with primitives on edges: found 'nasnet', allowed: darts, nasbench201",
     ),
     ("search random --data nasbench201 --space darts", "space 'darts' was asked for"),
-    ("search darts --device gpu", "unknown device 'gpu'; allowed: auto, cpu, cuda"),
-    ("search darts --device cpu:x", "unknown device 'cpu:x'; allowed"),
+    ("search darts --device gpu", "device: found 'gpu', allowed: auto, cpu, cuda"),
+    ("search darts --device cpu:x", "device: found 'cpu:x', allowed"),
     ("search darts --epochs 0", "epochs: found 0, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs 1001", "epochs: found 1001, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs two", "epochs: found 'two', allowed: a whole number from 1 to 1000"),
@@ -451,7 +451,7 @@ def spoiled_by(name, folder):
         return folder, f"{folder} holds no folder of a class, allowed: FOLDER/train/CLASS/*.jpg and"
     if name == "a file":
         (folder / "file").write_text("")
-        return folder / "file", "unknown data"
+        return folder / "file", "data: found"
     if name == "no test images":
         images(folder, parts=["train"])
         return folder, f"{folder}: found train/ alone, allowed: FOLDER/train/CLASS/*.jpg and"

@@ -24,9 +24,10 @@ Nodes = Sequence[Node]
 
 class CellSpace(PaperSpace):
     """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
-    nodes; the first nodes of a single cell are themselves one (`levels`). Subclasses say what the decisions of node i are about, the first of which stands at
-    `position` (`_about`), which `Node` the next of the values that are `left` mean (`_node`) and
-    the inverse (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
+    nodes; the first nodes of a single cell are themselves one (`levels`). Subclasses say what the
+    decisions of node i are about, the first of which stands at `position` (`_about`), which `Node`
+    the next of the values that are `left` mean (`_node`) and the inverse (`_values_of`), and which
+    states a cell puts out (`_concat`, by the `_rule`)."""
 
     genotype = CellGenotype
     primitives: Words
@@ -128,8 +129,8 @@ class Pairs(CellSpace):
 
 class Blocks(CellSpace):
     """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order`
-    lists a block's decisions, some of `PARTS`; `puts_out` is the rule for the concat: "all" blocks, the "unused"
-    ones, or all "loose ends", the cell's unused inputs among them."""
+    lists a block's decisions, some of `PARTS`; `puts_out` is the rule for the concat: "all" blocks,
+    the "unused" ones, or all "loose ends", the cell's unused inputs among them."""
 
     PARTS = ("input 1", "input 2", "op 1", "op 2", "combine")
     RULES = {
