@@ -88,10 +88,7 @@ def _folder(name: PathName, image_size: int | None, quiet: bool) -> Images:
     require(good, "data", str(name), f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}")
     with memory_errors("--image-size"):
         listing, arrays = folders.load(Path(name), image_size, quiet)
-    parts = {
-        part: (from_numpy(array), from_numpy(listing.labels(part)))
-        for part, array in arrays.items()
-    }
+    parts = {part: (from_numpy(array), listing.labels(part)) for part, array in arrays.items()}
     valid, valid_labels = parts.get("valid", (None, None))
     images = _images(str(name), parts["train"], parts["test"], listing.classes, flip=True)
     return replace(images, valid=valid, valid_labels=valid_labels)

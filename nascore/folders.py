@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from os.path import splitext
+from os.path import join, splitext
 from pathlib import Path
 from re import split
 from stat import S_ISREG
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
 from numpy import ndarray
 from PIL.Image import Image
+from torch import Tensor
 
 from nascore import cache
 from nascore.errors import UserError, require, say
@@ -79,9 +80,9 @@ class Listing:
         ]
         return cache.digest(repr((self.classes, rows)))
 
-    def labels(self, part: str) -> ndarray:
+    def labels(self, part: str) -> Tensor:
         """(N,) int64, in the order of the images."""
-        return np.array([file.label for file in self.parts[part]], dtype=np.int64)
+        return torch.tensor([file.label for file in self.parts[part]])
 
 
 def load(folder: Path, side: int | None = None, quiet: bool = False) -> tuple[Listing, cache.Parts]:
@@ -181,7 +182,7 @@ def images_in(folder: str) -> list[str]:
     `UserError` for a folder that cannot be listed."""
     left_out = Tally()
     with _listable(folder):
-        found = [path for path, _ in _images(folder, left_out, ())]
+        found = [path for path, _ in _images(folder, left_out)]
     _tell_left_out(Path(folder), left_out)
     return sorted(found, key=natural)
 
@@ -207,19 +208,37 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
 
 def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> None:
     """The images that lie in no part."""
-    for name in sorted(os.listdir(folder)):
-        place = folder / name
-        if _is_image(name) and place.is_file():
-            left_out["beside train/ and test/"] += 1
-        elif not _junk(name) and place not in parts:
-            for _, _, files in os.walk(place):
+    _, names, files = next(_walk(folder))
+    left_out["beside train/ and test/"] += sum(map(_is_image, files))
+    for name in names:
+        if folder / name not in parts:
+            for _, _, files in os.walk(folder / name):
                 left_out[f"in {name}/"] += sum(map(_is_image, files))
 
 
 def _folders(place: Path) -> list[Path]:
-    with os.scandir(place) as entries:
-        names = [e.name for e in entries if not _junk(e.name) and _is_folder(e)]
-    return [place / name for name in sorted(names, key=natural)]
+    _, names, _ = next(_walk(place))
+    return [place / name for name in names]
+
+
+def _walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder, by links too, with the names of the folders, in natural order, and of the files
+    in it, but for what a system puts there, and for links that lead in a circle."""
+    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        entered = [
+            name for name in folders if not _junk(name) and not _leads_back(Path(place, name))
+        ]
+        folders[:] = sorted(entered, key=natural)
+        yield place, folders, [name for name in files if not _junk(name)]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is one of those that it lies in."""
+    return any(map(folder.samefile, folder.absolute().parents))
 
 
 def _junk(name: str) -> bool:
@@ -231,61 +250,40 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not _junk(name)
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
-
-
 def _classes(part: Path, left_out: Tally) -> Classes:
     """The images of each class."""
-    folders = _folders(part)
-    if not folders:
+    _, names, files = next(_walk(part))
+    if not names:
         raise UserError(f"{part} holds no folder of a class, allowed: {LAYOUT}")
-    left_out["beside the classes"] += sum(map(_is_image, os.listdir(part)))
+    left_out["beside the classes"] += sum(map(_is_image, files))
     classes = {}
-    for folder in folders:
+    for name in names:
         others = Tally()
-        around = tuple(map(_on_disk, folder.absolute().parents))
-        images = sorted(_images(folder, others, around))
+        images = sorted(_images(part / name, others))
         if not images:
             but = " but " * bool(others) + _reasons(others)
-            raise UserError(f"{folder} holds no images{but}; allowed: {', '.join(SUFFIXES)}")
+            raise UserError(f"{part / name} holds no images{but}; allowed: {', '.join(SUFFIXES)}")
         left_out.update(others)
-        classes[folder.name] = images
+        classes[name] = images
     return classes
 
 
-def _images(folder: str | Path, left_out: Tally, around: tuple[Stamp, ...]) -> Iterator[Found]:
-    """`around`: the folders that this one lies in."""
-    here = _on_disk(folder)
-    if here in around:  # a link that leads in a circle
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            suffix = splitext(entry.name)[1].lower()
-            if _junk(entry.name):
-                continue
-            if _is_folder(entry):
-                yield from _images(entry.path, left_out, (*around, here))
-            elif suffix not in SUFFIXES:
+def _images(folder: str | Path, left_out: Tally) -> Iterator[Found]:
+    for place, _, files in _walk(folder):
+        for name in files:
+            path = join(place, name)
+            suffix = splitext(name)[1].lower()
+            if suffix not in SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
-            elif (stamp := _stamp(entry)) != EMPTY:
-                yield entry.path, stamp
+            elif (stamp := _stamp(path)) != EMPTY:
+                yield path, stamp
 
 
-def _on_disk(folder: str | Path) -> Stamp:
-    """What tells a folder from all others, whatever it is called."""
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
-
-
-def _stamp(entry: os.DirEntry) -> Stamp:
+def _stamp(path: str) -> Stamp:
     """Of a file, or of that which a link points to; none of what is no file, which says so when it
     is read."""
     try:
-        found = entry.stat()
+        found = os.stat(path)
     except OSError:
         return ()
     if not S_ISREG(found.st_mode):
