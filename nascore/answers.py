@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from math import inf, isfinite
 from re import sub
 from typing import Any
@@ -20,7 +19,8 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from nascore.errors import UserError, reason, require, shorten
+from nascore.errors import UserError, is_number, reason, require, shorten
+from nascore.files import digest
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
@@ -50,18 +50,14 @@ def name_of(estimate: Callable) -> str:
         words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
         arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
         if len(arguments) >= 60:
-            arguments = _digest(arguments)
+            arguments = digest(arguments, 8)
         return f"{name_of(estimate.func)}({arguments})"
     code = getattr(estimate, "__code__", None)
     if code and code.co_name == "<lambda>":
         content = repr((code.co_code, code.co_consts, code.co_names))
-        return f"{estimate.__module__}.<lambda> {_digest(content)}"
+        return f"{estimate.__module__}.<lambda> {digest(content, 8)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
@@ -118,8 +114,7 @@ def _number(value: Any, field: str) -> float:
         # Several numbers are none, and a tensor on the device meta has none.
         with suppress(RuntimeError, ValueError):
             value = value.item()
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    require(good, field, value, "a number, or an Estimate", StepFailed)
+    require(is_number(value), field, value, "a number, or an Estimate", StepFailed)
     try:
         return float(value)
     except OverflowError:

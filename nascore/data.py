@@ -14,7 +14,7 @@ from torch import Tensor, as_tensor, empty, from_numpy, uint8
 from torch import device as Device
 
 from nascore import folders, pictures
-from nascore.errors import UserError, require, whole
+from nascore.errors import UserError, reason, require, whole
 from nascore.files import PathName
 from nascore.images import Images
 from nascore.loop import memory_errors
@@ -167,9 +167,9 @@ def _torchvision(name: str) -> Images:
     try:
         sets = [getattr(torchvision.datasets, cls)(root, download=True, **part) for part in parts]
     except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        said = reason(error)[:100]
         again = "try again, or give --data FOLDER"
-        raise UserError(f"cannot download {name} to {root} ({reason}); {again}") from None
+        raise UserError(f"cannot download {name} to {root} ({said}); {again}") from None
     train, test = map(_tensors, sets)
     classes = tuple(map(str, getattr(sets[0], "classes", range(10))))
     return _images(name, train, test, classes, flip, STATISTICS.get(name))

@@ -74,22 +74,26 @@ def one_of(field: str, found: T, names: Iterable[Any], error: Raised = UserError
     return found
 
 
+def is_number(found: Any, kind: Any = int | float) -> bool:
+    """Whether `found` is a number of the `kind`, which True and False are not."""
+    return isinstance(found, kind) and not isinstance(found, bool)
+
+
 def whole(field: str, found: Any, low: int, high: int, error: Raised = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
-    good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
+    good = is_number(found, int) and low <= found <= high
     require(good, field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
 def number(field: str, found: Any, low: float, high: float, error: Raised = UserError) -> float:
     """`found` as a float, which must be a number from `low` to `high`, both finite."""
-    good = isinstance(found, int | float) and not isinstance(found, bool) and low <= found <= high
+    good = is_number(found) and low <= found <= high
     require(good, field, found, f"a number from {low:g} to {high:g}", error)
     return float(found)
 
 
-def look_up(known: Mapping[str, T], name: object, what: str) -> T:
+def look_up(known: Mapping[str, T], name: Any, what: str) -> T:
     """`known[name]`; an unknown name gets the list of those there are."""
-    if not isinstance(name, str) or name not in known:
-        raise UserError(f"unknown {what} {shorten(name)}; allowed: {', '.join(known)}")
+    one_of(what, name, known)
     return known[name]

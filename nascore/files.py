@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from json import dumps, loads
 from os.path import lexists, realpath
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
-from nascore.errors import Raised, UserError, plain, require, shorten
+from nascore.errors import Raised, UserError, is_number, plain, require, shorten
 
 PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
@@ -44,6 +45,11 @@ def named(name: PathName, option: str, allowed: str = "the name of a file") -> P
         allowed = f"another name: {folder} holds a run or a model"
         require(not any(map(lexists, others)), option, name, allowed)
     return Path(name)
+
+
+def digest(text: str, size: int = 16) -> str:
+    """`size` bytes in hexadecimal digits, others for every text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -106,7 +112,7 @@ def write_json(path: Path, value: Mapping) -> None:
 def check_format(value: Mapping, file: PathName, error: Raised = UserError) -> Mapping:
     """`value` as read from `file`, of this format or an older one. Raises `error`."""
     found = value.get("format", 0)  # 0: before there were versions
-    good = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    good = is_number(found, int) and found >= 0
     require(good, f"{file}: format", found, f"a whole number to {FORMAT}", error)
     if found > FORMAT:
         known = f"this one reads formats to {FORMAT}"

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from nascore import cache
 from nascore.errors import UserError, require, say
+from nascore.files import digest
 from nascore.pictures import SUFFIXES, fit, quietly, read
 from nascore.seeding import generator
 
@@ -78,7 +79,7 @@ class Listing:
             for part, files in self.parts.items()
             for path, stamp, label in files
         ]
-        return cache.digest(repr((self.classes, rows)))
+        return digest(repr((self.classes, rows)))
 
     def labels(self, part: str) -> Tensor:
         """(N,) int64, in the order of the images."""

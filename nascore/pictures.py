@@ -3,12 +3,10 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
-from warnings import catch_warnings, simplefilter
+from warnings import catch_warnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -55,12 +53,9 @@ def read(image: PathName | Picture) -> Picture:
         raise UserError(f"{line}; allowed: {', '.join(FORMATS)}") from None
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
+def quietly() -> catch_warnings:
     """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
-    with catch_warnings():
-        simplefilter("ignore")
-        yield
+    return catch_warnings(action="ignore")
 
 
 def as_shown(image: Picture) -> Picture:

@@ -66,7 +66,7 @@ def test_a_value_out_of_bounds_is_refused_with_its_bounds(field, value, allowed)
 
 
 def test_unknown_presets_and_fields_are_refused():
-    with pytest.raises(UserError, match="unknown budget 'tiny'; allowed: smoke, reduced, full"):
+    with pytest.raises(UserError, match="budget: found 'tiny', allowed: smoke, reduced, full"):
         Small.preset("tiny")
     with pytest.raises(UserError, match="unknown field 'step'; this method has: steps, rate, mode, order"):
         Small.preset("full", step=1)
@@ -86,7 +86,7 @@ def test_every_field_of_every_method_can_be_shown_and_every_preset_is_within_its
 
 
 def test_unknown_methods_and_devices_are_refused():
-    with pytest.raises(UserError, match="unknown method 'dart'; allowed: darts, enas-macro, enas-micro, evolution, "):
+    with pytest.raises(UserError, match="method: found 'dart', allowed: darts, enas-macro, enas-micro, evolution, "):
         get("dart")
     for name in ("gpu", "cpu:x", "", "meta"):
         with pytest.raises(UserError, match="device: found .*, allowed: auto, cpu, cuda"):

@@ -375,7 +375,7 @@ def test_one_shot_methods_find_what_they_need():
     [
         (
             lambda: spaces.get("dart"),
-            "unknown space 'dart'; allowed: nas-rl, nasnet, pnas, enas-macro, enas-micro, darts, nasbench201",
+            "space: found 'dart', allowed: nas-rl, nasnet, pnas, enas-macro, enas-micro, darts, nasbench201",
         ),
         (lambda: spaces.get("darts", blocks=3), "size of the space darts: found 'blocks', allowed: nodes, primitives"),
         (lambda: spaces.get("nasbench201", nodes=3), "size of the space nasbench201: found 'nodes', allowed: none"),

@@ -20,7 +20,7 @@ from json import loads
 from os.path import exists, isdir, join
 
 from nascore import spaces
-from nascore.errors import UserError, one_of, require, shorten
+from nascore.errors import UserError, look_up, require, shorten
 from nascore.files import check_format
 from nascore.formats.python import python, to_quark0
 from nascore.formats.strings import nasbench201, to_nasbench201
@@ -142,4 +142,4 @@ WRITERS = {
 
 def write(genotype: Genotype, to: str) -> str:
     """`genotype` in the format `to`, a key of `WRITERS`. Raises `UserError`."""
-    return WRITERS[one_of("format", to, WRITERS)](genotype)
+    return look_up(WRITERS, to, "format")(genotype)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nascore.genotypes.values import (
     MAX_NODES,
     Cell,
     CellGenotype,
     ChainGenotype,
+    ChainLayer,
     Genotype,
     MacroGenotype,
     Node,
@@ -22,10 +24,8 @@ def canonical(genotype: Genotype) -> Genotype:
     match genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
-        case ChainGenotype(layers):
-            return ChainGenotype(tuple(replace(x, inputs=tuple(sorted(x.inputs))) for x in layers))
-        case MacroGenotype(layers):
-            return MacroGenotype(tuple(replace(x, skips=tuple(sorted(x.skips))) for x in layers))
+        case ChainGenotype(layers) | MacroGenotype(layers):
+            return replace(genotype, layers=tuple(map(_in_order, layers)))
         case RecurrentGenotype(nodes, concat):
             reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
@@ -34,6 +34,12 @@ def canonical(genotype: Genotype) -> Genotype:
             return RecurrentGenotype(tuple(zip(sources, labels)), tuple(j - 1 for j in cell.concat))
         case _:
             return genotype
+
+
+def _in_order(layer: Any) -> Any:
+    """A layer with what it reads sorted."""
+    reads = "inputs" if isinstance(layer, ChainLayer) else "skips"
+    return replace(layer, **{reads: sorted(getattr(layer, reads))})
 
 
 def _canonical_cell(cell: Cell) -> Cell:
