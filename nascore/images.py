@@ -170,7 +170,7 @@ class Batches:
         self.pixels = padded.permute(0, 2, 3, 1).contiguous()
         full, rest = divmod(len(pixels), size)
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
-        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch in hand and its order
+        self._order: tuple[int, Sequence[Tensor]] = (-1, ())  # the epoch in hand, its minibatches
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and labels (B,); the last batch of an epoch may be smaller."""
@@ -179,8 +179,8 @@ class Batches:
         if self._order[0] != epoch:
             random = generator(*self.place, "order", epoch)
             order = randperm(len(self.labels), generator=random)
-            self._order = (epoch, order.to(device, non_blocking=True))
-        index = self._order[1][position * self.size : (position + 1) * self.size]
+            self._order = (epoch, order.to(device, non_blocking=True).split(self.size))
+        index = self._order[1][position]
         random = generator(*self.place, "augment", step)  # on the CPU: the same on every device
         batch = self.images.normalise(self.crop(index, random))
         if self.cutout:

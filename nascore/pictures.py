@@ -3,6 +3,8 @@ becomes 8-bit RGB. Only what is one of `FORMATS` by its content is opened.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
@@ -53,9 +55,11 @@ def read(image: PathName | Picture) -> Picture:
         raise UserError(f"{line}; allowed: {', '.join(FORMATS)}") from None
 
 
-def quietly() -> catch_warnings:
+@contextmanager
+def quietly() -> Iterator[None]:
     """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
-    return catch_warnings(action="ignore")
+    with catch_warnings(action="ignore"):
+        yield
 
 
 def as_shown(image: Picture) -> Picture:

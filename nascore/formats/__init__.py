@@ -36,6 +36,7 @@ from nascore.genotypes import (
 )
 from nascore.published import GENOTYPES, PUBLISHED
 
+WRITTEN = re.compile(r"^[{\[(|]|^[\w-]+:[\s\[]*\d|^\d+[\s,]+\d|Genotype\(|\n")  # no file's name
 TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
 Source = str | os.PathLike | Genotype
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
@@ -104,9 +105,7 @@ def _file_in(name: str) -> str:
 
 def looks_written(text: str) -> bool:
     """Whether `text` is a genotype itself, and no file's name."""
-    text = text.strip()
-    begins = text.startswith(("{", "[", "(", "|")) or "Genotype(" in text or "\n" in text
-    return begins or re.match(r"[\w-]+:[\s\[]*\d|\d+[\s,]+\d", text) is not None
+    return WRITTEN.search(text.strip()) is not None
 
 
 def parse(text: str) -> Genotype:

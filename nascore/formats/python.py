@@ -23,8 +23,8 @@ from typing import Any
 from warnings import catch_warnings
 
 from nascore.errors import one_of, refuse, require, whole
-from nascore.formats.words import Fields, cell_of, require_sums, with_cells
-from nascore.genotypes import MAX_INPUTS, Cell, CellGenotype, Genotype, GenotypeError
+from nascore.formats.words import Fields, cells, require_sums, with_cells
+from nascore.genotypes import MAX_INPUTS, Genotype, GenotypeError
 from nascore.spaces import DARTS_PRIMITIVES
 
 ALLOWED = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
@@ -111,7 +111,7 @@ def _says_nothing(value: AST) -> bool:
     return False
 
 
-def _genotype_call(call: Call) -> CellGenotype:
+def _genotype_call(call: Call) -> Genotype:
     """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs
     of (operation, state); its followers' with a list of pairs for every node too."""
     fields = dict(zip(FIELDS, call.args))
@@ -126,21 +126,21 @@ def _genotype_call(call: Call) -> CellGenotype:
         one_of(f"{place}: field", name, FIELDS, GenotypeError)
         require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
         fields[name] = value
-    return CellGenotype(_cell(fields, "normal"), _cell(fields, "reduce"))
+    both = {}
+    for name in ("normal", "reduce"):
+        nodes = _nodes(_listed(fields, name), name)
+        both[name] = {"nodes": nodes, "concat": _listed(fields, f"{name}_concat")}
+    genotype = cells(**both)
+    _require_last_put_out(genotype)
+    return genotype
 
 
-def _cell(fields: dict[str, expr], name: str) -> Cell:
-    nodes = _nodes(_listed(fields, name), name)
-    cell = cell_of(nodes, _listed(fields, f"{name}_concat"), field=name)
-    _require_last_put_out(cell, name)
-    return cell
-
-
-def _require_last_put_out(cell: Cell, field: str) -> None:
+def _require_last_put_out(genotype: Genotype) -> None:
     """Nothing can read the last node: where it is not put out, a node had not two pairs."""
-    last = 1 + len(cell.nodes)
-    allowed = f"one with the last node, {last}: two pairs are a node"
-    require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
+    for name, cell in vars(genotype).items():
+        last = 1 + len(cell.nodes)
+        allowed = f"one with the last node, {last}: two pairs are a node"
+        require(last in cell.concat, f"{name}_concat", list(cell.concat), allowed, GenotypeError)
 
 
 def _nodes(pairs: Values, field: str) -> list[Fields]:
@@ -168,7 +168,7 @@ def _twos(items: Values) -> Iterable[Values]:
     return map(list, zip(items[::2], items[1::2]))
 
 
-def _tuples(value: expr) -> CellGenotype:
+def _tuples(value: expr) -> Genotype:
     """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put
     out."""
     nodes = []
@@ -177,10 +177,10 @@ def _tuples(value: expr) -> CellGenotype:
         allowed = "(state, state, 'operation', 'operation')"
         require(good, f"block {i}", block, allowed, GenotypeError)
         nodes.append({"inputs": block[:2], "ops": block[2:]})
-    return CellGenotype(cell_of(nodes, range(2, 2 + len(nodes))))
+    return cells(normal={"nodes": nodes, "concat": [*range(2, 2 + len(nodes))]})
 
 
-def _slim(lists: dict[str, Any]) -> CellGenotype:
+def _slim(lists: dict[str, Any]) -> Genotype:
     """A cell of slim's nets/nasnet; what is not used is put out."""
     ops = [SLIM.get(str(op), op) for op in _listed(lists, "operations")]
     inputs = [STATES.get(str(j), j) for j in _listed(lists, "hiddenstate_indices")]
@@ -198,7 +198,7 @@ def _slim(lists: dict[str, Any]) -> CellGenotype:
         allowed = f"{len(states)} of 0 or 1, one for each state"
         require(good, "used_hiddenstates", flags, allowed, GenotypeError)
     left = sorted(j for j, used in zip(states, flags) if not used)
-    return CellGenotype(cell_of(nodes, left))
+    return cells(normal={"nodes": nodes, "concat": left})
 
 
 def _listed(values: dict[str, expr], field: str) -> Values:
@@ -248,6 +248,6 @@ def to_quark0(genotype: Genotype) -> str:
             two = len(node.ops) == 2
             require(two, f"{name}.nodes[{i}].ops", node.ops, "2 operations", GenotypeError)
             pairs += zip(node.ops, node.inputs)
-        _require_last_put_out(cell, name)
         fields.append(f"{name}={pairs}, {name}_concat={list(cell.concat)}")
+    _require_last_put_out(both)
     return f"Genotype({', '.join(fields)})"

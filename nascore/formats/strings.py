@@ -3,12 +3,12 @@
 from re import findall, fullmatch
 
 from nascore.errors import require
-from nascore.formats.words import cell_of, require_sums, with_cells
-from nascore.genotypes import CellGenotype, Genotype, GenotypeError
+from nascore.formats.words import cells, require_sums, with_cells
+from nascore.genotypes import Genotype, GenotypeError
 from nascore.spaces import NASBENCH201_PRIMITIVES
 
 
-def nasbench201(text: str) -> CellGenotype:
+def nasbench201(text: str) -> Genotype:
     """The cell of a string as `|op~0|+|op~0|op~1|+|...|`: a node between two `+`, an operation and
     the state that it reads between two `|`."""
     nodes = []
@@ -17,7 +17,7 @@ def nasbench201(text: str) -> CellGenotype:
         require(good, f"node {i}", part, "|operation~state|...|", GenotypeError)
         edges = findall(r"([^|]+)~(\d+)", part)
         nodes.append({"inputs": [int(j) for _, j in edges], "ops": [op for op, _ in edges]})
-    return CellGenotype(cell_of(nodes, (len(nodes),), n_inputs=1))
+    return cells(normal={"nodes": nodes, "concat": [len(nodes)], "n_inputs": 1})
 
 
 def to_nasbench201(genotype: Genotype) -> str:

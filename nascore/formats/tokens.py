@@ -28,7 +28,7 @@ PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 def enas(kind: str | None, text: str) -> Genotype:
     """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out
     where the number of tokens tells it."""
-    tokens = [min(int(token[:9]), MAX_NODES) for token in findall(r"0*(\d+)", text)]
+    tokens = [int(token[:9]) for token in findall(r"0*(\d+)", text)]
     found = f"{len(tokens)} numbers"
     closed = text.count("[") == text.count("]")  # else a part of it is missing
     require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)

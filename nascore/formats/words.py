@@ -1,21 +1,19 @@
-"""What the formats share: a cell read from a text's nodes, and what a format has words for."""
+"""What the formats share: texts are brought into JSON's form, which `from_dict` checks, and what is
+written must have words in a format."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from nascore.errors import one_of, refuse, require
-from nascore.genotypes import Cell, CellGenotype, Genotype, GenotypeError, kind
+from nascore.genotypes import Cell, CellGenotype, Genotype, GenotypeError, from_dict, kind
 
-Fields = dict[str, list[Any]]  # of a node: what it reads and the operations on it, as in JSON
+Fields = dict[str, Any]  # of a node or of a cell, as in JSON
 
 
-def cell_of(nodes: Any, concat: Iterable[int], n_inputs: int = 2, field: str = "normal") -> Cell:
-    """The cell of these nodes, `Fields` each. Raises `GenotypeError`, which names the field."""
-    states: Any = list(concat)  # a cell brings both into its own form
-    try:
-        return Cell(nodes, states, n_inputs)
-    except GenotypeError as error:
-        raise GenotypeError(f"{field}: {error}") from None
+def cells(**fields: Fields) -> Genotype:
+    """The genotype of a `normal` cell, and perhaps a `reduce`. Raises `GenotypeError`, which names
+    the field."""
+    return from_dict({"kind": "cell", **fields})
 
 
 def with_cells(genotype: Genotype, allowed: str) -> CellGenotype:
