@@ -37,16 +37,16 @@ STATISTICS: dict[str, Statistics] = {
 
 def choose_device(name: str | Device) -> Device:
     """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
-    if str(name) == "auto":
+    name = str(name)
+    if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    known = fullmatch(r"(cpu|cuda)(:\d{1,2})?", str(name))
-    require(known, "device", str(name), "auto, cpu, cuda")
-    device = Device(str(name))
-    if device.type == "cuda" and not torch.cuda.is_available():
+    known = fullmatch(r"(cpu|cuda)(:\d{1,2})?", name)
+    require(known, "device", name, "auto, cpu, cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(
             "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
         )
-    return device
+    return Device(name)
 
 
 # --- loading --------------------------------------------------------------------------------------

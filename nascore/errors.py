@@ -53,13 +53,22 @@ def shorten(value: object, limit: int = 60) -> str:
 Raised = type[UserError]
 
 
-def refuse(field: str, found: object, allowed: str, error: Raised = UserError) -> NoReturn:
-    """Raise `error` with the line that names the field, what was found and what is allowed."""
+def refuse(
+    field: str, found: object, allowed: Iterable[object], error: Raised = UserError
+) -> NoReturn:
+    """Raise `error` with the line that names the field, what was found and what is allowed: a text,
+    or several names."""
+    if not isinstance(allowed, str):
+        allowed = ", ".join(map(str, allowed))
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
 def require(
-    condition: object, field: str, found: object, allowed: str, error: Raised = UserError
+    condition: object,
+    field: str,
+    found: object,
+    allowed: Iterable[object],
+    error: Raised = UserError,
 ) -> None:
     """`refuse` where the condition does not hold."""
     if not condition:
@@ -70,7 +79,7 @@ def one_of(field: str, found: T, names: Iterable[Any], error: Raised = UserError
     """`found`, which must be one of `names`."""
     known = sorted(names) if isinstance(names, set) else list(names)
     if found not in known:  # a list: what cannot be hashed is refused like anything else
-        refuse(field, found, ", ".join(map(str, known)), error)
+        refuse(field, found, known, error)
     return found
 
 

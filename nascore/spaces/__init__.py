@@ -118,7 +118,7 @@ def get(name: str, **sizes: Any) -> Any:
     except ValueError:  # some built-in classes have none
         known = []
     for size in sizes:
-        require(size in known, f"size of the space {name}", size, ", ".join(known) or "none")
+        require(size in known, f"size of the space {name}", size, known or "none")
     try:
         return make(**sizes)
     except UserError:

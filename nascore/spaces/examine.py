@@ -29,7 +29,7 @@ def examine(found: Any) -> dict[str, Any]:
     met = []
     for _ in range(WALKS):
         decisions, counts = walk(space, random)
-        _examine_parts(space, counts)
+        _examine_parts(space, f"space {name}", counts)
         genotype = decode(space, decisions)
         met.append(repr((decisions, counts, to_json(genotype))))
     decode(space, drawn(space, "sample", Random(0)))
@@ -43,10 +43,9 @@ def examine(found: Any) -> dict[str, Any]:
     return about | {"meaning": digest("".join(met))}
 
 
-def _examine_parts(space: Space, counts: Sequence[int]) -> None:
+def _examine_parts(space: Space, of: str, counts: Sequence[int]) -> None:
     """What a space says beside its methods, held against the `counts` of options of an
     architecture."""
-    of = f"space {name_of(space)}"
     wholes = "a list of whole numbers from 1 on"
     if "choices" in vars(space):  # else they are found by walking, or what `choices_at` says
         most = indices(space.choices)

@@ -9,7 +9,7 @@ from operator import index
 from random import Random
 from typing import Any, NoReturn
 
-from nascore.errors import require, shorten
+from nascore.errors import refuse, require
 from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
 from nascore.spaces.guards import Decisions, name_of, walk
 
@@ -192,7 +192,7 @@ class PaperSpace(Space):
         decisions = []
         for (value, field), options in zip(self._values(genotype), self._options):
             if value not in options:
-                self._refuse(field, value, ", ".join(map(str, options)))
+                self._refuse(field, value, options)
             decisions.append(options.index(value))
         return decisions
 
@@ -202,10 +202,8 @@ class PaperSpace(Space):
     def _values(self, genotype: Any) -> Placed:
         raise NotImplementedError
 
-    def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
-        raise GenotypeError(
-            f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
-        )
+    def _refuse(self, field: str, found: Any, allowed: Values) -> NoReturn:
+        refuse(f"not in the space {self.name}: {field}", found, allowed, GenotypeError)
 
 
 def operations(space: str, primitives: Names) -> Words:
