@@ -91,8 +91,7 @@ def load(folder: Path, side: int | None = None, quiet: bool = False) -> tuple[Li
     where they did not change; `side` pixels large, or as they are, if they are alike. What is left
     out, split or resized is said, unless `quiet`. Raises `UserError`, one line."""
     tell = _nobody if quiet else say
-    with _listable(folder):
-        listing = listing_of(folder, tell)
+    listing = listing_of(folder, tell)
     stamp = listing.stamp()
     kept = cache.file_of(folder, side)
     images = cache.load(kept, stamp, {part: len(files) for part, files in listing.parts.items()})
@@ -110,11 +109,18 @@ def _nobody(line: str) -> None:
 
 
 @contextmanager
-def _listable(folder: str | Path) -> Iterator[None]:
+def _listing(folder: str | Path, tell: Tell = say) -> Iterator[Tally]:
+    """What is left out is counted in the block, and told after it."""
+    left_out = Tally()
     try:
-        yield
+        yield left_out
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+    count = left_out.total()
+    if count:
+        files = f"{count} files" if count > 1 else "1 file"
+        reasons = _reasons(left_out)
+        tell(f"{folder}: {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
 
 
 def natural(name: str) -> tuple[list, str]:
@@ -126,21 +132,21 @@ def natural(name: str) -> tuple[list, str]:
 
 def listing_of(folder: Path, tell: Tell = say) -> Listing:
     """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
-    left_out = Tally()
-    places = _parts(folder)
-    found = {part: _classes(place, left_out) for part, place in places.items()}
-    classes = tuple(found["train"])
-    require(len(classes) > 1, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
-    known = "those in train/"
-    parts = {part: _labelled(found[part], place, classes, known) for part, place in places.items()}
-    if places == {"train": folder}:
-        parts = _split(folder, parts["train"], tell)
-    else:
-        _count_beside(folder, places.values(), left_out)
+    with _listing(folder, tell) as left_out:
+        places = _parts(folder)
+        found = {part: _classes(place, left_out) for part, place in places.items()}
+        classes = tuple(found["train"])
+        several = len(classes) > 1
+        require(several, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
+        known = "those in train/"
+        parts = {part: _labelled(found[part], places[part], classes, known) for part in places}
+        if places == {"train": folder}:
+            parts = _split(folder, parts["train"], tell)
+        else:
+            _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
     train = parts["train"]
     parts["train"] = _shuffled(train, "folder", len(train))
-    _tell_left_out(folder, left_out, tell)
     return Listing(folder, classes, parts)
 
 
@@ -154,14 +160,6 @@ def _labelled(found: Classes, part: Path, classes: Sequence[str], known: str) ->
     return files
 
 
-def _tell_left_out(folder: Path, left_out: Tally, tell: Tell = say) -> None:
-    count = left_out.total()
-    if count:
-        reasons = _reasons(left_out)
-        files = "files" if count > 1 else "file"
-        tell(f"{folder}: {count} {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
-
-
 def _reasons(left_out: Tally) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common() if count)
 
@@ -169,22 +167,17 @@ def _reasons(left_out: Tally) -> str:
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
     """The images of the test part of `folder`, whose classes are some of `classes`; and whether
     those are all that it holds, since it has no parts. Raises `UserError`, one line."""
-    left_out = Tally()
-    with _listable(folder):
+    with _listing(folder) as left_out:
         part = _parts(folder, ["test"]).get("test", folder)
-        found = _classes(part, left_out)
-    files = _labelled(found, part, classes, "the model's")
-    _tell_left_out(folder, left_out)
+        files = _labelled(_classes(part, left_out), part, classes, "the model's")
     return files, part == folder
 
 
 def images_in(folder: str) -> list[str]:
     """The images in `folder` and its sub-folders, in natural order, readable or not. Raises
     `UserError` for a folder that cannot be listed."""
-    left_out = Tally()
-    with _listable(folder):
+    with _listing(folder) as left_out:
         found = [path for path, _ in _images(folder, left_out)]
-    _tell_left_out(Path(folder), left_out)
     return sorted(found, key=natural)
 
 

@@ -196,11 +196,11 @@ class Batches:
         shifts = randint(0, 2 * self.padding + 1, (2, n, 1), generator=random)
         top, left = shifts.to(device, non_blocking=True)
         rows = top + arange(height, device=device)  # (n, height)
-        columns = arange(width, device=device).expand(n, width)
+        columns = arange(width, device=device)
         if self.flip:
             mirrored = torch.rand(n, 1, generator=random).to(device, non_blocking=True) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        columns = left + columns
+        columns = left + columns  # (n, width)
         found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
         return found.permute(0, 3, 1, 2)
 

@@ -88,7 +88,7 @@ def _named(part: stmt) -> tuple[str, AST]:
         case Assign(targets=[Name(id=name)], value=value):
             return name, value
         case Expr(value=value):
-            return f"line {part.lineno}", value
+            return _place(part), value
     return "", part
 
 
@@ -214,7 +214,7 @@ def _literal(node: expr, field: str) -> Any:
         case Constant(value=str() | int() as value) if not isinstance(value, bool):
             return value
         case List(elts=items) | Tuple(elts=items):
-            return [_literal(item, f"{field}[{k}]") for k, item in enumerate(items)]
+            return [_literal(item, field) for item in items]
         case Call(func=Name(id="list" | "tuple"), args=[inner], keywords=[]):
             return _literal(inner, field)
         case Call(func=Name(id="range"), args=[_] | [_, _] as parts, keywords=[]):
@@ -226,7 +226,7 @@ def _literal(node: expr, field: str) -> Any:
 
 
 def _place(node: expr | stmt) -> str:
-    return f"line {node.lineno}, column {node.col_offset + 1}"
+    return f"line {node.lineno}"
 
 
 def _source(node: AST) -> str:

@@ -38,7 +38,7 @@ def enas(kind: str | None, text: str) -> Genotype:
         require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
         (kind,) = fits
     one_of("kind of a list of numbers", kind, TOKENS, GenotypeError)
-    count = LENGTHS[kind].get(len(tokens))
+    count = LENGTHS[kind].get(len(tokens), 0)
     allowed = f"{TOKENS[kind]}; at most {MAX_NODES} nodes or layers"
     require(count, kind, found, allowed, GenotypeError)
     if kind == RECURRENT:

@@ -9,7 +9,6 @@ from nascore.genotypes.values import (
     Cell,
     CellGenotype,
     ChainGenotype,
-    ChainLayer,
     Genotype,
     MacroGenotype,
     Node,
@@ -24,8 +23,8 @@ def canonical(genotype: Genotype) -> Genotype:
     match genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
-        case ChainGenotype(layers) | MacroGenotype(layers):
-            return replace(genotype, layers=tuple(map(_in_order, layers)))
+        case ChainGenotype() | MacroGenotype():
+            return _with_sorted_layers(genotype)
         case RecurrentGenotype(nodes, concat):
             reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
@@ -36,10 +35,11 @@ def canonical(genotype: Genotype) -> Genotype:
             return genotype
 
 
-def _in_order(layer: Any) -> Any:
-    """A layer with what it reads sorted."""
-    reads = "inputs" if isinstance(layer, ChainLayer) else "skips"
-    return replace(layer, **{reads: sorted(getattr(layer, reads))})
+def _with_sorted_layers(network: Any) -> Any:
+    """What each layer reads, sorted."""
+    reads = "inputs" if isinstance(network, ChainGenotype) else "skips"
+    layers = [replace(layer, **{reads: sorted(getattr(layer, reads))}) for layer in network.layers]
+    return replace(network, layers=layers)
 
 
 def _canonical_cell(cell: Cell) -> Cell:

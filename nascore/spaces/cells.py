@@ -162,7 +162,7 @@ class Blocks(CellSpace):
         op = Token("op"), self.primitives
         return self._ordered([state, state, op, op, (Token("combine"), COMBINATIONS)])
 
-    def _ordered(self, of_parts: Sequence[Any]) -> Values:
+    def _ordered(self, of_parts: Sequence[Any]) -> list[Any]:
         """What belongs to each of the `PARTS`, in the order of the decisions."""
         by_part = dict(zip(self.PARTS, of_parts))
         return [by_part[part] for part in self.order]
