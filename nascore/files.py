@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
-from nascore.errors import Raised, UserError, is_number, plain, require, shorten
+from nascore.errors import Raised, UserError, is_number, plain, require
 
 PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
@@ -128,7 +128,6 @@ def read_rows(path: PathName) -> list[dict]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     for row in rows:
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: found {shorten(row)}, allowed: an object a line")
+        require(isinstance(row, dict), f"{path}", row, "an object a line")
         check_format(row, plain(path))
     return rows

@@ -28,7 +28,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from nascore import cache
-from nascore.errors import UserError, require, say
+from nascore.errors import UserError, refuse, require, say
 from nascore.files import digest
 from nascore.pictures import SUFFIXES, fit, quietly, read
 from nascore.seeding import generator
@@ -39,7 +39,6 @@ PARTS = {
     "valid": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-PART_OF = {name: part for part, names in PARTS.items() for name in names}
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
 # What differs where a file was changed, or is another one of that name.
 STAMPED = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")
@@ -185,19 +184,20 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     """The folders of train, valid and test images; that of train is `folder` itself where the
     classes lie there. What is for validation is the test where there is no other."""
     places: dict[str, Path] = {}
-    for place in _folders(folder):
-        if part := PART_OF.get(place.name.lower()):
-            first = places.setdefault(part, place)
-            found = f"{first.name}/ and {place.name}/"
-            require(first == place, f"the {part} part of {folder}", found, "one of them")
+    inside = _folders(folder)
+    for part, names in PARTS.items():
+        found = [name for name in inside if name.lower() in names]
+        require(len(found) < 2, f"the {part} part of {folder}", found, "one of them")
+        if found:
+            places[part] = folder / found[0]
     if len(places) < 2 and not any(map(_folders, places.values())):  # none, or a class named so
         return {"train": folder}
     if "test" not in places and "valid" in places:
         places["test"] = places.pop("valid")
     if not set(needed) <= places.keys():
-        found = ", ".join(f"{place.name}/" for place in places.values())
-        raise UserError(f"{folder}: found {found} alone, allowed: {LAYOUT}")
-    return {part: places[part] for part in PARTS if part in places}
+        alone = ", ".join(f"{place.name}/" for place in places.values())
+        raise UserError(f"{folder}: found {alone} alone, allowed: {LAYOUT}")
+    return places
 
 
 def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> None:
@@ -210,9 +210,9 @@ def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> Non
                 left_out[f"in {name}/"] += sum(map(_is_image, files))
 
 
-def _folders(place: Path) -> list[Path]:
+def _folders(place: Path) -> list[str]:
     _, names, _ = next(_walk(place))
-    return [place / name for name in names]
+    return names
 
 
 def _walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -256,7 +256,7 @@ def _classes(part: Path, left_out: Tally) -> Classes:
         images = sorted(_images(part / name, others))
         if not images:
             but = " but " * bool(others) + _reasons(others)
-            raise UserError(f"{part / name} holds no images{but}; allowed: {', '.join(SUFFIXES)}")
+            refuse(f"{part / name}", f"no images{but}", SUFFIXES)
         left_out.update(others)
         classes[name] = images
     return classes

@@ -383,7 +383,7 @@ def cell_file(nodes, **more):
 FILES = {
     "not JSON": ("{'kind': 'cell'}", "not JSON"),
     "empty": ("", "genotype: found '', allowed: JSON, Genotype("),
-    "not an object": ("[]", "one JSON object with a field 'kind'"),
+    "not an object": ("[]", "genotype: found '[]', allowed: JSON, Genotype("),
     "two numbers": ("[1, 2]", "2 numbers, which no kind may have"),
     "no kind": ("{}", "kind: found None"),
     "unknown kind": ('{"kind": "cells"}', "kind: found 'cells', allowed: cell, "),
@@ -401,7 +401,7 @@ FILES = {
         '{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}",
         "nested too deep",
     ),
-    "100,000 deep": ("[" * 100_000, "nested too deep"),
+    "100,000 deep": ("[" * 100_000, "too many nested parentheses"),
     "2 MB": (" " * 2_000_000, "at most 1,000,000"),
     "a huge number": (cell_file([{**NODE, "inputs": [0, 10**400]}]), "normal.nodes[0].inputs[1]"),
     "5,000 digits": ('{"kind": ' + "1" * 5000 + "}", ""),
@@ -457,14 +457,14 @@ def spoiled_by(name, folder):
         return folder, f"{folder}: found train/ alone, allowed: FOLDER/train/CLASS/*.jpg and"
     if name == "no classes":
         (folder / "train").mkdir()
-        return folder, f"{folder / 'train'} holds no images; allowed: .jpg"
+        return folder, f"{folder / 'train'}: found 'no images', allowed: .jpg"
     if name == "one class":
         images(folder, classes=["cat"])
         return folder, f"classes in {folder / 'train'}: found ('cat',), allowed: at least 2"
     if name == "a class without images":
         images(folder)
         (folder / "train" / "emu").mkdir()
-        return folder, f"{folder / 'train' / 'emu'} holds no images; allowed: .jpg, .jpeg, .png"
+        return folder, f"{folder / 'train' / 'emu'}: found 'no images', allowed: .jpg, .jpeg, .png"
     if name == "a class of test images only":
         images(folder)
         images(folder, classes=["emu"], parts=["test"])

@@ -37,7 +37,7 @@ from nascore.genotypes import (
 from nascore.published import GENOTYPES, PUBLISHED
 
 WRITTEN = re.compile(r"^[{\[(|]|^[\w-]+:[\s\[]*\d|^\d+[\s,]+\d|Genotype\(|\n")  # no file's name
-TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
+TOKENS = re.compile(r"(?:([\w-]+)\s*:)?(?=\D*\d)([\s\d,\[\]]+)")  # ENAS's lists
 Source = str | os.PathLike | Genotype
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
 

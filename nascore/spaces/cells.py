@@ -25,9 +25,9 @@ Nodes = Sequence[Node]
 class CellSpace(PaperSpace):
     """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
     nodes; the first nodes of a single cell are themselves one (`levels`). Subclasses say what the
-    decisions of node i are about, the first of which stands at `position` (`_about`), which `Node`
-    the next of the values that are `left` mean (`_node`) and the inverse (`_values_of`), and which
-    states a cell puts out (`_concat`, by the `_rule`)."""
+    decisions of node i are about (`_about`; `ends` are the last decisions of the nodes before),
+    which `Node` the next of the values that are `left` mean (`_node`) and the inverse
+    (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
     genotype = CellGenotype
     primitives: Words
@@ -46,16 +46,16 @@ class CellSpace(PaperSpace):
         self.cell_types = cell_types
         self.primitives = operations(name, primitives)
         layout: Positions = []
-        ends = []  # of the nodes
         for _ in cell_types:
+            ends: list[int] = []
             for i in range(nodes):
-                layout += self._about(i, len(layout))
-                ends.append(len(layout))
+                layout += self._about(i, tuple(ends))
+                ends.append(len(layout) - 1)
         if "reduce" not in cell_types:
-            self.levels = tuple(ends)
+            self.levels = tuple(end + 1 for end in ends)
         super().__init__(name, skeleton, layout)
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         raise NotImplementedError
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
@@ -111,7 +111,7 @@ class Pairs(CellSpace):
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         # `none` is for the supernet only.
         ops = [op for op in self.primitives if op != "none"]
         allowed = "two or more besides 'none'"
@@ -154,10 +154,7 @@ class Blocks(CellSpace):
         self._rule = self.RULES[puts_out]
         super().__init__(name, skeleton, primitives, nodes, cell_types)
 
-    def _about(self, i: int, position: int) -> Positions:
-        each = len(self.order)
-        start = position - each * i  # of the cell; a block is its last decision
-        ends = tuple(range(start + each - 1, position, each))
+    def _about(self, i: int, ends: Indices) -> Positions:
         state = Token("input", ends), range(i + 2)
         op = Token("op"), self.primitives
         return self._ordered([state, state, op, op, (Token("combine"), COMBINATIONS)])
@@ -199,7 +196,7 @@ class Edges(CellSpace):
     }
     _rule = "the last node"
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         return [(Token("op"), self.primitives)] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up
