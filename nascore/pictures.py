@@ -93,15 +93,12 @@ def fit(image: Picture, width: int, height: int) -> Picture:
 
 def _bring_key_to_eight_bits(image: Picture) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
-    if not isinstance(image, PngImageFile) or not image.tile:
-        return
-    depth = image.tile[0].args
-    info = image.info
-    match info.get("transparency"):
-        case int() as key if depth in WHITES:
-            info["transparency"] = key * WHITES[depth]
-        case tuple() as key if depth == "RGB;16B":
-            info["transparency"] = tuple(part >> 8 for part in key)
+    match image:
+        case PngImageFile(tile=[(*_, depth), *_], info={"transparency": key} as info):
+            if depth in WHITES and isinstance(key, int):
+                info["transparency"] = key * WHITES[depth]
+            if depth == "RGB;16B" and isinstance(key, tuple):
+                info["transparency"] = tuple(part >> 8 for part in key)
 
 
 def _upright(image: Picture) -> Picture:

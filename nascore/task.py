@@ -62,8 +62,12 @@ class Task(ABC):
     @property
     def arrays(self) -> dict[str, Any]:
         """Its fields that are tensors or arrays, by name."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: x for name, x in held.items() if isinstance(x, Tensor | ndarray)}
+        held = {}
+        for field in fields(self):
+            match getattr(self, field.name):
+                case Tensor() | ndarray() as array:
+                    held[field.name] = array
+        return held
 
     @property
     def nbytes(self) -> int:

@@ -125,11 +125,11 @@ def parse(text: str) -> Genotype:
 def _json(text: str) -> Genotype:
     """A genotype, or that of what has one, as a model and a row of a history do."""
     data = loaded(text)
-    inner = data.get("genotype")
-    if "kind" in data or not isinstance(inner, dict):
-        return from_dict(data)
-    check_format(data, "the file")
-    return from_dict(inner)
+    match data:
+        case {"genotype": dict() as inner} if "kind" not in data:
+            check_format(data, "the file")
+            return from_dict(inner)
+    return from_dict(data)
 
 
 WRITERS = {

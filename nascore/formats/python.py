@@ -173,10 +173,12 @@ def _tuples(value: expr) -> Genotype:
     out."""
     nodes = []
     for i, block in enumerate(_literal(value, "genotype")):
-        good = isinstance(block, list) and len(block) == 4
-        allowed = "(state, state, 'operation', 'operation')"
-        require(good, f"block {i}", block, allowed, GenotypeError)
-        nodes.append({"inputs": block[:2], "ops": block[2:]})
+        match block:
+            case [first, second, op, other]:
+                nodes.append({"inputs": [first, second], "ops": [op, other]})
+            case _:
+                allowed = "(state, state, 'operation', 'operation')"
+                refuse(f"block {i}", block, allowed, GenotypeError)
     return cells(normal={"nodes": nodes, "concat": [*range(2, 2 + len(nodes))]})
 
 

@@ -59,11 +59,11 @@ def _examine_parts(space: Space, of: str, counts: Sequence[int]) -> None:
         require(fits, f"{of}: levels", space.levels, rising)
     for position in range(len(counts)):
         token = ask(space, "token_at", position)
-        fits = (
-            isinstance(token, Token)
-            and isinstance(token.kind, str)
-            and all(0 <= at < position for at in indices(token.refers_to))
-        )
+        match token:
+            case Token(kind=str(), refers_to=earlier):
+                fits = all(0 <= at < position for at in indices(earlier))
+            case _:
+                fits = False
         allowed = "a Token(kind, positions before it)"
         require(fits, f"{of}: token_at({position})", token, allowed)
 
