@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from nascore.errors import UserError, is_number, reason, require, shorten
+from nascore.errors import UserError, is_number, reason, refuse, require, shorten
 from nascore.files import digest
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
@@ -42,20 +42,19 @@ class Estimate:
 def name_of(estimate: Callable) -> str:
     """How config.json, and with it --resume, tells estimators apart: by the `name` that one has, or
     by its type, or function, and module; a partial by its arguments too, a lambda by its code."""
-    name = getattr(estimate, "name", None)
-    if isinstance(name, str):
-        return name
-    if isinstance(estimate, partial):
-        words = list(map(repr, estimate.args))
-        words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
-        arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
-        if len(arguments) >= 60:
-            arguments = digest(arguments, 8)
-        return f"{name_of(estimate.func)}({arguments})"
-    code = getattr(estimate, "__code__", None)
-    if code and code.co_name == "<lambda>":
-        content = repr((code.co_code, code.co_consts, code.co_names))
-        return f"{estimate.__module__}.<lambda> {digest(content, 8)}"
+    match estimate:
+        case object(name=str() as name):
+            return name
+        case partial(func=func, args=args, keywords=keywords):
+            words = [*map(repr, args), *(f"{key}={value!r}" for key, value in keywords.items())]
+            # An address is another one in every process.
+            arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))
+            if len(arguments) >= 60:
+                arguments = digest(arguments, 8)
+            return f"{name_of(func)}({arguments})"
+        case object(__code__=object(co_name="<lambda>") as code):
+            content = repr((code.co_code, code.co_consts, code.co_names))
+            return f"{estimate.__module__}.<lambda> {digest(content, 8)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
     return f"{named.__module__}.{named.__qualname__}"
 
@@ -86,10 +85,14 @@ def checked(answer: Any, who: str) -> Estimate:
     that begins with `who`, for one that cannot be."""
     if not isinstance(answer, Estimate):
         answer = Estimate(answer)
-    error = answer.error
-    if isinstance(error, BaseException):
-        error = reason(error)
-    require(isinstance(error, str | None), f"{who}: error", error, "a text, or None", StepFailed)
+    error: str | None = None
+    match answer.error:
+        case BaseException() as raised:
+            error = reason(raised)
+        case str() as said:
+            error = said
+        case found if found is not None:
+            refuse(f"{who}: error", found, "a text, or None", StepFailed)
     seconds = _number(answer.seconds, f"{who}: seconds")
     require(0 <= seconds < inf, f"{who}: seconds", seconds, "a number from 0 on", StepFailed)
     reward = _number(answer.reward, f"{who}: reward")

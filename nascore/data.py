@@ -69,12 +69,15 @@ def load(
     if image_size is not None:
         whole("--image-size", image_size, 4, 512)
     require(flip is None or isinstance(flip, bool), "flip", flip, "true or false")
-    if isinstance(name, str) and name in NAMES:
-        name = _digits() if name == "digits" else _torchvision(name)
-    if isinstance(name, Images):
-        images = _resized(name, image_size)
-    else:
-        images = _folder(name, image_size, quiet)
+    match name:
+        case Images():
+            images = _resized(name, image_size)
+        case str("digits"):
+            images = _resized(_digits(), image_size)
+        case str() if name in TORCHVISION:
+            images = _resized(_torchvision(name), image_size)
+        case _:
+            images = _folder(name, image_size, quiet)
     if flip is not None:
         images = replace(images, flip=flip)
     return images.to(device)

@@ -95,9 +95,9 @@ def _bring_key_to_eight_bits(image: Picture) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
     match image:
         case PngImageFile(tile=[(*_, depth), *_], info={"transparency": key} as info):
-            if depth in WHITES and isinstance(key, int):
+            if isinstance(key, int) and depth in WHITES:
                 info["transparency"] = key * WHITES[depth]
-            if depth == "RGB;16B" and isinstance(key, tuple):
+            if isinstance(key, tuple) and depth == "RGB;16B":
                 info["transparency"] = tuple(part >> 8 for part in key)
 
 

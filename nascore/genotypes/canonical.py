@@ -25,8 +25,10 @@ def canonical(genotype: Genotype) -> Genotype:
     match genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
-        case ChainGenotype() | MacroGenotype():
-            return _with_sorted_layers(genotype)
+        case ChainGenotype():
+            return _with_sorted(genotype, "inputs")
+        case MacroGenotype():
+            return _with_sorted(genotype, "skips")
         case RecurrentGenotype(nodes, concat):
             reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
@@ -37,9 +39,8 @@ def canonical(genotype: Genotype) -> Genotype:
             return genotype
 
 
-def _with_sorted_layers(network: Any) -> Any:
-    """What each layer reads, sorted."""
-    reads = "inputs" if isinstance(network, ChainGenotype) else "skips"
+def _with_sorted(network: Any, reads: str) -> Any:
+    """A network of layers, with what each `reads` sorted."""
     layers = [replace(layer, **{reads: sorted(getattr(layer, reads))}) for layer in network.layers]
     return replace(network, layers=layers)
 

@@ -256,9 +256,12 @@ def as_dict(genotype: Genotype) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {name: _plain(part) for name, part in vars(value).items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+    match value:
+        case str() | int() | None:
+            return value
+        case tuple():
+            return [_plain(part) for part in value]
+    return {name: _plain(part) for name, part in vars(value).items()}
 
 
 def to_json(genotype: Genotype, indent: int | None = None) -> str:

@@ -175,11 +175,11 @@ class Blocks(CellSpace):
         return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
 
     def _values_of(self, node: Node, i: int, field: str) -> Values:
-        if len(node.inputs) != 2:
-            self._refuse(field, node.inputs, "two inputs")
-        if node.combine != "add" and "combine" not in self.order:
-            self._refuse(f"{field}.combine", node.combine, "add")
-        return self._ordered([*node.inputs, *node.ops, node.combine])
+        match node:
+            case Node((first, second), (op, other), way) if way == "add" or "combine" in self.order:
+                return self._ordered([first, second, op, other, way])
+        allowed = "two inputs, added unless the space decides how they are combined"
+        self._refuse(field, (node.combine, node.inputs), allowed)
 
 
 class Edges(CellSpace):

@@ -14,8 +14,10 @@ LONGEST = 10_000  # decisions of an architecture
 
 def name_of(space: Any) -> str:
     """What error lines call a space."""
-    name = getattr(space, "name", None)
-    return name if isinstance(name, str) else type(space).__name__
+    match space:
+        case object(name=str() as name):
+            return name
+    return type(space).__name__
 
 
 def ask(space: Any, method: str, *arguments: Any) -> Any:
