@@ -5,8 +5,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from itertools import repeat
 from json import dumps, loads
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, get_args
 
 from nascore.errors import UserError, one_of, require, shorten, whole
 from nascore.files import check_format
@@ -42,20 +42,20 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     if is_dataclass(kind):
         cls: Any = kind
         return value if isinstance(value, cls) else _build(cls, value, field)
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is UnionType:  # a Cell or None
-        return None if value is None else _read(parts[0], value, field)
-    if origin is Annotated:
-        basis, allowed = parts
-        if basis is int:
-            return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-        return one_of(field, value, allowed, GenotypeError)
-    if ... in parts:
-        low, high = least, MAX_NODES
-        kinds: Iterable[Any] = repeat(parts[0])
-    else:
-        low = high = len(parts)
-        kinds = parts
+    kinds: Iterable[Any]
+    match get_args(kind):
+        case (_, range() as numbers):
+            return whole(field, value, numbers[0], numbers[-1], GenotypeError)
+        case (_, set() | tuple() as names):
+            return one_of(field, value, names, GenotypeError)
+        case (part, last) if last is NoneType:  # a Cell or None
+            return None if value is None else _read(part, value, field)
+        case (part, last) if last is ...:
+            low, high = least, MAX_NODES
+            kinds = repeat(part)
+        case parts:
+            low = high = len(parts)
+            kinds = parts
     good = isinstance(value, list | tuple) and low <= len(value) <= high
     _require(good, field, value, f"a list of {low} to {high}")
     items = enumerate(zip(kinds, value))

@@ -116,7 +116,8 @@ class Pairs(CellSpace):
         ops = [op for op in self.primitives if op != "none"]
         allowed = "two or more besides 'none'"
         require(len(ops) > 1, f"space {self.name}: primitives", self.primitives, allowed)
-        return [(Token("pair"), pairs(i)), (Token("op"), ops), (Token("op"), ops)]
+        op = Token("op"), ops
+        return [(Token("pair"), pairs(i)), op, op]
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
         return Node(next(left), (next(left), next(left)))

@@ -97,10 +97,11 @@ class Chains(Layers):
         return ChainLayer((height, width), tuple(stride) or (1, 1), filters, inputs)
 
     def _chosen(self, layer: ChainLayer, field: str) -> Chosen:
-        stride = layer.stride if self._strides else ()
-        if layer.stride != (1, 1) and not stride:
-            self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
-        return [*layer.filter, *stride, layer.filters], [j - 1 for j in layer.inputs]
+        match layer:
+            case ChainLayer(sides, stride, filters, inputs) if self._strides or stride == (1, 1):
+                decided = stride if self._strides else ()
+                return [*sides, *decided, filters], [j - 1 for j in inputs]
+        self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
 
 
 class Macro(Layers):
