@@ -84,9 +84,12 @@ def skeleton_of(name: Source) -> str | None:
 
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        config = loads(_text_in(join(folder, "config.json")))
-        return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        match loads(_text_in(join(folder, "config.json"))):
+            case {"skeleton": str() as skeleton}:
+                return skeleton
+            case {"space": {"name": str() as name}}:
+                return spaces.get(name).skeleton
     return None
 
 
