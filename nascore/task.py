@@ -60,7 +60,7 @@ class Task(ABC):
         """What tells this task from others, for config.json: its content, whatever its name."""
 
     @property
-    def arrays(self) -> dict[str, Any]:
+    def _arrays(self) -> dict[str, Any]:
         """Its fields that are tensors or arrays, by name."""
         held = {}
         for field in fields(self):
@@ -72,11 +72,11 @@ class Task(ABC):
     @property
     def nbytes(self) -> int:
         """Of all its tensors."""
-        return sum(x.nbytes for x in self.arrays.values())
+        return sum(x.nbytes for x in self._arrays.values())
 
     def mapped(self, function: Callable) -> Self:
         """The same task, with `function` of each of its fields that is a tensor or an array."""
-        return replace(self, **{name: function(x) for name, x in self.arrays.items()})
+        return replace(self, **{name: function(x) for name, x in self._arrays.items()})
 
     @abstractmethod
     def validation_split(self, portion: float) -> Self:
