@@ -49,9 +49,9 @@ def enas(kind: str | None, text: str) -> Genotype:
 
 def _recurrent(tokens: Sequence[int]) -> Genotype:
     sources = [-1, *tokens[1::2]]
-    activations = []
-    for token in tokens[::2]:
-        whole(f"{RECURRENT}: activation", token, 0, 3, GenotypeError)
-        activations.append(ENAS_ACTIVATIONS[token])
+    chosen = [
+        whole(f"{RECURRENT}: activation", token, 0, 3, GenotypeError) for token in tokens[::2]
+    ]
+    activations = [ENAS_ACTIVATIONS[token] for token in chosen]
     ends = set(range(len(sources))) - set(sources)
     return RecurrentGenotype(tuple(zip(sources, activations)), tuple(sorted(ends)))

@@ -58,11 +58,10 @@ class Space:
     def choices(self) -> Sequence[int]:
         """How many options each decision has, position by position. Where a space does not list
         them it is walked; raises `UserError` where they depend on what was decided before."""
-        walks = dict.fromkeys(tuple(walk(self, Random(seed))[1]) for seed in range(WALKS))
+        walks = sorted({tuple(walk(self, Random(seed))[1]) for seed in range(WALKS)})
         field = f"space {name_of(self)}: options at each position"
-        found = " and ".join(map(str, walks))
         first, *others = walks
-        require(not others, field, found, "the same whatever was decided, for a policy")
+        require(not others, field, walks, "the same whatever was decided, for a policy")
         return first
 
     def choices_at(self, prefix: Decisions) -> int:
@@ -176,12 +175,11 @@ class PaperSpace(Space):
         length = len(decisions)
         lengths = self.levels or (len(self.choices),)
         if length not in lengths:
-            allowed = " or ".join(map(str, lengths))
-            raise GenotypeError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
+            refuse(f"space {self.name}: number of decisions", length, lengths, GenotypeError)
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
-                found = f"decision {position} is {decision}"
-                raise GenotypeError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
+                field = f"space {self.name}: decision {position}"
+                refuse(field, decision, f"0 to {count - 1}", GenotypeError)
         return self._genotype(tuple(map(operator.getitem, self._options, decisions)))
 
     def encode(self, genotype: Genotype) -> list[int]:
