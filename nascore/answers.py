@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from math import inf, isfinite
 from re import sub
 from typing import Any
@@ -20,7 +19,8 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from nascore.errors import UserError, reason, shorten
+from nascore.errors import UserError, is_number, reason, refuse, require, shorten
+from nascore.files import digest
 from nascore.genotypes import Genotype
 from nascore.loop import StepFailed
 
@@ -42,26 +42,21 @@ class Estimate:
 def name_of(estimate: Callable) -> str:
     """How config.json, and with it --resume, tells estimators apart: by the `name` that one has, or
     by its type, or function, and module; a partial by its arguments too, a lambda by its code."""
-    name = getattr(estimate, "name", None)
-    if isinstance(name, str):
-        return name
-    if isinstance(estimate, partial):
-        words = list(map(repr, estimate.args))
-        words += [f"{name}={value!r}" for name, value in estimate.keywords.items()]
-        arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))  # another one in every process
-        if len(arguments) >= 60:
-            arguments = _digest(arguments)
-        return f"{name_of(estimate.func)}({arguments})"
-    code = getattr(estimate, "__code__", None)
-    if code and code.co_name == "<lambda>":
-        content = repr((code.co_code, code.co_consts, code.co_names))
-        return f"{estimate.__module__}.<lambda> {_digest(content)}"
+    match estimate:
+        case object(name=str() as name):
+            return name
+        case partial(func=func, args=args, keywords=keywords):
+            words = [*map(repr, args), *(f"{key}={value!r}" for key, value in keywords.items())]
+            # An address is another one in every process.
+            arguments = sub(r" at 0x[0-9a-f]+", "", ", ".join(words))
+            if len(arguments) >= 60:
+                arguments = digest(arguments, 8)
+            return f"{name_of(func)}({arguments})"
+        case object(__code__=object(co_name="<lambda>") as code):
+            content = repr((code.co_code, code.co_consts, code.co_names))
+            return f"{estimate.__module__}.<lambda> {digest(content, 8)}"
     named = estimate if inspect.isroutine(estimate) else type(estimate)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate]:
@@ -78,12 +73,10 @@ def evaluate(estimate: Callable, genotypes: Sequence[Genotype]) -> list[Estimate
     if isinstance(answers, ndarray | Tensor):
         with suppress(RuntimeError):  # a tensor on the device meta has no numbers
             answers = list(answers) if answers.ndim else answers.item()
-    if not isinstance(answers, list | tuple):
-        allowed = f"a list of {count} rewards, one an architecture"
-        raise StepFailed(f"{who} answered {shorten(answers)}, allowed: {allowed}")
+    several = isinstance(answers, list | tuple)
+    require(several, who, answers, f"a list of {count} rewards", StepFailed)
     found = len(answers)
-    if found != count:
-        raise StepFailed(f"{who} gave {found} rewards, allowed: {count}, one each")
+    require(found == count, f"{who}: rewards", found, f"{count}, one each", StepFailed)
     return [checked(answer, who) for answer in answers]
 
 
@@ -92,25 +85,26 @@ def checked(answer: Any, who: str) -> Estimate:
     that begins with `who`, for one that cannot be."""
     if not isinstance(answer, Estimate):
         answer = Estimate(answer)
-    error = answer.error
-    if isinstance(error, BaseException):
-        error = reason(error)
-    if not isinstance(error, str | None):
-        raise StepFailed(f"{who}: error {shorten(error)}, allowed: a text, or None")
-    seconds = _number(answer.seconds, "seconds", who)
-    if not 0 <= seconds < inf:
-        raise StepFailed(f"{who}: seconds {seconds}, allowed: a number from 0 on")
-    reward = _number(answer.reward, "reward", who)
+    error: str | None = None
+    match answer.error:
+        case BaseException() as raised:
+            error = reason(raised)
+        case str() as said:
+            error = said
+        case found if found is not None:
+            refuse(f"{who}: error", found, "a text, or None", StepFailed)
+    seconds = _number(answer.seconds, f"{who}: seconds")
+    require(0 <= seconds < inf, f"{who}: seconds", seconds, "a number from 0 on", StepFailed)
+    reward = _number(answer.reward, f"{who}: reward")
     if not isfinite(reward):
         error = error or f"the reward was {reward}"
         reward = 0.0
-    if not 0 <= reward <= 1:
-        allowed = "a fraction from 0 to 1 (not percent)"
-        raise StepFailed(f"{who}: reward {reward:g}, allowed: {allowed}, or NaN where it failed")
-    if not isinstance(answer.details, dict):
-        raise StepFailed(f"{who}: details {shorten(answer.details)}, allowed: a dictionary")
+    allowed = "a fraction from 0 to 1 (not percent), or NaN where it failed"
+    require(0 <= reward <= 1, f"{who}: reward", reward, allowed, StepFailed)
+    details = answer.details
+    require(isinstance(details, dict), f"{who}: details", details, "a dictionary", StepFailed)
     try:
-        details = storable(answer.details, "details")
+        details = storable(details, "details")
     except RecursionError:
         raise StepFailed(f"{who}: details that hold themselves, allowed: numbers, texts") from None
     except Exception as problem:  # a tensor that cannot be read, too
@@ -118,14 +112,12 @@ def checked(answer: Any, who: str) -> Estimate:
     return Estimate(reward, seconds, details, storable(error, "error"))
 
 
-def _number(value: Any, field: str, who: str) -> float:
+def _number(value: Any, field: str) -> float:
     if isinstance(value, Array):
         # Several numbers are none, and a tensor on the device meta has none.
         with suppress(RuntimeError, ValueError):
             value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        allowed = "a number, or an Estimate"
-        raise StepFailed(f"{who}: {field} {shorten(value)}, allowed: {allowed}")
+    require(is_number(value), field, value, "a number, or an Estimate", StepFailed)
     try:
         return float(value)
     except OverflowError:

@@ -3,7 +3,6 @@ NumPy's own format, which is read without any pickle and has checksums.
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 from platformdirs import user_cache_path
 
-from nascore.files import FORMAT, write_whole
+from nascore.files import FORMAT, digest, write_whole
 
 Parts = dict[str, ndarray]  # uint8 (N, 3, H, W), by the name of the part
 
@@ -21,11 +20,6 @@ def file_of(folder: Path, side: int | None) -> Path:
     """Where the images of a folder are kept: not among them, but in the user's cache folder."""
     name = digest(repr((str(folder.resolve()), side)))
     return user_cache_path("nascore") / "folders" / f"{name}.npz"
-
-
-def digest(text: str) -> str:
-    """32 hexadecimal digits, others for every text."""
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def store(file: Path, stamp: str, images: Parts, tell: Callable[[str], None]) -> None:

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from os.path import isdir
 from pathlib import Path
+from re import fullmatch
 
 import numpy as np
 import platformdirs
@@ -13,7 +14,7 @@ from torch import Tensor, as_tensor, empty, from_numpy, uint8
 from torch import device as Device
 
 from nascore import folders, pictures
-from nascore.errors import UserError, require, shorten, whole
+from nascore.errors import UserError, reason, require, whole
 from nascore.files import PathName
 from nascore.images import Images
 from nascore.loop import memory_errors
@@ -36,19 +37,16 @@ STATISTICS: dict[str, Statistics] = {
 
 def choose_device(name: str | Device) -> Device:
     """`auto` is a GPU where there is one. Raises `UserError` for a device that is not there."""
-    if str(name) == "auto":
+    name = str(name)
+    if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = Device(str(name))
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"unknown device {shorten(str(name))}; allowed: auto, cpu, cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    known = fullmatch(r"(cpu|cuda)(:\d{1,2})?", name)
+    require(known, "device", name, "auto, cpu, cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(
             "device 'cuda' was asked for and PyTorch sees no GPU here; allowed: auto, cpu"
         )
-    return device
+    return Device(name)
 
 
 # --- loading --------------------------------------------------------------------------------------
@@ -71,14 +69,15 @@ def load(
     if image_size is not None:
         whole("--image-size", image_size, 4, 512)
     require(flip is None or isinstance(flip, bool), "flip", flip, "true or false")
-    if isinstance(name, Images):
-        images = _resized(name, image_size)
-    elif isinstance(name, str) and name == "digits":
-        images = _resized(_digits(), image_size)
-    elif isinstance(name, str) and name in TORCHVISION:
-        images = _resized(_torchvision(name), image_size)
-    else:
-        images = _folder(name, image_size, quiet)
+    match name:
+        case Images():
+            images = _resized(name, image_size)
+        case str("digits"):
+            images = _resized(_digits(), image_size)
+        case str() if name in TORCHVISION:
+            images = _resized(_torchvision(name), image_size)
+        case _:
+            images = _folder(name, image_size, quiet)
     if flip is not None:
         images = replace(images, flip=flip)
     return images.to(device)
@@ -88,15 +87,11 @@ def _folder(name: PathName, image_size: int | None, quiet: bool) -> Images:
     if name == "nasbench201":
         allowed = "digits, a torchvision set or a folder"
         raise UserError(f"'nasbench201' is a table, not images; allowed here: {allowed}")
-    if not isinstance(name, str | Path) or not str(name) or not isdir(name):
-        allowed = f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}"
-        raise UserError(f"unknown data {shorten(str(name))}; allowed: {allowed}")
+    good = isinstance(name, str | Path) and isdir(name)
+    require(good, "data", str(name), f"{', '.join(NAMES)}, or a folder: {folders.LAYOUT}")
     with memory_errors("--image-size"):
         listing, arrays = folders.load(Path(name), image_size, quiet)
-    parts = {
-        part: (from_numpy(array), from_numpy(listing.labels(part)))
-        for part, array in arrays.items()
-    }
+    parts = {part: (from_numpy(array), listing.labels(part)) for part, array in arrays.items()}
     valid, valid_labels = parts.get("valid", (None, None))
     images = _images(str(name), parts["train"], parts["test"], listing.classes, flip=True)
     return replace(images, valid=valid, valid_labels=valid_labels)
@@ -106,17 +101,15 @@ def _resized(images: Images, side: int | None) -> Images:
     if side is None or images.train.shape[2:] == (side, side):
         return images
     with memory_errors("--image-size"):
-        return replace(
-            images,
-            train=_fitted(images.train, side),
-            valid=None if images.valid is None else _fitted(images.valid, side),
-            test=_fitted(images.test, side),
-            padding=side // 8,
-        )
+        fitted = images.mapped(lambda held: _fitted(held, side))
+        return replace(fitted, padding=side // 8)
 
 
 def _fitted(batch: Tensor, side: int) -> Tensor:
-    """Each channel as a grey picture, since a user's own images may have any number of them."""
+    """Each channel as a grey picture, since a user's own images may have any number of them;
+    labels as they are."""
+    if batch.dim() == 1:
+        return batch
     fitted = empty(*batch.shape[:2], side, side, dtype=uint8)
     planes = batch.flatten(0, 1).numpy(force=True)
     for plane, place in zip(planes, fitted.flatten(0, 1).numpy()):
@@ -177,9 +170,9 @@ def _torchvision(name: str) -> Images:
     try:
         sets = [getattr(torchvision.datasets, cls)(root, download=True, **part) for part in parts]
     except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        said = reason(error)[:100]
         again = "try again, or give --data FOLDER"
-        raise UserError(f"cannot download {name} to {root} ({reason}); {again}") from None
+        raise UserError(f"cannot download {name} to {root} ({said}); {again}") from None
     train, test = map(_tensors, sets)
     classes = tuple(map(str, getattr(sets[0], "classes", range(10))))
     return _images(name, train, test, classes, flip, STATISTICS.get(name))

@@ -53,13 +53,22 @@ def shorten(value: object, limit: int = 60) -> str:
 Raised = type[UserError]
 
 
-def refuse(field: str, found: object, allowed: str, error: Raised = UserError) -> NoReturn:
-    """Raise `error` with the line that names the field, what was found and what is allowed."""
+def refuse(
+    field: str, found: object, allowed: Iterable[object], error: Raised = UserError
+) -> NoReturn:
+    """Raise `error` with the line that names the field, what was found and what is allowed: a text,
+    or several names."""
+    if not isinstance(allowed, str):
+        allowed = ", ".join(map(str, allowed))
     raise error(f"{field}: found {shorten(found)}, allowed: {allowed}")
 
 
 def require(
-    condition: object, field: str, found: object, allowed: str, error: Raised = UserError
+    condition: object,
+    field: str,
+    found: object,
+    allowed: Iterable[object],
+    error: Raised = UserError,
 ) -> None:
     """`refuse` where the condition does not hold."""
     if not condition:
@@ -70,26 +79,30 @@ def one_of(field: str, found: T, names: Iterable[Any], error: Raised = UserError
     """`found`, which must be one of `names`."""
     known = sorted(names) if isinstance(names, set) else list(names)
     if found not in known:  # a list: what cannot be hashed is refused like anything else
-        refuse(field, found, ", ".join(map(str, known)), error)
+        refuse(field, found, known, error)
     return found
+
+
+def is_number(found: Any, kind: Any = int | float) -> bool:
+    """Whether `found` is a number of the `kind`, which True and False are not."""
+    return isinstance(found, kind) and not isinstance(found, bool)
 
 
 def whole(field: str, found: Any, low: int, high: int, error: Raised = UserError) -> int:
     """`found`, which must be a whole number from `low` to `high`."""
-    good = isinstance(found, int) and not isinstance(found, bool) and low <= found <= high
+    good = is_number(found, int) and low <= found <= high
     require(good, field, found, f"a whole number from {low} to {high}", error)
     return found
 
 
 def number(field: str, found: Any, low: float, high: float, error: Raised = UserError) -> float:
     """`found` as a float, which must be a number from `low` to `high`, both finite."""
-    good = isinstance(found, int | float) and not isinstance(found, bool) and low <= found <= high
+    good = is_number(found) and low <= found <= high
     require(good, field, found, f"a number from {low:g} to {high:g}", error)
     return float(found)
 
 
-def look_up(known: Mapping[str, T], name: object, what: str) -> T:
+def look_up(known: Mapping[str, T], name: Any, what: str) -> T:
     """`known[name]`; an unknown name gets the list of those there are."""
-    if not isinstance(name, str) or name not in known:
-        raise UserError(f"unknown {what} {shorten(name)}; allowed: {', '.join(known)}")
+    one_of(what, name, known)
     return known[name]

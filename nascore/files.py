@@ -5,15 +5,16 @@ An older format opens for ever; a newer one is refused in one line.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from json import dumps, loads
 from os.path import lexists, realpath
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
-from nascore.errors import UserError, plain, require, shorten
+from nascore.errors import Raised, UserError, is_number, plain, require
 
 PathName = str | os.PathLike
 FORMAT = 1  # of everything that is written: checkpoint, config, genotype, history, timing, cache
@@ -44,6 +45,11 @@ def named(name: PathName, option: str, allowed: str = "the name of a file") -> P
         allowed = f"another name: {folder} holds a run or a model"
         require(not any(map(lexists, others)), option, name, allowed)
     return Path(name)
+
+
+def digest(text: str, size: int = 16) -> str:
+    """`size` bytes in hexadecimal digits, others for every text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -81,9 +87,7 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 def sync(folder: Path) -> None:
     """A rename itself must reach the disk too, where the system knows how."""
-    if os.name != "posix":
-        return
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some systems and file systems cannot
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -91,11 +95,11 @@ def sync(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+def remove_temporaries(folder: Path, names: Collection[str]) -> None:
     """What a process that was killed left while it wrote a file of one of these names."""
-    ours = re.compile(f"({'|'.join(map(re.escape, names))})\\.[0-9]+\\.tmp")
     for path in folder.iterdir():
-        if ours.fullmatch(path.name) and path.is_file():
+        ours = re.fullmatch(r"(.+)\.[0-9]+\.tmp", path.name)
+        if ours and ours[1] in names and path.is_file():
             path.unlink(missing_ok=True)
 
 
@@ -105,14 +109,14 @@ def write_json(path: Path, value: Mapping) -> None:
     write_bytes(path, text.encode())
 
 
-def check_format(value: Mapping, file: PathName) -> Mapping:
-    """`value` as read from `file`, of this format or an older one. Raises `UserError`."""
+def check_format(value: Mapping, file: PathName, error: Raised = UserError) -> Mapping:
+    """`value` as read from `file`, of this format or an older one. Raises `error`."""
     found = value.get("format", 0)  # 0: before there were versions
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise UserError(f"{file}: format {shorten(found)}, allowed: a whole number to {FORMAT}")
+    good = is_number(found, int) and found >= 0
+    require(good, f"{file}: format", found, f"a whole number to {FORMAT}", error)
     if found > FORMAT:
         known = f"this one reads formats to {FORMAT}"
-        raise UserError(f"{file} was written by a newer nascore (format {found}; {known}): update")
+        raise error(f"{file} was written by a newer nascore (format {found}; {known}): update")
     return value
 
 
@@ -124,7 +128,6 @@ def read_rows(path: PathName) -> list[dict]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     for row in rows:
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: found {shorten(row)}, allowed: an object a line")
+        require(isinstance(row, dict), f"{path}", row, "an object a line")
         check_format(row, plain(path))
     return rows

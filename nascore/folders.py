@@ -15,19 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from os.path import splitext
+from os.path import join, splitext
 from pathlib import Path
 from re import split
 from stat import S_ISREG
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import torch
 from numpy import ndarray
 from PIL.Image import Image
+from torch import Tensor
 
 from nascore import cache
-from nascore.errors import UserError, require, say
+from nascore.errors import UserError, refuse, require, say
+from nascore.files import digest
 from nascore.pictures import SUFFIXES, fit, quietly, read
 from nascore.seeding import generator
 
@@ -37,7 +39,6 @@ PARTS = {
     "valid": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-PART_OF = {name: part for part, names in PARTS.items() for name in names}
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
 # What differs where a file was changed, or is another one of that name.
 STAMPED = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")
@@ -77,11 +78,11 @@ class Listing:
             for part, files in self.parts.items()
             for path, stamp, label in files
         ]
-        return cache.digest(repr((self.classes, rows)))
+        return digest(repr((self.classes, rows)))
 
-    def labels(self, part: str) -> ndarray:
+    def labels(self, part: str) -> Tensor:
         """(N,) int64, in the order of the images."""
-        return np.array([file.label for file in self.parts[part]], dtype=np.int64)
+        return torch.tensor([file.label for file in self.parts[part]])
 
 
 def load(folder: Path, side: int | None = None, quiet: bool = False) -> tuple[Listing, cache.Parts]:
@@ -89,8 +90,7 @@ def load(folder: Path, side: int | None = None, quiet: bool = False) -> tuple[Li
     where they did not change; `side` pixels large, or as they are, if they are alike. What is left
     out, split or resized is said, unless `quiet`. Raises `UserError`, one line."""
     tell = _nobody if quiet else say
-    with _listable(folder):
-        listing = listing_of(folder, tell)
+    listing = listing_of(folder, tell)
     stamp = listing.stamp()
     kept = cache.file_of(folder, side)
     images = cache.load(kept, stamp, {part: len(files) for part, files in listing.parts.items()})
@@ -108,11 +108,18 @@ def _nobody(line: str) -> None:
 
 
 @contextmanager
-def _listable(folder: str | Path) -> Iterator[None]:
+def _listing(folder: str | Path, tell: Tell = say) -> Iterator[Tally]:
+    """What is left out is counted in the block, and told after it."""
+    left_out = Tally()
     try:
-        yield
+        yield left_out
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror}") from None
+    count = left_out.total()
+    if count:
+        files = f"{count} files" if count > 1 else "1 file"
+        reasons = _reasons(left_out)
+        tell(f"{folder}: {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
 
 
 def natural(name: str) -> tuple[list, str]:
@@ -124,21 +131,21 @@ def natural(name: str) -> tuple[list, str]:
 
 def listing_of(folder: Path, tell: Tell = say) -> Listing:
     """List the images of `folder`. Raises `UserError` for a layout that is none of those above."""
-    left_out = Tally()
-    places = _parts(folder)
-    found = {part: _classes(place, left_out) for part, place in places.items()}
-    classes = tuple(found["train"])
-    require(len(classes) > 1, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
-    known = "those in train/"
-    parts = {part: _labelled(found[part], place, classes, known) for part, place in places.items()}
-    if places == {"train": folder}:
-        parts = _split(folder, parts["train"], tell)
-    else:
-        _count_beside(folder, places.values(), left_out)
+    with _listing(folder, tell) as left_out:
+        places = _parts(folder)
+        found = {part: _classes(place, left_out) for part, place in places.items()}
+        classes = tuple(found["train"])
+        several = len(classes) > 1
+        require(several, f"classes in {places['train']}", classes, f"at least 2 ({LAYOUT})")
+        known = "those in train/"
+        parts = {part: _labelled(found[part], places[part], classes, known) for part in places}
+        if places == {"train": folder}:
+            parts = _split(folder, parts["train"], tell)
+        else:
+            _count_beside(folder, places.values(), left_out)
     # Files lie class by class; every later split is a cut, so the order is made random here.
     train = parts["train"]
     parts["train"] = _shuffled(train, "folder", len(train))
-    _tell_left_out(folder, left_out, tell)
     return Listing(folder, classes, parts)
 
 
@@ -152,14 +159,6 @@ def _labelled(found: Classes, part: Path, classes: Sequence[str], known: str) ->
     return files
 
 
-def _tell_left_out(folder: Path, left_out: Tally, tell: Tell = say) -> None:
-    count = left_out.total()
-    if count:
-        reasons = _reasons(left_out)
-        files = "files" if count > 1 else "file"
-        tell(f"{folder}: {count} {files} left out: {reasons}; read are {' '.join(SUFFIXES)}")
-
-
 def _reasons(left_out: Tally) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common() if count)
 
@@ -167,22 +166,17 @@ def _reasons(left_out: Tally) -> str:
 def to_test(folder: Path, classes: Sequence[str]) -> tuple[list[File], bool]:
     """The images of the test part of `folder`, whose classes are some of `classes`; and whether
     those are all that it holds, since it has no parts. Raises `UserError`, one line."""
-    left_out = Tally()
-    with _listable(folder):
+    with _listing(folder) as left_out:
         part = _parts(folder, ["test"]).get("test", folder)
-        found = _classes(part, left_out)
-    files = _labelled(found, part, classes, "the model's")
-    _tell_left_out(folder, left_out)
+        files = _labelled(_classes(part, left_out), part, classes, "the model's")
     return files, part == folder
 
 
 def images_in(folder: str) -> list[str]:
     """The images in `folder` and its sub-folders, in natural order, readable or not. Raises
     `UserError` for a folder that cannot be listed."""
-    left_out = Tally()
-    with _listable(folder):
-        found = [path for path, _ in _images(folder, left_out, ())]
-    _tell_left_out(Path(folder), left_out)
+    with _listing(folder) as left_out:
+        found = [path for path, _ in _images(folder, left_out)]
     return sorted(found, key=natural)
 
 
@@ -190,36 +184,55 @@ def _parts(folder: Path, needed: Sequence[str] = ("train", "test")) -> dict[str,
     """The folders of train, valid and test images; that of train is `folder` itself where the
     classes lie there. What is for validation is the test where there is no other."""
     places: dict[str, Path] = {}
-    for place in _folders(folder):
-        if part := PART_OF.get(place.name.lower()):
-            first = places.setdefault(part, place)
-            found = f"{first.name}/ and {place.name}/"
-            require(first == place, f"the {part} part of {folder}", found, "one of them")
+    inside = _folders(folder)
+    for part, names in PARTS.items():
+        found = [name for name in inside if name.lower() in names]
+        require(len(found) < 2, f"the {part} part of {folder}", found, "one of them")
+        if found:
+            places[part] = folder / found[0]
     if len(places) < 2 and not any(map(_folders, places.values())):  # none, or a class named so
         return {"train": folder}
     if "test" not in places and "valid" in places:
         places["test"] = places.pop("valid")
     if not set(needed) <= places.keys():
-        found = ", ".join(f"{place.name}/" for place in places.values())
-        raise UserError(f"{folder}: found {found} alone, allowed: {LAYOUT}")
-    return {part: places[part] for part in PARTS if part in places}
+        alone = ", ".join(f"{place.name}/" for place in places.values())
+        raise UserError(f"{folder}: found {alone} alone, allowed: {LAYOUT}")
+    return places
 
 
 def _count_beside(folder: Path, parts: Collection[Path], left_out: Tally) -> None:
     """The images that lie in no part."""
-    for name in sorted(os.listdir(folder)):
-        place = folder / name
-        if _is_image(name) and place.is_file():
-            left_out["beside train/ and test/"] += 1
-        elif not _junk(name) and place not in parts:
-            for _, _, files in os.walk(place):
+    _, names, files = next(_walk(folder))
+    left_out["beside train/ and test/"] += sum(map(_is_image, files))
+    for name in names:
+        if folder / name not in parts:
+            for _, _, files in os.walk(folder / name):
                 left_out[f"in {name}/"] += sum(map(_is_image, files))
 
 
-def _folders(place: Path) -> list[Path]:
-    with os.scandir(place) as entries:
-        names = [e.name for e in entries if not _junk(e.name) and _is_folder(e)]
-    return [place / name for name in sorted(names, key=natural)]
+def _folders(place: Path) -> list[str]:
+    _, names, _ = next(_walk(place))
+    return names
+
+
+def _walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder, by links too, with the names of the folders, in natural order, and of the files
+    in it, but for what a system puts there, and for links that lead in a circle."""
+    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        entered = [
+            name for name in folders if not _junk(name) and not _leads_back(Path(place, name))
+        ]
+        folders[:] = sorted(entered, key=natural)
+        yield place, folders, [name for name in files if not _junk(name)]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is one of those that it lies in."""
+    return any(map(folder.samefile, folder.absolute().parents))
 
 
 def _junk(name: str) -> bool:
@@ -231,61 +244,40 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not _junk(name)
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
-
-
 def _classes(part: Path, left_out: Tally) -> Classes:
     """The images of each class."""
-    folders = _folders(part)
-    if not folders:
+    _, names, files = next(_walk(part))
+    if not names:
         raise UserError(f"{part} holds no folder of a class, allowed: {LAYOUT}")
-    left_out["beside the classes"] += sum(map(_is_image, os.listdir(part)))
+    left_out["beside the classes"] += sum(map(_is_image, files))
     classes = {}
-    for folder in folders:
+    for name in names:
         others = Tally()
-        around = tuple(map(_on_disk, folder.absolute().parents))
-        images = sorted(_images(folder, others, around))
+        images = sorted(_images(part / name, others))
         if not images:
             but = " but " * bool(others) + _reasons(others)
-            raise UserError(f"{folder} holds no images{but}; allowed: {', '.join(SUFFIXES)}")
+            refuse(f"{part / name}", f"no images{but}", SUFFIXES)
         left_out.update(others)
-        classes[folder.name] = images
+        classes[name] = images
     return classes
 
 
-def _images(folder: str | Path, left_out: Tally, around: tuple[Stamp, ...]) -> Iterator[Found]:
-    """`around`: the folders that this one lies in."""
-    here = _on_disk(folder)
-    if here in around:  # a link that leads in a circle
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            suffix = splitext(entry.name)[1].lower()
-            if _junk(entry.name):
-                continue
-            if _is_folder(entry):
-                yield from _images(entry.path, left_out, (*around, here))
-            elif suffix not in SUFFIXES:
+def _images(folder: str | Path, left_out: Tally) -> Iterator[Found]:
+    for place, _, files in _walk(folder):
+        for name in files:
+            path = join(place, name)
+            suffix = splitext(name)[1].lower()
+            if suffix not in SUFFIXES:
                 left_out[suffix or "without a suffix"] += 1
-            elif (stamp := _stamp(entry)) != EMPTY:
-                yield entry.path, stamp
+            elif (stamp := _stamp(path)) != EMPTY:
+                yield path, stamp
 
 
-def _on_disk(folder: str | Path) -> Stamp:
-    """What tells a folder from all others, whatever it is called."""
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
-
-
-def _stamp(entry: os.DirEntry) -> Stamp:
+def _stamp(path: str) -> Stamp:
     """Of a file, or of that which a link points to; none of what is no file, which says so when it
     is read."""
     try:
-        found = entry.stat()
+        found = os.stat(path)
     except OSError:
         return ()
     if not S_ISREG(found.st_mode):

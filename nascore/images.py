@@ -116,14 +116,11 @@ class Images(Task):
         return Batches(self, size, *place, part=part, augment=augment, cutout=cutout)
 
     def in_order(self, part: str, size: int, even: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        pixels, labels = self.some(part)
-        if even:
-            parts = max(1, len(pixels) // size)
-            cut = zip(pixels.tensor_split(parts), labels.tensor_split(parts))
-        else:
-            cut = zip(pixels.split(size), labels.split(size))
-        for batch, of_batch in cut:
-            yield self.normalise(batch), of_batch
+        found = self.some(part)
+        parts = max(1, self.count(part) // size)
+        cut = [x.tensor_split(parts) if even else x.split(size) for x in found]
+        for batch, labels in zip(*cut):
+            yield self.normalise(batch), labels
 
     def normalise(self, batch: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float, zero mean and unit variance per channel, channels_last."""
@@ -173,7 +170,7 @@ class Batches:
         self.pixels = padded.permute(0, 2, 3, 1).contiguous()
         full, rest = divmod(len(pixels), size)
         self.per_epoch = full + (rest > 1 or full == 0)  # one image alone has no batch statistics
-        self._order: tuple[int, Tensor] = (-1, self.labels)  # the epoch in hand and its order
+        self._order: tuple[int, Sequence[Tensor]] = (-1, ())  # the epoch in hand, its minibatches
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and labels (B,); the last batch of an epoch may be smaller."""
@@ -182,8 +179,8 @@ class Batches:
         if self._order[0] != epoch:
             random = generator(*self.place, "order", epoch)
             order = randperm(len(self.labels), generator=random)
-            self._order = (epoch, order.to(device, non_blocking=True))
-        index = self._order[1][position * self.size : (position + 1) * self.size]
+            self._order = (epoch, order.to(device, non_blocking=True).split(self.size))
+        index = self._order[1][position]
         random = generator(*self.place, "augment", step)  # on the CPU: the same on every device
         batch = self.images.normalise(self.crop(index, random))
         if self.cutout:
@@ -199,11 +196,11 @@ class Batches:
         shifts = randint(0, 2 * self.padding + 1, (2, n, 1), generator=random)
         top, left = shifts.to(device, non_blocking=True)
         rows = top + arange(height, device=device)  # (n, height)
-        columns = arange(width, device=device).expand(n, width)
+        columns = arange(width, device=device)
         if self.flip:
             mirrored = torch.rand(n, 1, generator=random).to(device, non_blocking=True) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
-        columns = left + columns
+        columns = left + columns  # (n, width)
         found = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None]]
         return found.permute(0, 3, 1, 2)
 
@@ -213,10 +210,11 @@ def cut_out(batch: Tensor, length: int, random: Generator) -> None:
     uniform over the image and clipped at the border, set to 0 after normalisation."""
     n, _, height, width = batch.shape
     device = batch.device
-    y = randint(0, height, (n, 1), generator=random).to(device, non_blocking=True)
-    x = randint(0, width, (n, 1), generator=random).to(device, non_blocking=True)
-    rows = arange(height, device=device)
-    columns = arange(width, device=device)
-    inside_y = (rows >= y - length // 2) & (rows < y + length // 2)  # (n, height)
-    inside_x = (columns >= x - length // 2) & (columns < x + length // 2)
-    batch.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
+    half = length // 2
+    inside = []
+    for side in (height, width):
+        centre = randint(0, side, (n, 1), generator=random).to(device, non_blocking=True)
+        offset = arange(side, device=device) - centre  # (n, side)
+        inside.append((offset >= -half) & (offset < half))
+    rows, columns = inside
+    batch.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)

@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
+from typing import Any
 
 from nascore.errors import UserError, reason, shorten
 
@@ -20,10 +21,9 @@ def load(name: str) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        where = extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}, line {where.lineno}"
-        if isinstance(error, SyntaxError):
-            place = f"{Path(error.filename or name).name}, line {error.lineno}"
+        syntax = isinstance(error, SyntaxError)
+        where: Any = error if syntax else extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename or name).name}, line {where.lineno}"
         raise UserError(f"--import {name}: {shorten(reason(error), 200)} ({place})") from None
     _send_by_value(module)
     return module

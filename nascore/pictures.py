@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from stat import S_ISREG
 from threading import Lock
 from typing import Any
-from warnings import catch_warnings, simplefilter
+from warnings import catch_warnings
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -58,8 +58,7 @@ def read(image: PathName | Picture) -> Picture:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Pillow warns over several lines of sizes, which `read` refuses, and of metadata."""
-    with catch_warnings():
-        simplefilter("ignore")
+    with catch_warnings(action="ignore"):
         yield
 
 
@@ -94,15 +93,12 @@ def fit(image: Picture, width: int, height: int) -> Picture:
 
 def _bring_key_to_eight_bits(image: Picture) -> None:
     """PNG names a transparent value in the depth of the file, and Pillow leaves it there."""
-    if not isinstance(image, PngImageFile) or not image.tile:
-        return
-    depth = image.tile[0].args
-    info = image.info
-    match info.get("transparency"):
-        case int() as key if depth in WHITES:
-            info["transparency"] = key * WHITES[depth]
-        case tuple() as key if depth == "RGB;16B":
-            info["transparency"] = tuple(part >> 8 for part in key)
+    match image:
+        case PngImageFile(tile=[(*_, depth), *_], info={"transparency": key} as info):
+            if isinstance(key, int) and depth in WHITES:
+                info["transparency"] = key * WHITES[depth]
+            if isinstance(key, tuple) and depth == "RGB;16B":
+                info["transparency"] = tuple(part >> 8 for part in key)
 
 
 def _upright(image: Picture) -> Picture:

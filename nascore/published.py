@@ -13,7 +13,6 @@ from json import loads
 from pathlib import Path
 from types import MappingProxyType
 
-from nascore.errors import one_of
 from nascore.genotypes import Genotype, from_dict
 
 
@@ -34,8 +33,3 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType({
 GENOTYPES: Mapping[str, Genotype] = MappingProxyType(
     {name: entry.genotype for name, entry in PUBLISHED.items()}
 )
-
-
-def get(name: str) -> Published:
-    """The published architecture of that name."""
-    return PUBLISHED[one_of("published genotype", name, PUBLISHED)]

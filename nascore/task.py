@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import prod
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from numpy import ndarray
 from torch import Tensor
@@ -60,16 +60,23 @@ class Task(ABC):
         """What tells this task from others, for config.json: its content, whatever its name."""
 
     @property
+    def _arrays(self) -> dict[str, Any]:
+        """Its fields that are tensors or arrays, by name."""
+        held = {}
+        for field in fields(self):
+            match getattr(self, field.name):
+                case Tensor() | ndarray() as array:
+                    held[field.name] = array
+        return held
+
+    @property
     def nbytes(self) -> int:
         """Of all its tensors."""
-        held = (getattr(self, f.name) for f in fields(self))
-        return sum(x.nbytes for x in held if isinstance(x, Tensor | ndarray))
+        return sum(x.nbytes for x in self._arrays.values())
 
     def mapped(self, function: Callable) -> Self:
         """The same task, with `function` of each of its fields that is a tensor or an array."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        found = {k: function(x) for k, x in held.items() if isinstance(x, Tensor | ndarray)}
-        return replace(self, **found)
+        return replace(self, **{name: function(x) for name, x in self._arrays.items()})
 
     @abstractmethod
     def validation_split(self, portion: float) -> Self:

@@ -69,32 +69,32 @@ def test_what_is_not_finite_is_a_child_that_failed(value):
 
 
 WRONG = [
-    (lambda g: None, "answered None, allowed: a list of "),
-    (lambda g: 0.5, "answered 0.5, allowed: a list of "),
-    (lambda g: {"a": 1}, "answered {'a': 1}, allowed: a list of "),
-    (lambda g: "0.5", "answered '0.5', allowed: a list of "),
-    (lambda g: torch.tensor(0.5), "answered 0.5, allowed: a list of "),
-    (lambda g: [], "gave 0 rewards, allowed: "),
-    (lambda g: [0.5] * (len(g) + 1), "rewards, allowed: "),
-    (lambda g: [None] * len(g), "reward None, allowed: a number, or an Estimate"),
-    (lambda g: [{"reward": 1}] * len(g), "reward {'reward': 1}, allowed: a number"),
-    (lambda g: ["0.5"] * len(g), "reward '0.5', allowed: a number"),
-    (lambda g: [True] * len(g), "reward True, allowed: a number"),
-    (lambda g: [[0.5]] * len(g), "reward [0.5], allowed: a number"),
-    (lambda g: [1j] * len(g), "reward 1j, allowed: a number"),
-    (lambda g: [Decimal("0.5")] * len(g), "reward Decimal('0.5'), allowed: a number"),
-    (lambda g: [torch.ones(2)] * len(g), "reward tensor([1., 1.]), allowed: a number"),
-    (lambda g: [93.7] * len(g), "reward 93.7, allowed: a fraction from 0 to 1 (not percent)"),
-    (lambda g: [-0.1] * len(g), "reward -0.1, allowed: a fraction from 0 to 1"),
-    (lambda g: [1e300] * len(g), "reward 1e+300, allowed: a fraction from 0 to 1"),
-    (lambda g: [Estimate(0.5, error=5)] * len(g), "error 5, allowed: a text, or None"),
-    (lambda g: [Estimate(0.5, seconds=-1)] * len(g), "seconds -1.0, allowed: a number from 0 on"),
+    (lambda g: None, ": found None, allowed: a list of "),
+    (lambda g: 0.5, ": found 0.5, allowed: a list of "),
+    (lambda g: {"a": 1}, ": found {'a': 1}, allowed: a list of "),
+    (lambda g: "0.5", ": found '0.5', allowed: a list of "),
+    (lambda g: torch.tensor(0.5), ": found 0.5, allowed: a list of "),
+    (lambda g: [], "rewards: found 0, allowed: "),
+    (lambda g: [0.5] * (len(g) + 1), "rewards: found 5, allowed: "),
+    (lambda g: [None] * len(g), "reward: found None, allowed: a number, or an Estimate"),
+    (lambda g: [{"reward": 1}] * len(g), "reward: found {'reward': 1}, allowed: a number"),
+    (lambda g: ["0.5"] * len(g), "reward: found '0.5', allowed: a number"),
+    (lambda g: [True] * len(g), "reward: found True, allowed: a number"),
+    (lambda g: [[0.5]] * len(g), "reward: found [0.5], allowed: a number"),
+    (lambda g: [1j] * len(g), "reward: found 1j, allowed: a number"),
+    (lambda g: [Decimal("0.5")] * len(g), "reward: found Decimal('0.5'), allowed: a number"),
+    (lambda g: [torch.ones(2)] * len(g), "reward: found tensor([1., 1.]), allowed: a number"),
+    (lambda g: [93.7] * len(g), "reward: found 93.7, allowed: a fraction from 0 to 1 (not percent)"),
+    (lambda g: [-0.1] * len(g), "reward: found -0.1, allowed: a fraction from 0 to 1"),
+    (lambda g: [1e300] * len(g), "reward: found 1e+300, allowed: a fraction from 0 to 1"),
+    (lambda g: [Estimate(0.5, error=5)] * len(g), "error: found 5, allowed: a text, or None"),
+    (lambda g: [Estimate(0.5, seconds=-1)] * len(g), "seconds: found -1.0, allowed: a number from 0 on"),
     (
         lambda g: [Estimate(0.5, seconds=math.nan)] * len(g),
-        "seconds nan, allowed: a number from 0 on",
+        "seconds: found nan, allowed: a number from 0 on",
     ),
-    (lambda g: [Estimate(0.5, seconds=None)] * len(g), "seconds None, allowed: a number"),
-    (lambda g: [Estimate(0.5, details=5)] * len(g), "details 5, allowed: a dictionary"),
+    (lambda g: [Estimate(0.5, seconds=None)] * len(g), "seconds: found None, allowed: a number"),
+    (lambda g: [Estimate(0.5, details=5)] * len(g), "details: found 5, allowed: a dictionary"),
     (
         lambda g: [Estimate(0.5, details={"x": object})] * len(g),
         "details['x'] is <class 'object'>, allowed: numbers",
@@ -109,7 +109,7 @@ WRONG = [
     ),
     (lambda g: 1 / 0, "raised 'ZeroDivisionError: division by zero'"),
     (lambda g: Mute.fail(), "raised 'Mute'"),
-    (lambda g: Mute(), "answered <Mute>, allowed: a list of 4 rewards"),
+    (lambda g: Mute(), ": found <Mute>, allowed: a list of 4 rewards"),
 ]
 
 
@@ -307,7 +307,7 @@ def test_an_estimator_may_take_from_its_list():
 
     result = nascore.run("evolution", space="nasbench201", estimate=greedy, budget="smoke", trials=5, progress=False)
     assert result.finished and result.reward == 0.5
-    with pytest.raises(UserError, match="gave 0 rewards, allowed: 1, one each"):
+    with pytest.raises(UserError, match="rewards: found 0, allowed: 1, one each"):
         nascore.run(
             "random",
             estimate=lambda g: g.clear() or [],

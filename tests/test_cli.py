@@ -221,17 +221,17 @@ UNKNOWN = [
     ("search --out X", "METHOD: invalid choice: 'X' (choose from"),
     ("search darts --epoch 2", "unrecognized arguments: --epoch 2"),
     ("search random --order 1", "unrecognized arguments: --order 1"),
-    ("search darts --budget huge", "unknown budget 'huge'; allowed: smoke, reduced, full"),
-    ("search darts --data cifar-10", "unknown data 'cifar-10'; allowed: digits, cifar10,"),
+    ("search darts --budget huge", "budget: found 'huge', allowed: smoke, reduced, full"),
+    ("search darts --data cifar-10", "data: found 'cifar-10', allowed: digits, cifar10,"),
     ("search darts --data nasbench201", "'nasbench201' is a table"),
-    ("search darts --space dart", "unknown space 'dart'; allowed: "),
+    ("search darts --space dart", "space: found 'dart', allowed: "),
     (
         "search darts --space nasnet",
         "darts needs a space with primitives on edges: found 'nasnet', allowed: darts, nasbench201",
     ),
     ("search random --data nasbench201 --space darts", "space 'darts' was asked for"),
-    ("search darts --device gpu", "unknown device 'gpu'; allowed: auto, cpu, cuda"),
-    ("search darts --device cpu:x", "unknown device 'cpu:x'; allowed"),
+    ("search darts --device gpu", "device: found 'gpu', allowed: auto, cpu, cuda"),
+    ("search darts --device cpu:x", "device: found 'cpu:x', allowed"),
     ("search darts --epochs 0", "epochs: found 0, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs 1001", "epochs: found 1001, allowed: a whole number from 1 to 1000"),
     ("search darts --epochs two", "epochs: found 'two', allowed: a whole number from 1 to 1000"),
@@ -256,7 +256,7 @@ UNKNOWN = [
         "trials: found 0, allowed: a whole number from 1 to",
     ),
     ("train darts-v3", "no genotype 'darts-v3'; allowed: a JSON file, or one of "),
-    ("train darts-v2 --recipe big", "unknown recipe 'big'; allowed: darts-cifar, nasnet-cifar, "),
+    ("train darts-v2 --recipe big", "recipe: found 'big', allowed: darts-cifar, nasnet-cifar, "),
     ("train darts-v2 --epochs 0", "epochs: found 0, allowed: a whole number from 1"),
     ("train darts-v2 --batch-size 0", "batch_size: found 0, allowed: a whole number from 2"),
     ("train darts-v2 --channels -4", "channels: found -4, allowed: a whole number from 1"),
@@ -382,8 +382,8 @@ def cell_file(nodes, **more):
 
 FILES = {
     "not JSON": ("{'kind': 'cell'}", "not JSON"),
-    "empty": ("", "not JSON"),
-    "not an object": ("[]", "one JSON object with a field 'kind'"),
+    "empty": ("", "genotype: found '', allowed: JSON, Genotype("),
+    "not an object": ("[]", "genotype: found '[]', allowed: JSON, Genotype("),
     "two numbers": ("[1, 2]", "2 numbers, which no kind may have"),
     "no kind": ("{}", "kind: found None"),
     "unknown kind": ('{"kind": "cells"}', "kind: found 'cells', allowed: cell, "),
@@ -401,7 +401,7 @@ FILES = {
         '{"kind": "cell", "normal": ' + "[" * 10_000 + "]" * 10_000 + "}",
         "nested too deep",
     ),
-    "100,000 deep": ("[" * 100_000, "nested too deep"),
+    "100,000 deep": ("[" * 100_000, "too many nested parentheses"),
     "2 MB": (" " * 2_000_000, "at most 1,000,000"),
     "a huge number": (cell_file([{**NODE, "inputs": [0, 10**400]}]), "normal.nodes[0].inputs[1]"),
     "5,000 digits": ('{"kind": ' + "1" * 5000 + "}", ""),
@@ -451,20 +451,20 @@ def spoiled_by(name, folder):
         return folder, f"{folder} holds no folder of a class, allowed: FOLDER/train/CLASS/*.jpg and"
     if name == "a file":
         (folder / "file").write_text("")
-        return folder / "file", "unknown data"
+        return folder / "file", "data: found"
     if name == "no test images":
         images(folder, parts=["train"])
         return folder, f"{folder}: found train/ alone, allowed: FOLDER/train/CLASS/*.jpg and"
     if name == "no classes":
         (folder / "train").mkdir()
-        return folder, f"{folder / 'train'} holds no images; allowed: .jpg"
+        return folder, f"{folder / 'train'}: found 'no images', allowed: .jpg"
     if name == "one class":
         images(folder, classes=["cat"])
         return folder, f"classes in {folder / 'train'}: found ('cat',), allowed: at least 2"
     if name == "a class without images":
         images(folder)
         (folder / "train" / "emu").mkdir()
-        return folder, f"{folder / 'train' / 'emu'} holds no images; allowed: .jpg, .jpeg, .png"
+        return folder, f"{folder / 'train' / 'emu'}: found 'no images', allowed: .jpg, .jpeg, .png"
     if name == "a class of test images only":
         images(folder)
         images(folder, classes=["emu"], parts=["test"])

@@ -42,7 +42,7 @@ def test_burnside_agrees_with_enumeration_for_other_numbers_of_operations(blocks
 
 @pytest.mark.parametrize("blocks, ops", [(1, 8), (2, 2), (3, 1)])
 def test_canonical_genotypes_of_all_decision_lists_are_as_many(blocks, ops):
-    order = ("input", "input", "op", "op")
+    order = ("input 1", "input 2", "op 1", "op 2")
     space = Blocks("small", "pnasnet", spaces.PNAS_PRIMITIVES[:ops], blocks, ("normal",), order, "all")
     lists = [[]]
     for options in space.choices:

@@ -167,7 +167,7 @@ def test_plain_numbers_become_estimates_and_what_is_no_number_counts_as_nothing(
     rewards = evaluate(lambda genotypes: [0.5, Estimate(float("nan"), seconds=2.0)], [None, None])
     assert rewards[0] == Estimate(0.5)
     assert rewards[1] == Estimate(0.0, seconds=2.0, error="the reward was nan")
-    with pytest.raises(UserError, match="gave 1 rewards, allowed: 2"):
+    with pytest.raises(UserError, match="rewards: found 1, allowed: 2"):
         evaluate(lambda genotypes: [0.5], [None, None])
 
 

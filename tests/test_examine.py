@@ -51,7 +51,7 @@ WRONG = [
     (5, "space: found 5, allowed: a name, or an object with choices_at, decode, size, sample (and encode, mutate)"),
     ([1, 2], "space: found [1, 2], allowed: a name, or an object with"),
     (object(), "space: found <object object"),
-    ("nowhere", "unknown space 'nowhere'; allowed: nas-rl, "),
+    ("nowhere", "space: found 'nowhere', allowed: nas-rl, "),
     (spoiled("choices_at", lambda s, p: -1), "space Spoiled: choices_at([]): found -1, allowed: a whole number from 0"),
     (spoiled("choices_at", lambda s, p: None), "space Spoiled: choices_at([]): found None, allowed: a whole number"),
     (spoiled("choices_at", lambda s, p: 2.5), "space Spoiled: choices_at([]): found 2.5, allowed: a whole number"),

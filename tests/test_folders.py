@@ -118,7 +118,7 @@ LAYOUTS = [
     ),
     (
         ["train/a/0.png", "train/b/notes.txt", "test/a/0.png"],
-        "b holds no images but 1 .txt; allowed: .jpg, ",
+        "b: found 'no images but 1 .txt', allowed: .jpg, ",
     ),
     (["train/a/0.png", "Train/b/0.png", "test/a/0.png"], "the train part of"),
     (["a/0.png", "b/0.png", "b/1.png"], "images of class 0 in"),

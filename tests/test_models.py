@@ -396,7 +396,7 @@ def test_wrong_words_are_one_line(folder, tmp_path, capsys):
     assert "--top: found 0" in line(capsys, "predict", folder, tmp_path, "--top", 0)
     assert "the following arguments are required" in line(capsys, "predict", folder)
     assert "a figure's suffix" in line(capsys, "evaluate", folder, "--data", "digits", "--out", "table.gif")
-    assert "unknown data" in line(capsys, "evaluate", folder, "--data", "digit")
+    assert "data: found" in line(capsys, "evaluate", folder, "--data", "digit")
 
 
 # --- nascore evaluate -------------------------------------------------------------------------------------------------

@@ -158,22 +158,22 @@ def test_seconds_between_checkpoints(capfd, tmp_path, words, value):
 @pytest.mark.parametrize(
     "options, said",
     [
-        (dict(data=None), "unknown data 'None'; allowed: digits"),
-        (dict(data=5), "unknown data '5'; allowed: digits"),
-        (dict(data=["digits"]), "unknown data .*; allowed: digits"),
-        (dict(data=""), "unknown data ''; allowed: digits"),
+        (dict(data=None), "data: found 'None', allowed: digits"),
+        (dict(data=5), "data: found '5', allowed: digits"),
+        (dict(data=["digits"]), "data: found .*, allowed: digits"),
+        (dict(data=""), "data: found '', allowed: digits"),
         (dict(directory=5), "--out: found 5, allowed: the name of a directory"),
         (dict(directory=["a"]), "--out: found .*, allowed: the name of a directory"),
         (dict(directory="a\0b"), "--out: found .*, allowed: the name of a directory"),
-        (dict(budget=[]), "unknown budget \\[\\]; allowed: smoke, reduced, full"),
-        (dict(budget=None), "unknown budget None; allowed: smoke, reduced, full"),
+        (dict(budget=[]), "budget: found \\[\\], allowed: smoke, reduced, full"),
+        (dict(budget=None), "budget: found None, allowed: smoke, reduced, full"),
         (dict(space=5), "space: found 5, allowed: a name, or an object with choices_at"),
         (dict(seed=None), "seed: found None, allowed: a whole number"),
         (dict(seed=True), "seed: found True, allowed: a whole number"),
         (dict(stop=True), "stop: found True, allowed: a function"),
         (dict(progress="yes"), "progress: found 'yes', allowed: true, false or a function"),
         (dict(estimate=5), "estimate: found 5, allowed: a function"),
-        (dict(device=None), "unknown device 'None'; allowed: auto, cpu, cuda"),
+        (dict(device=None), "device: found 'None', allowed: auto, cpu, cuda"),
         (dict(checkpoint_seconds="soon"), "--checkpoint-seconds: found 'soon', allowed: a number"),
         (
             dict(image_size="big"),
@@ -192,7 +192,7 @@ def test_values_of_a_wrong_kind_are_one_line(options, said):
 
 @pytest.mark.parametrize("method", [5, None, ["darts"], "darts\n", ""])
 def test_what_is_no_method(method):
-    with pytest.raises(UserError, match="^unknown method .*; allowed: darts, "):
+    with pytest.raises(UserError, match="^method: found .*, allowed: darts, "):
         nascore.run(method)
 
 

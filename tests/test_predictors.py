@@ -175,7 +175,7 @@ LARGEST = samples(PNAS, 2, 4)
 @pytest.mark.parametrize(
     "mistake, said",
     [
-        (lambda: make("foo", PNAS), "unknown predictor 'foo'; allowed: lstm, mlp, lstm-ensemble, mlp-ensemble"),
+        (lambda: make("foo", PNAS), "predictor: found 'foo', allowed: lstm, mlp, lstm-ensemble, mlp-ensemble"),
         (
             lambda: make("lstm", spaces.get("darts")),
             "pnas grows architectures and space 'darts' has no levels; allowed",

@@ -66,7 +66,7 @@ def test_a_value_out_of_bounds_is_refused_with_its_bounds(field, value, allowed)
 
 
 def test_unknown_presets_and_fields_are_refused():
-    with pytest.raises(UserError, match="unknown budget 'tiny'; allowed: smoke, reduced, full"):
+    with pytest.raises(UserError, match="budget: found 'tiny', allowed: smoke, reduced, full"):
         Small.preset("tiny")
     with pytest.raises(UserError, match="unknown field 'step'; this method has: steps, rate, mode, order"):
         Small.preset("full", step=1)
@@ -86,10 +86,10 @@ def test_every_field_of_every_method_can_be_shown_and_every_preset_is_within_its
 
 
 def test_unknown_methods_and_devices_are_refused():
-    with pytest.raises(UserError, match="unknown method 'dart'; allowed: darts, enas-macro, enas-micro, evolution, "):
+    with pytest.raises(UserError, match="method: found 'dart', allowed: darts, enas-macro, enas-micro, evolution, "):
         get("dart")
     for name in ("gpu", "cpu:x", "", "meta"):
-        with pytest.raises(UserError, match="unknown device .*; allowed: auto, cpu, cuda"):
+        with pytest.raises(UserError, match="device: found .*, allowed: auto, cpu, cuda"):
             choose_device(name)
     assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -234,11 +234,11 @@ def test_an_estimator_s_failures_are_rewards_of_0():
         ("random", {"seed": 2**32}, "seed: found 4294967296, allowed: "),
         ("random", {"space": "darts", "data": "nasbench201"}, "the table holds cells of 'nasbench201' only"),
         ("random", {"resume": True, "data": "nasbench201"}, "--resume needs the directory"),
-        ("random", {"estimate": lambda g: [], "space": Mine()}, "gave 0 rewards, allowed: 8"),
+        ("random", {"estimate": lambda g: [], "space": Mine()}, "rewards: found 0, allowed: 8"),
         ("darts", {"data": "nasbench201"}, "'nasbench201' is a table"),
         ("darts", {"estimate": count_convolutions}, "darts is its own estimator"),
         ("darts", {"space": Mine(), "data": noise()}, "darts needs a space with primitives on edges"),
-        ("darts", {"data": "no/such/folder"}, "unknown data 'no/such/folder'; allowed: digits, cifar10"),
+        ("darts", {"data": "no/such/folder"}, "data: found 'no/such/folder', allowed: digits, cifar10"),
         ("darts", {"trials": 3}, "unknown field 'trials'; this method has: epochs, "),
     ],
 )

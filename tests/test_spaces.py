@@ -375,19 +375,22 @@ def test_one_shot_methods_find_what_they_need():
     [
         (
             lambda: spaces.get("dart"),
-            "unknown space 'dart'; allowed: nas-rl, nasnet, pnas, enas-macro, enas-micro, darts, nasbench201",
+            "space: found 'dart', allowed: nas-rl, nasnet, pnas, enas-macro, enas-micro, darts, nasbench201",
         ),
-        (lambda: spaces.get("darts", blocks=3), "unknown size 'blocks' of the space darts; allowed: nodes, primitives"),
-        (lambda: spaces.get("nasbench201", nodes=3), "unknown size 'nodes' of the space nasbench201; allowed: none"),
+        (lambda: spaces.get("darts", blocks=3), "size of the space darts: found 'blocks', allowed: nodes, primitives"),
+        (lambda: spaces.get("nasbench201", nodes=3), "size of the space nasbench201: found 'nodes', allowed: none"),
         (
             lambda: spaces.get("enas-macro", layers=0),
-            "space enas-macro: layers 0, allowed: a whole number from 1 to 100",
+            "space enas-macro: layers: found 0, allowed: a whole number from 1 to 100",
         ),
-        (lambda: spaces.get("pnas", blocks=0), "space pnas: size 0, allowed: a whole number from 1 to 100"),
-        (lambda: spaces.get("darts", nodes="4"), "space darts: size '4', allowed: a whole number from 1 to 100"),
-        (lambda: spaces.get("darts").decode([0] * 23), "space darts: found 23 decisions, allowed: 24"),
-        (lambda: spaces.get("darts").decode([0] * 23 + [7]), "space darts: decision 23 is 7, allowed: 0 to 6"),
-        (lambda: spaces.get("nasbench201").decode([0, -1, 0]), "space nasbench201: decision 1 is -1, allowed: 0 to 4"),
+        (lambda: spaces.get("pnas", blocks=0), "space pnas: size: found 0, allowed: a whole number from 1 to 100"),
+        (lambda: spaces.get("darts", nodes="4"), "space darts: size: found '4', allowed: a whole number from 1 to 100"),
+        (lambda: spaces.get("darts").decode([0] * 23), "space darts: number of decisions: found 23, allowed: 24"),
+        (lambda: spaces.get("darts").decode([0] * 23 + [7]), "space darts: decision 23: found 7, allowed: 0 to 6"),
+        (
+            lambda: spaces.get("nasbench201").decode([0, -1, 0]),
+            "space nasbench201: decision 1: found -1, allowed: 0 to 4",
+        ),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line_with_what_is_allowed(call, message):

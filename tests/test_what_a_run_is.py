@@ -247,7 +247,7 @@ def test_a_newer_format_is_refused_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("found", [-1, "1", 1.5, True, None])
 def test_a_format_is_a_number(found):
-    with pytest.raises(UserError, match="a file: format .*, allowed: a whole number to 1"):
+    with pytest.raises(UserError, match="a file: format: found .*, allowed: a whole number to 1"):
         check_format({"format": found}, "a file")
 
 

@@ -215,7 +215,7 @@ def test_an_unknown_folder_is_one_line_in_the_panel():
     panel.source.choice.value = FOLDER
     assert panel.source.folder.layout.display == ""
     panel.source.folder.value = "no/such/folder"
-    assert panel.run() is None and "unknown data &#x27;no/such/folder&#x27;" in panel.message.value
+    assert panel.run() is None and "data: found &#x27;no/such/folder&#x27;" in panel.message.value
 
 
 def test_every_data_set_is_in_the_list_from_the_start():

@@ -16,20 +16,28 @@ import os
 import re
 import textwrap
 from contextlib import suppress
-from json import dumps, loads
+from json import loads
 from os.path import exists, isdir, join
-from re import fullmatch
 
 from nascore import spaces
-from nascore.errors import UserError, one_of, require, shorten
+from nascore.errors import UserError, look_up, require, shorten
 from nascore.files import check_format
 from nascore.formats.python import python, to_quark0
 from nascore.formats.strings import nasbench201, to_nasbench201
 from nascore.formats.tokens import enas
-from nascore.genotypes import MAX_TEXT, CellGenotype, Genotype, distinct, from_json, to_json
+from nascore.genotypes import (
+    MAX_TEXT,
+    CellGenotype,
+    Genotype,
+    from_dict,
+    from_json,
+    loaded,
+    to_json,
+)
 from nascore.published import GENOTYPES, PUBLISHED
 
-TOKENS = re.compile(r"(?:([\w-]+)\s*:)?([\s\d,\[\]]+)")  # ENAS's lists
+WRITTEN = re.compile(r"^[{\[(|]|^[\w-]+:[\s\[]*\d|^\d+[\s,]+\d|Genotype\(|\n")  # no file's name
+TOKENS = re.compile(r"(?:([\w-]+)\s*:)?(?=\D*\d)([\s\d,\[\]]+)")  # ENAS's lists
 Source = str | os.PathLike | Genotype
 FOLDERS = ("genotype.json", "model.json")  # of a search, of a training
 
@@ -76,9 +84,12 @@ def skeleton_of(name: Source) -> str | None:
 
 def _skeleton_in(folder: str) -> str | None:
     """As its config.json says, a training's, or the space of a search."""
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        config = loads(_text_in(join(folder, "config.json")))
-        return config.get("skeleton") or spaces.get(config["space"]["name"]).skeleton
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        match loads(_text_in(join(folder, "config.json"))):
+            case {"skeleton": str() as skeleton}:
+                return skeleton
+            case {"space": {"name": str() as name}}:
+                return spaces.get(name).skeleton
     return None
 
 
@@ -97,18 +108,16 @@ def _file_in(name: str) -> str:
 
 def looks_written(text: str) -> bool:
     """Whether `text` is a genotype itself, and no file's name."""
-    text = text.strip()
-    begins = text.startswith(("{", "[", "(", "|")) or "Genotype(" in text or "\n" in text
-    return begins or re.match(r"[\w-]+:[\s\[]*\d|\d+[\s,]+\d", text) is not None
+    return WRITTEN.search(text.strip()) is not None
 
 
 def parse(text: str) -> Genotype:
     """The genotype that `text` is, in JSON or one of the formats above. Raises `UserError`."""
-    if len(text) > MAX_TEXT or fullmatch(r"[\s,\[\]]*", text):
-        return from_json(text)  # which says what is wrong with it
+    if len(text) > MAX_TEXT:
+        return from_json(text)  # which says so
     text = textwrap.dedent(text).strip().removeprefix("\ufeff")
     if text.startswith("{"):
-        return from_json(_inner(text))
+        return _json(text)
     if text.startswith("|"):
         return nasbench201(text)
     if tokens := TOKENS.fullmatch(text):
@@ -116,17 +125,14 @@ def parse(text: str) -> Genotype:
     return python(text)
 
 
-def _inner(text: str) -> str:
-    """The genotype of what has one, as a model and a row of a history do."""
-    try:
-        data = loads(text, object_pairs_hook=distinct)
-    except (ValueError, RecursionError):  # said by whoever reads the genotype
-        return text
-    inner = data.get("genotype")
-    if "kind" in data or not isinstance(inner, dict):
-        return text
-    check_format(data, "the file")
-    return dumps(inner)
+def _json(text: str) -> Genotype:
+    """A genotype, or that of what has one, as a model and a row of a history do."""
+    data = loaded(text)
+    match data:
+        case {"genotype": dict() as inner} if "kind" not in data:
+            check_format(data, "the file")
+            return from_dict(inner)
+    return from_dict(data)
 
 
 WRITERS = {
@@ -138,4 +144,4 @@ WRITERS = {
 
 def write(genotype: Genotype, to: str) -> str:
     """`genotype` in the format `to`, a key of `WRITERS`. Raises `UserError`."""
-    return WRITERS[one_of("format", to, WRITERS)](genotype)
+    return look_up(WRITERS, to, "format")(genotype)

@@ -23,8 +23,8 @@ from typing import Any
 from warnings import catch_warnings
 
 from nascore.errors import one_of, refuse, require, whole
-from nascore.formats.words import Fields, cell_of, operation, with_cells
-from nascore.genotypes import MAX_INPUTS, Cell, CellGenotype, Genotype, GenotypeError
+from nascore.formats.words import Fields, cells, require_sums, with_cells
+from nascore.genotypes import MAX_INPUTS, Genotype, GenotypeError
 from nascore.spaces import DARTS_PRIMITIVES
 
 ALLOWED = "JSON, Genotype(normal=...), |op~0|+..., a list of numbers or of tuples"
@@ -39,9 +39,11 @@ BESIDE = (
 )
 Values = list[Any]  # of a text: words, whole numbers, and lists of them
 SLIM_LISTS = ("operations", "hiddenstate_indices", "used_hiddenstates")
-# NASNet's and PNASNet's authors' words for our operations.
+# NASNet's and PNASNet's authors' words for our operations, and their numbers for our states: 0 is
+# the previous cell, 1 the one before.
 SLIM = {f"separable_{k}x{k}_2": f"sep_conv_{k}x{k}" for k in (3, 5, 7)} | {"none": "skip_connect"}
 SLIM |= {"1x7_7x1": "conv_7x1_1x7", "1x3_3x1": "conv_3x1_1x3"}
+STATES = {"0": 1, "1": 0}
 QUARK0 = {*DARTS_PRIMITIVES, "sep_conv_7x7", "conv_7x1_1x7"}  # its words
 
 
@@ -75,15 +77,9 @@ def python(text: str) -> Genotype:
 def _statements(text: str) -> list[stmt]:
     try:
         with catch_warnings(action="ignore"):
-            return ast.parse(text).body
-    except SyntaxError as error:
-        place = f"line {error.lineno}, " if error.lineno else ""
-        wrong = f"{place}{error.msg}"
-    except (MemoryError, RecursionError):
-        wrong = "nested too deep"
-    except ValueError as error:
-        wrong = str(error)
-    refuse(wrong, text[:40], ALLOWED, GenotypeError)
+            return ast.parse(text, "the text").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        refuse(str(error) or "nested too deep", text[:40], ALLOWED, GenotypeError)
 
 
 def _named(part: stmt) -> tuple[str, AST]:
@@ -92,7 +88,7 @@ def _named(part: stmt) -> tuple[str, AST]:
         case Assign(targets=[Name(id=name)], value=value):
             return name, value
         case Expr(value=value):
-            return f"line {part.lineno}", value
+            return _place(part), value
     return "", part
 
 
@@ -115,7 +111,7 @@ def _says_nothing(value: AST) -> bool:
     return False
 
 
-def _genotype_call(call: Call) -> CellGenotype:
+def _genotype_call(call: Call) -> Genotype:
     """quark0's `Genotype(normal, normal_concat, reduce, reduce_concat)`, a node in every two pairs
     of (operation, state); its followers' with a list of pairs for every node too."""
     fields = dict(zip(FIELDS, call.args))
@@ -130,40 +126,34 @@ def _genotype_call(call: Call) -> CellGenotype:
         one_of(f"{place}: field", name, FIELDS, GenotypeError)
         require(name not in fields, place, f"a second {name}", "each field once", GenotypeError)
         fields[name] = value
-    return CellGenotype(_cell(fields, "normal"), _cell(fields, "reduce"))
+    both = {}
+    for name in ("normal", "reduce"):
+        nodes = _nodes(_listed(fields, name), name)
+        both[name] = {"nodes": nodes, "concat": _listed(fields, f"{name}_concat")}
+    genotype = cells(**both)
+    _require_last_put_out(genotype)
+    return genotype
 
 
-def _cell(fields: dict[str, expr], name: str) -> Cell:
-    nodes = _nodes(_listed(fields, name), name)
-    cell = cell_of(nodes, _listed(fields, f"{name}_concat"), field=name)
-    _require_last_put_out(cell, name)
-    return cell
-
-
-def _require_last_put_out(cell: Cell, field: str) -> None:
+def _require_last_put_out(genotype: Genotype) -> None:
     """Nothing can read the last node: where it is not put out, a node had not two pairs."""
-    last = 1 + len(cell.nodes)
-    allowed = f"one with the last node, {last}: two pairs are a node"
-    require(last in cell.concat, f"{field}_concat", list(cell.concat), allowed, GenotypeError)
+    for name, cell in vars(genotype).items():
+        last = 1 + len(cell.nodes)
+        allowed = f"one with the last node, {last}: two pairs are a node"
+        require(last in cell.concat, f"{name}_concat", list(cell.concat), allowed, GenotypeError)
 
 
 def _nodes(pairs: Values, field: str) -> list[Fields]:
     """The nodes of a list of pairs, two for each node, or of a list of pairs for each node."""
-    nested = all(isinstance(item, list) and not _is_pair(item) for item in pairs)
-    if not nested:
+    if any(map(_is_pair, pairs)):
         count = len(pairs)
         require(count % 2 == 0, field, f"{count} pairs", "two for each node", GenotypeError)
+        pairs = list(_twos(pairs))
     nodes: list[Fields] = []
-    for i, of_node in enumerate(pairs if nested else _twos(pairs)):
-        inputs = []
-        ops = []
-        for k, pair in enumerate(of_node):
-            place = f"{field}[{i}][{k}]" if nested else f"{field}[{2 * i + k}]"
-            require(_is_pair(pair), place, pair, "('operation', state)", GenotypeError)
-            op, state = pair
-            ops.append(operation(op, place))
-            inputs.append(whole(place, state, 0, i + 1, GenotypeError))
-        nodes.append({"inputs": inputs, "ops": ops})
+    for i, of_node in enumerate(pairs):
+        good = isinstance(of_node, list) and all(map(_is_pair, of_node))
+        require(good, f"{field}, node {i}", of_node, "pairs ('operation', state)", GenotypeError)
+        nodes.append({"inputs": [j for _, j in of_node], "ops": [op for op, _ in of_node]})
     return nodes
 
 
@@ -174,56 +164,43 @@ def _is_pair(value: Any) -> bool:
     return False
 
 
-def _twos(items: Values) -> Iterable[tuple[Any, Any]]:
-    return zip(items[::2], items[1::2])
+def _twos(items: Values) -> Iterable[Values]:
+    return map(list, zip(items[::2], items[1::2]))
 
 
-def _tuples(value: expr) -> CellGenotype:
+def _tuples(value: expr) -> Genotype:
     """PNAS's blocks (I1, I2, O1, O2): two states and what is applied to each. All blocks are put
     out."""
     nodes = []
     for i, block in enumerate(_literal(value, "genotype")):
-        field = f"block {i}"
-        good = isinstance(block, list) and len(block) == 4
-        require(good, field, block, "(state, state, 'operation', 'operation')", GenotypeError)
-        inputs = [whole(field, j, 0, i + 1, GenotypeError) for j in block[:2]]
-        ops = [operation(op, f"{field}, entry {k}") for k, op in enumerate(block[2:], 2)]
-        nodes.append({"inputs": inputs, "ops": ops})
-    return CellGenotype(cell_of(nodes, range(2, 2 + len(nodes))))
+        match block:
+            case [first, second, op, other]:
+                nodes.append({"inputs": [first, second], "ops": [op, other]})
+            case _:
+                allowed = "(state, state, 'operation', 'operation')"
+                refuse(f"block {i}", block, allowed, GenotypeError)
+    return cells(normal={"nodes": nodes, "concat": [*range(2, 2 + len(nodes))]})
 
 
-def _slim(lists: dict[str, Any]) -> CellGenotype:
-    """A cell of slim's nets/nasnet: state 0 is the previous cell, 1 the one before; what is not
-    used is put out."""
-    ops = _listed(lists, "operations")
-    inputs = _listed(lists, "hiddenstate_indices")
+def _slim(lists: dict[str, Any]) -> Genotype:
+    """A cell of slim's nets/nasnet; what is not used is put out."""
+    ops = [SLIM.get(str(op), op) for op in _listed(lists, "operations")]
+    inputs = [STATES.get(str(j), j) for j in _listed(lists, "hiddenstate_indices")]
     count = len(ops)
     read = len(inputs)
     field = "operations and hiddenstate_indices"
     good = count == read and count % 2 == 0
     require(good, field, f"{count} and {read}", "two of both for each block", GenotypeError)
-    nodes: list[Fields] = []
-    for i, (block, pair) in enumerate(zip(_twos(ops), _twos(inputs))):
-        at = 2 * i
-        place = f"hiddenstate_indices[{at}:{at + 2}]"
-        states = [_state(whole(place, j, 0, i + 1, GenotypeError)) for j in pair]
-        named = enumerate(block, at)
-        names = [operation(SLIM.get(str(op), op), f"operations[{k}]") for k, op in named]
-        nodes.append({"inputs": states, "ops": names})
-    count = 2 + len(nodes)
-    flags = [j in inputs for j in range(count)]
+    nodes = [{"inputs": j, "ops": names} for j, names in zip(_twos(inputs), _twos(ops))]
+    states = [1, 0, *range(2, 2 + len(nodes))]  # in slim's order
+    flags = [j in inputs for j in states]
     if "used_hiddenstates" in lists:
         flags = _listed(lists, "used_hiddenstates")
-        good = len(flags) == count and all(flag in (0, 1) for flag in flags)
-        allowed = f"{count} of 0 or 1, one for each state"
+        good = len(flags) == len(states) and all(flag in (0, 1) for flag in flags)
+        allowed = f"{len(states)} of 0 or 1, one for each state"
         require(good, "used_hiddenstates", flags, allowed, GenotypeError)
-    left = sorted(_state(j) for j, used in enumerate(flags) if not used)
-    return CellGenotype(cell_of(nodes, left))
-
-
-def _state(j: int) -> int:
-    """Our number of slim's state j."""
-    return 1 - j if j < 2 else j
+    left = sorted(j for j, used in zip(states, flags) if not used)
+    return cells(normal={"nodes": nodes, "concat": left})
 
 
 def _listed(values: dict[str, expr], field: str) -> Values:
@@ -239,12 +216,11 @@ def _literal(node: expr, field: str) -> Any:
         case Constant(value=str() | int() as value) if not isinstance(value, bool):
             return value
         case List(elts=items) | Tuple(elts=items):
-            return [_literal(item, f"{field}[{k}]") for k, item in enumerate(items)]
+            return [_literal(item, field) for item in items]
         case Call(func=Name(id="list" | "tuple"), args=[inner], keywords=[]):
             return _literal(inner, field)
-        case Call(func=Name(id="range"), args=parts, keywords=[]) if 0 < len(parts) < 4:
+        case Call(func=Name(id="range"), args=[_] | [_, _] as parts, keywords=[]):
             limits = [whole(field, _literal(p, field), 0, MAX_INPUTS, GenotypeError) for p in parts]
-            require(limits[2:] != [0], field, "a range by steps of 0", "1 or more", GenotypeError)
             return list(range(*limits))
     found = _source(node)[:60]
     allowed = "texts, whole numbers, lists, tuples, range(2, 6)"
@@ -252,7 +228,7 @@ def _literal(node: expr, field: str) -> Any:
 
 
 def _place(node: expr | stmt) -> str:
-    return f"line {node.lineno}, column {node.col_offset + 1}"
+    return f"line {node.lineno}"
 
 
 def _source(node: AST) -> str:
@@ -268,16 +244,12 @@ def to_quark0(genotype: Genotype) -> str:
     fields = []
     for name, cell in vars(both).items():
         require(cell is not None, name, cell, "a cell: quark0's format has two", GenotypeError)
-        require(cell.n_inputs == 2, name, "1 input", "2 inputs", GenotypeError)
+        require_sums(cell, name, 2, QUARK0)
         pairs: list[tuple[str, int]] = []
         for i, node in enumerate(cell.nodes):
-            field = f"{name}.nodes[{i}]"
-            found = f"{len(node.ops)} operations, {node.combine}"
-            allowed = "2 operations, add"
-            require(found == allowed, field, found, allowed, GenotypeError)
-            for op in node.ops:
-                one_of(f"{field}.ops", op, QUARK0, GenotypeError)
+            two = len(node.ops) == 2
+            require(two, f"{name}.nodes[{i}].ops", node.ops, "2 operations", GenotypeError)
             pairs += zip(node.ops, node.inputs)
-        _require_last_put_out(cell, name)
         fields.append(f"{name}={pairs}, {name}_concat={list(cell.concat)}")
+    _require_last_put_out(both)
     return f"Genotype({', '.join(fields)})"

@@ -1,11 +1,10 @@
 """ENAS's token lists, as its authors' scripts write them."""
 
 from collections.abc import Sequence
-from math import comb, isqrt
 from re import findall
 
 from nascore import spaces
-from nascore.errors import UserError, one_of, require, whole
+from nascore.errors import one_of, require, whole
 from nascore.genotypes import MAX_NODES, Genotype, GenotypeError, RecurrentGenotype
 
 ENAS_ACTIVATIONS = ("tanh", "relu", "identity", "sigmoid")
@@ -17,52 +16,42 @@ TOKENS = {  # of each kind, in their order
     MACRO: "an operation for each layer, and a bit for each layer before it",
     RECURRENT: "an activation, then two for each further node",
 }
+COUNTS = range(1, MAX_NODES + 1)
+LENGTHS = {  # of the lists of each kind, with how many nodes or layers each has
+    MICRO: {8 * n: n for n in COUNTS},
+    MACRO: {n * (n + 1) // 2: n for n in COUNTS},
+    RECURRENT: {2 * n - 1: n for n in COUNTS},
+}
 PREFIXED = "a list of numbers after enas-micro:, enas-macro: or enas-rnn:"
 
 
 def enas(kind: str | None, text: str) -> Genotype:
     """The architecture of a fixed arc, with or without NumPy's brackets. `kind` may be left out
     where the number of tokens tells it."""
-    tokens = [min(int(token[:9]), MAX_NODES) for token in findall(r"0*(\d+)", text)]
+    tokens = [int(token[:9]) for token in findall(r"0*(\d+)", text)]
     found = f"{len(tokens)} numbers"
     closed = text.count("[") == text.count("]")  # else a part of it is missing
     require(closed, "list of numbers", text, "as many [ as ]", GenotypeError)
     if kind is None:
-        fits = [name for name in TOKENS if _count(name, len(tokens))]
+        fits = [name for name, lengths in LENGTHS.items() if len(tokens) in lengths]
         which = f"{found}, which {' and '.join(fits) or 'no kind'} may have"
         require(len(fits) == 1, "genotype", which, PREFIXED, GenotypeError)
         (kind,) = fits
     one_of("kind of a list of numbers", kind, TOKENS, GenotypeError)
-    count = _count(kind, len(tokens))
-    require(count, kind, found, TOKENS[kind], GenotypeError)
-    require(count <= MAX_NODES, kind, found, f"at most {MAX_NODES} nodes or layers", GenotypeError)
+    count = LENGTHS[kind].get(len(tokens), 0)
+    allowed = f"{TOKENS[kind]}; at most {MAX_NODES} nodes or layers"
+    require(count, kind, found, allowed, GenotypeError)
     if kind == RECURRENT:
         return _recurrent(tokens)
-    space = spaces.enas_micro(count) if kind == MICRO else spaces.enas_macro(count)
-    try:
-        return space.decode(tokens)
-    except UserError as error:
-        raise GenotypeError(str(error)) from None
-
-
-def _count(kind: str, length: int) -> int:
-    """How many nodes or layers a list of so many tokens has; 0 if it cannot be one of that kind."""
-    if kind == MICRO:
-        return 0 if length % 8 else length // 8
-    if kind == RECURRENT:
-        return (length + 1) // 2 if length % 2 else 0
-    layers = (isqrt(8 * length + 1) - 1) // 2
-    return layers if comb(layers + 1, 2) == length else 0
+    space = spaces.enas_micro if kind == MICRO else spaces.enas_macro
+    return space(count).decode(tokens)
 
 
 def _recurrent(tokens: Sequence[int]) -> Genotype:
     sources = [-1, *tokens[1::2]]
-    nodes = []
-    for i, (source, activation) in enumerate(zip(sources, tokens[::2])):
-        field = f"{RECURRENT}: node {i}"
-        if i:
-            whole(f"{field}, earlier node", source, 0, i - 1, GenotypeError)
-        whole(f"{field}, activation", activation, 0, 3, GenotypeError)
-        nodes.append((source, ENAS_ACTIVATIONS[activation]))
-    ends = [i for i in range(len(nodes)) if i not in sources]
-    return RecurrentGenotype(tuple(nodes), tuple(ends))
+    chosen = [
+        whole(f"{RECURRENT}: activation", token, 0, 3, GenotypeError) for token in tokens[::2]
+    ]
+    activations = [ENAS_ACTIVATIONS[token] for token in chosen]
+    ends = set(range(len(sources))) - set(sources)
+    return RecurrentGenotype(tuple(zip(sources, activations)), tuple(sorted(ends)))

@@ -28,10 +28,10 @@ from nascore.genotypes.values import (
     RecurrentGenotype,
     RecurrentTree,
     as_dict,
-    distinct,
     from_dict,
     from_json,
     kind,
+    loaded,
     to_json,
 )
 
@@ -59,10 +59,10 @@ __all__ = [
     "TABLE",
     "as_dict",
     "canonical",
-    "distinct",
     "from_dict",
     "from_json",
     "kind",
+    "loaded",
     "operation_named",
     "to_json",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nascore.genotypes.values import (
     MAX_NODES,
@@ -14,6 +15,8 @@ from nascore.genotypes.values import (
     RecurrentGenotype,
 )
 
+Edges = list[tuple[int, str, int]]  # from a state, by an operation, to another
+
 
 def canonical(genotype: Genotype) -> Genotype:
     """The representative of all genotypes of the same network: the (input, op) pairs of a node
@@ -22,10 +25,10 @@ def canonical(genotype: Genotype) -> Genotype:
     match genotype:
         case CellGenotype(normal, reduce):
             return CellGenotype(_canonical_cell(normal), reduce and _canonical_cell(reduce))
-        case ChainGenotype(layers):
-            return ChainGenotype(tuple(replace(x, inputs=tuple(sorted(x.inputs))) for x in layers))
-        case MacroGenotype(layers):
-            return MacroGenotype(tuple(replace(x, skips=tuple(sorted(x.skips))) for x in layers))
+        case ChainGenotype():
+            return _with_sorted(genotype, "inputs")
+        case MacroGenotype():
+            return _with_sorted(genotype, "skips")
         case RecurrentGenotype(nodes, concat):
             reads = tuple(Node((j + 1,), ("none",)) for j, _ in nodes)
             cell = Cell(reads, tuple(j + 1 for j in concat), n_inputs=1)
@@ -34,6 +37,12 @@ def canonical(genotype: Genotype) -> Genotype:
             return RecurrentGenotype(tuple(zip(sources, labels)), tuple(j - 1 for j in cell.concat))
         case _:
             return genotype
+
+
+def _with_sorted(network: Any, reads: str) -> Any:
+    """A network of layers, with what each `reads` sorted."""
+    layers = [replace(layer, **{reads: sorted(getattr(layer, reads))}) for layer in network.layers]
+    return replace(network, layers=layers)
 
 
 def _canonical_cell(cell: Cell) -> Cell:
@@ -67,10 +76,10 @@ def _canonical(cell: Cell, labels: Sequence[str]) -> tuple[Cell, list[str]]:
 def _refine(cell: Cell, labels: Sequence[str], place: dict[int, int]) -> list[int]:
     """The colours of all states, inputs first: equal ones look alike to every neighbour."""
     n = cell.n_inputs
-    states = range(n + len(labels))
-    edges = []
+    ahead: Edges = []
     for i, node in enumerate(cell.nodes, n):
-        edges += [(j, op, i) for j, op in zip(node.inputs, node.ops)]
+        ahead += [(j, op, i) for j, op in zip(node.inputs, node.ops)]
+    back = [(i, op, j) for j, op, i in ahead]
     last = 2 * MAX_NODES  # of what has no place yet
     marks = enumerate([*[""] * n, *labels])
     keys: list[tuple] = [(label, i in cell.concat, place.get(i, last)) for i, label in marks]
@@ -81,6 +90,12 @@ def _refine(cell: Cell, labels: Sequence[str], place: dict[int, int]) -> list[in
         colours = [ranks[key] for key in keys]
         if colours == before:  # no class was split: stable
             return colours
-        into = [sorted((colours[j], op) for j, op, i in edges if i == v) for v in states]
-        out = [sorted((colours[i], op) for j, op, i in edges if j == v) for v in states]
-        keys = list(zip(colours, map(tuple, into), map(tuple, out)))
+        keys = [
+            (colour, _seen(v, back, colours), _seen(v, ahead, colours))
+            for v, colour in enumerate(colours)
+        ]
+
+
+def _seen(state: int, edges: Edges, colours: Sequence[int]) -> tuple:
+    """What a state sees at the ends of its edges."""
+    return tuple(sorted((colours[end], op) for start, op, end in edges if start == state))

@@ -5,8 +5,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from itertools import repeat
 from json import dumps, loads
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, get_args
 
 from nascore.errors import UserError, one_of, require, shorten, whole
 from nascore.files import check_format
@@ -42,20 +42,20 @@ def _read(kind: Any, value: Any, field: str, least: int = 1) -> Any:
     if is_dataclass(kind):
         cls: Any = kind
         return value if isinstance(value, cls) else _build(cls, value, field)
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is UnionType:  # a Cell or None
-        return None if value is None else _read(parts[0], value, field)
-    if origin is Annotated:
-        basis, allowed = parts
-        if basis is int:
-            return whole(field, value, allowed[0], allowed[-1], GenotypeError)
-        return one_of(field, value, allowed, GenotypeError)
-    if ... in parts:
-        low, high = least, MAX_NODES
-        kinds: Iterable[Any] = repeat(parts[0])
-    else:
-        low = high = len(parts)
-        kinds = parts
+    kinds: Iterable[Any]
+    match get_args(kind):
+        case (_, range() as numbers):
+            return whole(field, value, numbers[0], numbers[-1], GenotypeError)
+        case (_, set() | tuple() as names):
+            return one_of(field, value, names, GenotypeError)
+        case (part, last) if last is NoneType:  # a Cell or None
+            return None if value is None else _read(part, value, field)
+        case (part, last) if last is ...:
+            low, high = least, MAX_NODES
+            kinds = repeat(part)
+        case parts:
+            low = high = len(parts)
+            kinds = parts
     good = isinstance(value, list | tuple) and low <= len(value) <= high
     _require(good, field, value, f"a list of {low} to {high}")
     items = enumerate(zip(kinds, value))
@@ -256,9 +256,12 @@ def as_dict(genotype: Genotype) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {name: _plain(part) for name, part in vars(value).items()}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+    match value:
+        case str() | int() | None:
+            return value
+        case tuple():
+            return [_plain(part) for part in value]
+    return {name: _plain(part) for name, part in vars(value).items()}
 
 
 def to_json(genotype: Genotype, indent: int | None = None) -> str:
@@ -268,31 +271,32 @@ def to_json(genotype: Genotype, indent: int | None = None) -> str:
 
 def from_json(text: str) -> Genotype:
     """Read a genotype. Raises `GenotypeError`, one line, for anything that is not one."""
+    return from_dict(loaded(text))
+
+
+def loaded(text: str) -> Any:
+    """What a text of JSON holds. Raises `GenotypeError`, one line, where it is none."""
     if len(text) > MAX_TEXT:
         allowed = f"allowed: at most {MAX_TEXT:,}"
         raise GenotypeError(f"a genotype file of {len(text):,} characters; {allowed}")
     try:
-        data = loads(text, object_pairs_hook=distinct)
+        return loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
         wanted = "a genotype is one JSON object with a field 'kind'"
         raise GenotypeError(f"not JSON: {reason}; {wanted}") from None
-    return from_dict(data)
 
 
 def from_dict(data: Any) -> Genotype:
     """The genotype that JSON's object is, as plain data. Raises `GenotypeError`, one line."""
     _require(isinstance(data, dict), "the file", data, "one JSON object with a field 'kind'")
-    try:
-        check_format(data, "genotype")
-    except UserError as error:
-        raise GenotypeError(str(error)) from None
+    check_format(data, "genotype", GenotypeError)
     found = one_of("kind", data.get("kind"), KINDS, GenotypeError)
     rest = {name: value for name, value in data.items() if name not in ("kind", "format")}
     return _build(KINDS[found], rest, "")
 
 
-def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object of which nothing is lost: Python's own reader keeps the last of two fields."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -144,7 +144,7 @@ class SearchPanel(VBox):
         """What it reaches after 1, 2, ... of so many evaluations, where that is known: of children
         that are trained as the preset trains them."""
         if self.source.value == "nasbench201":
-            return of_the_table(total)
+            return of_the_table(total).tolist()
         known = self.behind.get(self.preset.value, ())
         if not known or self.source.value != self.data:
             return ()

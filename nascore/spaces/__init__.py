@@ -62,13 +62,13 @@ def nas_rl(
 
 def nasnet(blocks: int = 5, primitives: Names = NASNET_PRIMITIVES) -> Blocks:
     """NASNet's cells (section 3)."""
-    order = ("input", "input", "op", "op", "combine")
+    order = ("input 1", "input 2", "op 1", "op 2", "combine")
     return Blocks("nasnet", "nasnet", primitives, blocks, BOTH, order, "unused")
 
 
 def pnas(blocks: int = 5, primitives: Names = PNAS_PRIMITIVES) -> Blocks:
     """PNAS's cell (section 3), which serves at stride 2 too."""
-    order = ("input", "input", "op", "op")
+    order = ("input 1", "input 2", "op 1", "op 2")
     return Blocks("pnas", "pnasnet", primitives, blocks, ("normal",), order, "all")
 
 
@@ -79,7 +79,7 @@ def enas_macro(layers: int = 12, primitives: Names = ENAS_MACRO_PRIMITIVES) -> M
 
 def enas_micro(nodes: int = 5, primitives: Names = ENAS_PRIMITIVES) -> Blocks:
     """ENAS's cells (section 2.4)."""
-    order = ("input", "op", "input", "op")
+    order = ("input 1", "op 1", "input 2", "op 2")
     return Blocks("enas-micro", "enas", primitives, nodes, BOTH, order, "loose ends")
 
 
@@ -118,9 +118,7 @@ def get(name: str, **sizes: Any) -> Any:
     except ValueError:  # some built-in classes have none
         known = []
     for size in sizes:
-        if size not in known:
-            allowed = ", ".join(known) or "none"
-            raise UserError(f"unknown size {shorten(size)} of the space {name}; allowed: {allowed}")
+        require(size in known, f"size of the space {name}", size, known or "none")
     try:
         return make(**sizes)
     except UserError:

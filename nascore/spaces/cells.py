@@ -5,19 +5,17 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from nascore.errors import UserError
-from nascore.genotypes import COMBINATIONS, Cell, CellGenotype, Node
+from nascore.errors import require, whole
+from nascore.genotypes import COMBINATIONS, MAX_NODES, Cell, CellGenotype, Node
 from nascore.spaces.space import (
     Indices,
     Names,
     PaperSpace,
     Placed,
-    Position,
     Positions,
     Token,
     Values,
     Words,
-    depth,
     operations,
 )
 
@@ -26,9 +24,10 @@ Nodes = Sequence[Node]
 
 class CellSpace(PaperSpace):
     """A space of cells. Decisions list the cells in the order of `cell_types`, and of each its
-    nodes. Subclasses say what the decisions of node i are about, the first of which stands at
-    `position` (`_about`), which `Node` the next of the values that are `left` mean (`_node`) and
-    the inverse (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
+    nodes; the first nodes of a single cell are themselves one (`levels`). Subclasses say what the
+    decisions of node i are about (`_about`; `ends` are the last decisions of the nodes before),
+    which `Node` the next of the values that are `left` mean (`_node`) and the inverse
+    (`_values_of`), and which states a cell puts out (`_concat`, by the `_rule`)."""
 
     genotype = CellGenotype
     primitives: Words
@@ -43,16 +42,20 @@ class CellSpace(PaperSpace):
         cell_types: Words,
     ):
         self.name = name
-        self.nodes = depth(name, "size", nodes)
+        self.nodes = whole(f"space {name}: size", nodes, 1, MAX_NODES)
         self.cell_types = cell_types
         self.primitives = operations(name, primitives)
         layout: Positions = []
         for _ in cell_types:
+            ends: list[int] = []
             for i in range(nodes):
-                layout += self._about(i, len(layout))
+                layout += self._about(i, tuple(ends))
+                ends.append(len(layout) - 1)
+        if "reduce" not in cell_types:
+            self.levels = tuple(end + 1 for end in ends)
         super().__init__(name, skeleton, layout)
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         raise NotImplementedError
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
@@ -108,13 +111,13 @@ class Pairs(CellSpace):
     nodes are put out. Pairs run (0,1), (0,2), (1,2), (0,3), ..., so that an option means the
     same pair at every node."""
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         # `none` is for the supernet only.
         ops = [op for op in self.primitives if op != "none"]
-        if len(ops) < 2:
-            found = f"primitives {self.primitives}"
-            raise UserError(f"space {self.name}: {found}, allowed: two or more besides 'none'")
-        return [(Token("pair"), pairs(i)), (Token("op"), ops), (Token("op"), ops)]
+        allowed = "two or more besides 'none'"
+        require(len(ops) > 1, f"space {self.name}: primitives", self.primitives, allowed)
+        op = Token("op"), ops
+        return [(Token("pair"), pairs(i)), op, op]
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
         return Node(next(left), (next(left), next(left)))
@@ -127,9 +130,10 @@ class Pairs(CellSpace):
 
 class Blocks(CellSpace):
     """NASNet's blocks and their kin: a node takes any two states, an operation on each. `order`
-    lists a block's decisions; `puts_out` is the rule for the concat: "all" blocks, the "unused"
-    ones, or all "loose ends", the cell's unused inputs among them."""
+    lists a block's decisions, some of `PARTS`; `puts_out` is the rule for the concat: "all" blocks,
+    the "unused" ones, or all "loose ends", the cell's unused inputs among them."""
 
+    PARTS = ("input 1", "input 2", "op 1", "op 2", "combine")
     RULES = {
         "all": "all blocks",
         "unused": "the blocks that no other reads (and never a cell input)",
@@ -150,25 +154,21 @@ class Blocks(CellSpace):
         self._puts_out = puts_out
         self._rule = self.RULES[puts_out]
         super().__init__(name, skeleton, primitives, nodes, cell_types)
-        if len(cell_types) == 1:  # PNAS: a list of fewer blocks is a smaller architecture
-            self.levels = tuple(len(order) * b for b in range(1, nodes + 1))
 
-    def _about(self, i: int, position: int) -> Positions:
-        each = len(self.order)
-        start = position - each * i  # of the cell; a block is its last decision
-        ends = tuple(range(start + each - 1, position, each))
-        about: dict[str, Position] = {
-            "input": (Token("input", ends), range(i + 2)),
-            "op": (Token("op"), self.primitives),
-            "combine": (Token("combine"), COMBINATIONS),
-        }
-        return [about[kind] for kind in self.order]
+    def _about(self, i: int, ends: Indices) -> Positions:
+        state = Token("input", ends), range(i + 2)
+        op = Token("op"), self.primitives
+        return self._ordered([state, state, op, op, (Token("combine"), COMBINATIONS)])
+
+    def _ordered(self, of_parts: Sequence[Any]) -> list[Any]:
+        """What belongs to each of the `PARTS`, in the order of the decisions."""
+        by_part = dict(zip(self.PARTS, of_parts))
+        return [by_part[part] for part in self.order]
 
     def _node(self, i: int, left: Iterator[Any]) -> Node:
-        block: dict[str, list[Any]] = {"input": [], "op": [], "combine": []}
-        for kind in self.order:
-            block[kind].append(next(left))
-        return Node(tuple(block["input"]), tuple(block["op"]), *block["combine"])
+        block = dict(zip(self.order, left))
+        first, second, op, other, *combine = (block[part] for part in self.PARTS if part in block)
+        return Node((first, second), (op, other), *combine)
 
     def _concat(self, nodes: Nodes) -> Indices:
         used = set() if self._puts_out == "all" else {j for node in nodes for j in node.inputs}
@@ -176,16 +176,11 @@ class Blocks(CellSpace):
         return tuple(j for j in range(first, 2 + len(nodes)) if j not in used)
 
     def _values_of(self, node: Node, i: int, field: str) -> Values:
-        if len(node.inputs) != 2:
-            self._refuse(field, node.inputs, "two inputs")
-        if node.combine != "add" and "combine" not in self.order:
-            self._refuse(f"{field}.combine", node.combine, "add")
-        block = {
-            "input": iter(node.inputs),
-            "op": iter(node.ops),
-            "combine": iter([node.combine]),
-        }
-        return [next(block[kind]) for kind in self.order]
+        match node:
+            case Node((first, second), (op, other), way) if way == "add" or "combine" in self.order:
+                return self._ordered([first, second, op, other, way])
+        allowed = "two inputs, added unless the space decides how they are combined"
+        self._refuse(field, (node.combine, node.inputs), allowed)
 
 
 class Edges(CellSpace):
@@ -195,7 +190,6 @@ class Edges(CellSpace):
 
     n_inputs = 1
     keeps_every_edge = True
-    levels = (1, 3, 6)
     REST: dict[int, Words] = {  # of the edges of a smaller cell, by its length
         1: ("none", "none", "none", "skip_connect", "none"),
         3: ("none", "none", "skip_connect"),
@@ -203,7 +197,7 @@ class Edges(CellSpace):
     }
     _rule = "the last node"
 
-    def _about(self, i: int, position: int) -> Positions:
+    def _about(self, i: int, ends: Indices) -> Positions:
         return [(Token("op"), self.primitives)] * (i + 1)
 
     @lru_cache(maxsize=2**14)  # noqa: B019 - all cells, so that a search on the table only looks up

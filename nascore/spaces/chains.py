@@ -4,7 +4,15 @@ space."""
 from collections.abc import Sequence
 from typing import Any
 
-from nascore.genotypes import ChainGenotype, ChainLayer, Genotype, MacroGenotype, MacroLayer
+from nascore.errors import whole
+from nascore.genotypes import (
+    MAX_NODES,
+    ChainGenotype,
+    ChainLayer,
+    Genotype,
+    MacroGenotype,
+    MacroLayer,
+)
 from nascore.spaces.guards import Decisions
 from nascore.spaces.space import (
     Names,
@@ -13,7 +21,6 @@ from nascore.spaces.space import (
     Positions,
     Token,
     Values,
-    depth,
     operations,
 )
 
@@ -28,7 +35,7 @@ class Layers(PaperSpace):
     and the bits that are set mean (`_layer`), and the inverse (`_chosen`)."""
 
     def __init__(self, name: str, layers: int, options: Options):
-        self.layers = depth(name, "layers", layers)
+        self.layers = whole(f"space {name}: layers", layers, 1, MAX_NODES)
         self._kinds = tuple(options)
         layout: Positions = []
         anchors: list[int] = []  # of the layers before: the last of what is no bit
@@ -90,10 +97,11 @@ class Chains(Layers):
         return ChainLayer((height, width), tuple(stride) or (1, 1), filters, inputs)
 
     def _chosen(self, layer: ChainLayer, field: str) -> Chosen:
-        stride = layer.stride if self._strides else ()
-        if layer.stride != (1, 1) and not stride:
-            self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
-        return [*layer.filter, *stride, layer.filters], [j - 1 for j in layer.inputs]
+        match layer:
+            case ChainLayer(sides, stride, filters, inputs) if self._strides or stride == (1, 1):
+                decided = stride if self._strides else ()
+                return [*sides, *decided, filters], [j - 1 for j in inputs]
+        self._refuse(f"{field}.stride", layer.stride, "[1, 1]")
 
 
 class Macro(Layers):

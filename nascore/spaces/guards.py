@@ -5,7 +5,7 @@ from operator import index
 from random import Random
 from typing import Any
 
-from nascore.errors import UserError, reason, refuse, require, shorten
+from nascore.errors import UserError, reason, require, shorten
 from nascore.genotypes import Genotype
 
 Decisions = Sequence[int]  # an option each, from 0 on
@@ -14,8 +14,10 @@ LONGEST = 10_000  # decisions of an architecture
 
 def name_of(space: Any) -> str:
     """What error lines call a space."""
-    name = getattr(space, "name", None)
-    return name if isinstance(name, str) else type(space).__name__
+    match space:
+        case object(name=str() as name):
+            return name
+    return type(space).__name__
 
 
 def ask(space: Any, method: str, *arguments: Any) -> Any:
@@ -30,13 +32,18 @@ def ask(space: Any, method: str, *arguments: Any) -> Any:
         raise UserError(f"space {name_of(space)}: {call} raised {raised}") from error
 
 
+def indices(found: Any) -> list[int]:
+    """`found` as a list of whole numbers; [-1], which is nowhere allowed, for anything else."""
+    try:
+        return list(map(index, found))
+    except TypeError:
+        return [-1]
+
+
 def options(space: Any, prefix: Decisions) -> int:
     """How many options the decision after `prefix` has."""
     found = ask(space, "choices_at", prefix)
-    try:
-        count = index(found)
-    except TypeError:
-        count = -1
+    (count,) = indices([found])
     field = f"space {name_of(space)}: choices_at({shorten(list(prefix))})"
     require(count >= 0, field, found, "a whole number from 0 on (0: complete)")
     return count
@@ -54,11 +61,8 @@ def drawn(space: Any, method: str, *arguments: Any) -> tuple[int, ...]:
     """The decisions that `space.sample(random)` or `space.mutate(decisions, random)` gives."""
     found = ask(space, method, *arguments)
     field = f"space {name_of(space)}: {method}()"
-    allowed = "a list of decisions, to the last"
-    try:
-        decisions = tuple(map(index, found))
-    except TypeError:
-        refuse(field, found, f"{allowed}, whole numbers")
+    allowed = "a list of decisions, whole numbers, to the last"
+    decisions = tuple(indices(found))
     for k, decision in enumerate(decisions):
         require(0 <= decision < options(space, decisions[:k]), field, found, allowed)
     require(options(space, decisions) == 0, field, found, allowed)

@@ -9,8 +9,8 @@ from operator import index
 from random import Random
 from typing import Any, NoReturn
 
-from nascore.errors import UserError, require, shorten
-from nascore.genotypes import MAX_NODES, OPERATIONS, Genotype, GenotypeError
+from nascore.errors import refuse, require
+from nascore.genotypes import OPERATIONS, Genotype, GenotypeError
 from nascore.spaces.guards import Decisions, name_of, walk
 
 METHODS = ("choices_at", "decode", "size", "sample")  # that an object must have
@@ -58,11 +58,10 @@ class Space:
     def choices(self) -> Sequence[int]:
         """How many options each decision has, position by position. Where a space does not list
         them it is walked; raises `UserError` where they depend on what was decided before."""
-        walks = dict.fromkeys(tuple(walk(self, Random(seed))[1]) for seed in range(WALKS))
+        walks = sorted({tuple(walk(self, Random(seed))[1]) for seed in range(WALKS)})
         field = f"space {name_of(self)}: options at each position"
-        found = " and ".join(map(str, walks))
         first, *others = walks
-        require(not others, field, found, "the same whatever was decided, for a policy")
+        require(not others, field, walks, "the same whatever was decided, for a policy")
         return first
 
     def choices_at(self, prefix: Decisions) -> int:
@@ -170,18 +169,17 @@ class PaperSpace(Space):
         return self.tokens[position]
 
     def decode(self, decisions: Decisions) -> Genotype:
-        """The genotype that `decisions` mean. Raises `UserError` for decisions that are none of
-        this space's."""
+        """The genotype that `decisions` mean. Raises `GenotypeError` for decisions that are none
+        of this space's."""
         decisions = tuple(map(index, decisions))
         length = len(decisions)
         lengths = self.levels or (len(self.choices),)
         if length not in lengths:
-            allowed = " or ".join(map(str, lengths))
-            raise UserError(f"space {self.name}: found {length} decisions, allowed: {allowed}")
+            refuse(f"space {self.name}: number of decisions", length, lengths, GenotypeError)
         for position, (decision, count) in enumerate(zip(decisions, self.choices)):
             if not 0 <= decision < count:
-                found = f"decision {position} is {decision}"
-                raise UserError(f"space {self.name}: {found}, allowed: 0 to {count - 1}")
+                field = f"space {self.name}: decision {position}"
+                refuse(field, decision, f"0 to {count - 1}", GenotypeError)
         return self._genotype(tuple(map(operator.getitem, self._options, decisions)))
 
     def encode(self, genotype: Genotype) -> list[int]:
@@ -192,7 +190,7 @@ class PaperSpace(Space):
         decisions = []
         for (value, field), options in zip(self._values(genotype), self._options):
             if value not in options:
-                self._refuse(field, value, ", ".join(map(str, options)))
+                self._refuse(field, value, options)
             decisions.append(options.index(value))
         return decisions
 
@@ -202,25 +200,15 @@ class PaperSpace(Space):
     def _values(self, genotype: Any) -> Placed:
         raise NotImplementedError
 
-    def _refuse(self, field: str, found: Any, allowed: str) -> NoReturn:
-        raise GenotypeError(
-            f"not in the space {self.name}: {field}: found {shorten(found)}, allowed: {allowed}"
-        )
+    def _refuse(self, field: str, found: Any, allowed: Values) -> NoReturn:
+        refuse(f"not in the space {self.name}: {field}", found, allowed, GenotypeError)
 
 
 def operations(space: str, primitives: Names) -> Words:
     """The candidate operations of a space. Raises `UserError` where one is unknown or stands
     there twice."""
+    allowed = f"each once of {sorted(OPERATIONS)}"
     for op in primitives:
-        if op not in OPERATIONS or primitives.count(op) > 1:
-            allowed = f"each once of {sorted(OPERATIONS)}"
-            raise UserError(f"space {space}: primitives {shorten(op)}, allowed: {allowed}")
+        once = op in OPERATIONS and primitives.count(op) == 1
+        require(once, f"space {space}: primitives", op, allowed)
     return tuple(primitives)
-
-
-def depth(space: str, what: str, found: int) -> int:
-    """How many nodes or layers a space has. Raises `UserError` for what is no such number."""
-    if not isinstance(found, int) or not 1 <= found <= MAX_NODES:
-        allowed = f"a whole number from 1 to {MAX_NODES}"
-        raise UserError(f"space {space}: {what} {shorten(found)}, allowed: {allowed}")
-    return found

@@ -26,7 +26,7 @@ from nascore.nets.measure import describe
 SPACE = spaces.get("darts")
 RANDOM = [SPACE.decode(SPACE.sample(random.Random(seed))) for seed in range(12)]
 NAMES = ("darts-v1", "darts-v2", "nasnet-a-darts", "amoebanet-a")
-NAMED = [published.get(name).genotype for name in NAMES]
+NAMED = [published.PUBLISHED[name].genotype for name in NAMES]
 GENOTYPES = RANDOM + NAMED
 SOME = [0, 1, 2, 3, *range(12, 16)]  # of them: those that do not take long
 

@@ -26,7 +26,7 @@ def drawn() -> CellGenotype:
     return space.decode(space.sample(random.Random(1)))
 
 
-GENOTYPES = {name: published.get(name).genotype for name in ("darts-v1", "darts-v2")}
+GENOTYPES = {name: published.PUBLISHED[name].genotype for name in ("darts-v1", "darts-v2")}
 GENOTYPES["random"] = drawn()
 
 

@@ -127,7 +127,7 @@ def test_sizes_of_micro_networks(n, channels, classes):
     space = spaces.get("enas-micro")
     rng = random.Random(n)
     arcs = [space.sample(rng) for _ in range(4)]
-    arcs.append(space.encode(published.get("enas-micro").genotype))
+    arcs.append(space.encode(published.PUBLISHED["enas-micro"].genotype))
     for arc in arcs:
         ours = size(space.decode(arc), channels, classes, "enas", cells=n + 2)
         assert ours == micro_size(arc, n, channels, classes)

@@ -183,7 +183,7 @@ def rewired(genotype: ChainGenotype, inputs: Callable[[int], tuple[int, ...]]) -
     return ChainGenotype(tuple(replace(layer, inputs=inputs(k)) for k, layer in layers))
 
 
-BASE = published.get("nas-rl-15").genotype
+BASE = published.PUBLISHED["nas-rl-15"].genotype
 SIZES = {
     "as published": (BASE, 4_201_630),
     "all skips": (rewired(BASE, lambda k: tuple(range(1, k + 1))), 6_630_910),

@@ -78,7 +78,7 @@ def test_scheduled_drop_path_grows_with_depth(monkeypatch, name, stem, side, ste
         return x
 
     monkeypatch.setattr(convolutional, "drop_path", note)
-    found = published.get(name)
+    found = published.PUBLISHED[name]
     network = Network(found.genotype, 8, 5, skeleton=found.skeleton, stem=stem).train()
     network.drop_path = 0.25
     network(torch.randn(2, 3, side, side))

@@ -65,7 +65,7 @@ def test_counts_of_unique_cells(blocks, ops):
 @pytest.mark.parametrize("blocks, ops", [(2, 2), *LARGE])
 def test_canonical_genotypes_are_as_many(blocks, ops):
     primitives = spaces.PNAS_PRIMITIVES[:ops]
-    order = ("input", "input", "op", "op")
+    order = ("input 1", "input 2", "op 1", "op 2")
     space = Blocks("pnas", "pnasnet", primitives, blocks, ("normal",), order, "all")
     lists = product(*map(range, space.choices))
     assert len({canonical(space.decode(a)) for a in lists}) == unique_by_force(blocks, ops)
