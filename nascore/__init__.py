@@ -1,8 +1,8 @@
 """nascore: five papers on Neural Architecture Search, each complete, fast and readable.
 
 `nascore.run` is the way in; `draw` and `describe` show what it found; `train` makes a model of it,
-`load` reads one, `evaluate` tests it; `compare` says which optimiser is better; `register` makes an
-operation of your own usable everywhere, `spaces` holds the search spaces.
+`load` reads one, `evaluate` tests it; `register` makes an operation
+of your own usable everywhere, `spaces` holds the search spaces.
 """
 
 from importlib import import_module
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nascore import spaces
-    from nascore.comparing import compare
     from nascore.evaluation import evaluate
     from nascore.exports import export
     from nascore.from_scratch import train
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Result",
-    "compare",
     "describe",
     "draw",
     "evaluate",
@@ -37,7 +35,6 @@ __all__ = [
 
 _PLACES = {
     "Result": "nascore.search",
-    "compare": "nascore.comparing",
     "describe": "nascore.nets.measure",
     "draw": "nascore.show.drawing",
     "evaluate": "nascore.evaluation",

@@ -1,6 +1,6 @@
 """The command line: nascore search | train | watch | predict | evaluate | export | describe |
-draw | convert | bench | compare. Whatever a user can get wrong ends in one plain line on standard
-error and exit status 2."""
+draw | convert | bench. Whatever a user can get wrong ends in one plain line on standard error and
+exit status 2."""
 
 import os
 import shlex
@@ -17,7 +17,6 @@ from nascore.commands.answering import (
     export,
     predict,
 )
-from nascore.commands.comparing import add_compare, compare
 from nascore.commands.options import Parser, Stopped
 from nascore.commands.running import add_search, add_train, add_watch, search, train, watch
 from nascore.commands.showing import (
@@ -45,7 +44,6 @@ COMMANDS: dict[Callable[..., int | None], Callable[[Parser], None]] = {
     draw: add_draw,
     convert: add_convert,
     bench: add_bench,
-    compare: add_compare,
 }
 
 

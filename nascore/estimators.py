@@ -38,9 +38,8 @@ from nascore.threads import fitting, with_its_threads
 from nascore.training import Recipe, Training
 from nascore.training import evaluate as evaluate_network
 from nascore.workers import default_number, unordered
-from nascore.zero_cost import ZeroCost
 
-__all__ = ["Estimate", "SharedWeights", "Table", "TrainChildren", "ZeroCost", "evaluate"]
+__all__ = ["Estimate", "SharedWeights", "Table", "TrainChildren", "evaluate"]
 
 # --- the table ------------------------------------------------------------------------------------
 

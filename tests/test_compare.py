@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-import nascore
-from nascore.comparing import Comparison, holm, incumbents, interval
+from course.comparing import Comparison, compare, holm, incumbents, interval
 from nascore.errors import UserError
 from nascore.estimators import Table
 
@@ -23,7 +22,7 @@ def always_the_best(history, space, random):
 @pytest.fixture(scope="module")
 def found():
     both = {"mine": at_random, "evolution": "evolution"}
-    return nascore.compare(both, seeds=30, queries=60, workers=2, progress=False)
+    return compare(both, seeds=30, queries=60, workers=2, progress=False)
 
 
 def test_the_incumbent_is_the_best_by_the_signal_and_the_first_of_equals():
@@ -33,7 +32,7 @@ def test_the_incumbent_is_the_best_by_the_signal_and_the_first_of_equals():
 
 def test_random_search_is_as_good_as_order_statistics_say():
     """comparison.md, section 4: 93.4673 is expected of the best of 50 drawn without repeats."""
-    found = nascore.compare(["random"], seeds=200, queries=50, progress=False)
+    found = compare(["random"], seeds=200, queries=50, progress=False)
     last = found.last["random"]
     assert abs(last.mean() - 93.4673) < 4 * last.std() / 200**0.5
 
@@ -46,7 +45,7 @@ def test_a_function_of_ones_own_is_a_searcher(found):
 
 
 def test_the_same_seeds_give_the_same_whatever_the_workers(found):
-    again = nascore.compare({"mine": at_random}, seeds=7, queries=60, workers=1, progress=False)
+    again = compare({"mine": at_random}, seeds=7, queries=60, workers=1, progress=False)
     assert (again.found["mine"] == found.found["mine"][:7]).all()
 
 
@@ -86,14 +85,14 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
 
 def test_what_was_run_is_kept_and_only_what_is_missing_is_run(tmp_path, found):
     how = dict(queries=60, directory=tmp_path, progress=False, workers=1)
-    nascore.compare({"mine": at_random}, seeds=5, **how)
+    compare({"mine": at_random}, seeds=5, **how)
     kept = json.loads((tmp_path / "cifar10-mine.json").read_text())
     kept["runs"][0] = " ".join(["0"] * 60)  # a trace of the file: it is believed
     (tmp_path / "cifar10-mine.json").write_text(json.dumps(kept))
-    more = nascore.compare({"mine": at_random}, seeds=10, **how)
+    more = compare({"mine": at_random}, seeds=10, **how)
     assert (more.found["mine"][1:10] == found.found["mine"][1:10]).all()
     assert (more.found["mine"][0] == Table().columns["cifar10_test_200ep"][0]).all()
-    other = nascore.compare({"mine": always_the_best}, seeds=2, **how)  # another function of that name
+    other = compare({"mine": always_the_best}, seeds=2, **how)  # another function of that name
     assert (other.found["mine"] > 90).all()
 
 
@@ -111,18 +110,5 @@ def test_what_was_run_is_kept_and_only_what_is_missing_is_run(tmp_path, found):
 )
 def test_a_users_mistakes_are_one_line(methods, how, line):
     with pytest.raises(UserError, match=line.replace("{}", r"\{\}")) as error:
-        nascore.compare(methods, **{"seeds": 2, "queries": 3, "workers": 1, "progress": False} | how)
+        compare(methods, **{"seeds": 2, "queries": 3, "workers": 1, "progress": False} | how)
     assert "\n" not in str(error.value)
-
-
-def test_the_command_line(tmp_path, capfd):
-    from nascore.cli import main
-
-    mine = tmp_path / "mine.py"
-    mine.write_text("def propose(history, space, random):\n    return space.sample(random)\n")
-    words = ["compare", str(mine), "random", "--seeds", "6", "--queries", "20", "--out", str(tmp_path / "out")]
-    assert main(words) == 0
-    out = capfd.readouterr().out
-    assert "mine against random" in out and (tmp_path / "out" / "curves.svg").exists()
-    assert main(["compare", str(tmp_path / "none.py")]) == 2
-    assert main(["compare", "random", "--seeds", "two"]) == 2

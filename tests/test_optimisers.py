@@ -6,12 +6,13 @@ import pytest
 import torch
 
 import nascore
+from course import swarm  # noqa: F401  registers it
+from course.comparing import Queried
+from course.q_learning import QLearning, QLearningBudget
 from nascore import registry, spaces
-from nascore.comparing import Queried
 from nascore.errors import UserError
 from nascore.estimators import Table
 from nascore.methods.blackbox import completions, neighbours
-from nascore.methods.q_learning import QLearning, QLearningBudget
 
 SPACE, TABLE = spaces.get("nasbench201"), Table()
 SIGNAL, TEST = TABLE.columns["cifar10_valid"], TABLE.columns["cifar10_test_200ep"]

@@ -23,11 +23,11 @@ published spaces/guards spaces/space spaces/chains spaces/cells spaces/examine f
 formats/strings formats/python cuda memory record loop pictures cache folders task images data nets/sizes
 nets/stack nets/plain nets/depthwise nets/operations nets/blocks nets/skeletons nets/recompute
 nets/convolutional nets/measure nets/expressions nets/definitions nets/source nets/edges nets/supernet
-nets/shared training models from_scratch evaluation exports answers zero_cost estimators constraints controllers
+nets/shared training models from_scratch evaluation exports answers estimators constraints controllers
 predictors registry search trials replayed policies bilevel methods expected watching show/png show/canvas
-show/parts show/wiring show/drawing show/chart show/looks show/pareto show/anytime show/controls show/plots
-show/view show/widgets comparing bench/steps bench/naive bench/harness bench/rows commands/options
-commands/running commands/showing commands/answering commands/comparing cli""".split()
+show/parts show/wiring show/drawing show/chart show/looks show/pareto show/controls show/plots
+show/view show/widgets bench/steps bench/naive bench/harness bench/rows commands/options
+commands/running commands/showing commands/answering cli""".split()
 
 
 # --- dependencies ---------------------------------------------------------------------------------------------------
@@ -68,7 +68,8 @@ def imports(path):
 
 
 def test_every_package_that_is_imported_is_declared():
-    extras = PROJECT["optional-dependencies"]["export"]
+    optional = PROJECT["optional-dependencies"]
+    extras = optional["export"] + optional["optimisers"]
     declared = {name.replace("-", "_") for name in versions(PROJECT["dependencies"] + extras)}
     declared |= {
         "nascore",

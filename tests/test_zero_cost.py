@@ -9,11 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import nascore
+from course.zero_cost import SCORES, ZeroCost, of_gradients, of_sizes
 from nascore import data, spaces
 from nascore.errors import UserError
-from nascore.estimators import ZeroCost
 from nascore.nets.measure import describe
-from nascore.zero_cost import SCORES, of_gradients, of_sizes
 
 SPACE = spaces.get("nasbench201")
 CELL = SPACE.decode([3, 1, 3, 2, 4, 3])
@@ -67,7 +66,7 @@ def test_images_that_are_alike_are_worth_nothing_to_naswot():
 
 def test_the_score_of_jacobians_without_correlation_is_minus_their_number():
     """Eigenvalues of 1: -(log(1 + k) + 1 / (1 + k)) each, which is -1 to k's first order."""
-    from nascore.zero_cost import _correlation
+    from course.zero_cost import _correlation
 
     assert _correlation(_orthogonal(8)) == pytest.approx(-8, abs=1e-3)
     alike = torch.arange(64.0) + 1e-3 * torch.randn(8, 64)

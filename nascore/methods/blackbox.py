@@ -1,9 +1,8 @@
 """Optimisers that know of an architecture no more than its decisions, which every method must face:
 random search and brute force; regularized evolution (Real, Aggarwal, Huang and Le, "Regularized
 Evolution for Image Classifier Architecture Search", AAAI 2019); local search (White, Nolen and
-Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021); Bayesian
-optimisation, by Optuna; and a particle swarm (Kennedy and Eberhart, "A Discrete Binary Version of
-the Particle Swarm Algorithm", 1997)."""
+Savani, "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021); and Bayesian
+optimisation, by Optuna."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,8 +10,6 @@ from itertools import islice
 from math import inf
 from random import Random
 from typing import Any
-
-import numpy as np
 
 from nascore import search, spaces
 from nascore.errors import UserError, require
@@ -251,55 +248,6 @@ def neighbours(space, here: Decisions) -> list[Decisions]:
         for option in range(count)
         if option != here[at]
     ]
-
-
-# --- a particle swarm -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SwarmBudget(TrialBudget):
-    """What a particle swarm may spend, and how its particles move."""
-
-    particles: int = knob(10, "particles", "of the swarm", low=1, high=10_000)
-    inertia: float = knob(0.7, "inertia", "share of a velocity that stays", low=0.0, high=1.0)
-    own: float = knob(1.5, "own pull", "towards the best of a particle", low=0.0, high=100.0)
-    social: float = knob(1.5, "social pull", "towards the best of all", low=0.0, high=100.0)
-    limit: float = knob(4.0, "velocity limit", "of a velocity's size", low=0.0, high=100.0)
-    PRESETS = _PRESETS
-
-
-@search.method("particle-swarm", budget=SwarmBudget)
-class ParticleSwarm(Walk):
-    """A particle has a velocity for every option of every decision, and its place is drawn from
-    their softmax: where the two options of a bit have opposite velocities, that is the sigmoid of
-    Kennedy and Eberhart."""
-
-    budget: SwarmBudget
-
-    def walk(self) -> Iterator[list[Decisions]]:
-        budget = self.budget
-        choices = np.array(spaces.of(self.space).choices)
-        most = choices.max()
-        closed = np.where(np.arange(most) < choices[:, None], 0.0, -inf)  # (T, options)
-        one_hot = np.eye(most)
-        random = np.random.default_rng(seed_of(self.seed, "swarm"))
-        velocity = np.zeros((budget.particles, *closed.shape))
-        best = np.zeros(velocity.shape)  # of each particle, one-hot
-        worth = np.full(budget.particles, -inf)
-        while True:
-            noise = random.gumbel(size=velocity.shape)  # its argmax is a draw from the softmax
-            places = (velocity + noise + closed).argmax(-1)  # (particles, T)
-            swarm = [tuple(place) for place in places.tolist()]
-            yield swarm
-            here = one_hot[places]
-            found = np.array([self.worth[place] for place in swarm])
-            better = found > worth
-            best[better] = here[better]
-            worth = np.maximum(found, worth)
-            leader = best[worth.argmax()]
-            own, social = random.random((2, budget.particles, 1, 1))
-            pull = budget.own * own * (best - here) + budget.social * social * (leader - here)
-            velocity = (budget.inertia * velocity + pull).clip(-budget.limit, budget.limit)
 
 
 # --- Bayesian optimisation ------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from numpy import ndarray
 from scipy.stats import bootstrap, mannwhitneyu
 from tqdm import tqdm
 
+from course.anytime import anytime
 from nascore import registry, spaces
 from nascore.answers import Estimate, name_of
 from nascore.errors import UserError, one_of, reason, require, shorten, whole
 from nascore.estimators import Table
 from nascore.files import PathName, write_json
 from nascore.record import directory_named
-from nascore.show.anytime import anytime
 from nascore.show.chart import Chart
 from nascore.threads import one_thread
 from nascore.trials import Decisions, MultiTrial, TrialBudget
@@ -218,9 +218,7 @@ def compare(
     folder = directory_named(directory)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = {
-        name: _Kept(name, searcher, data, queries, folder) for name, searcher in named.items()
-    }
+    wanted = {name: _Kept(name, searcher, data, queries, folder) for name, searcher in named.items()}
     jobs = [
         (name, range(at, min(at + AT_ONCE, seeds)))
         for name, kept in wanted.items()

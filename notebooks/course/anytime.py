@@ -26,7 +26,5 @@ def anytime(found: Mapping[str, ndarray], label: str, best: float) -> Chart:
         words.append(f"{name} {best - mean[-1]:.2f}")
     axes.set(xscale="log", yscale="log", xlabel="architectures evaluated", ylabel=label)
     axes.legend(fontsize=8)
-    chart.words = (
-        f"{label}, against architectures evaluated; reached at the end: {', '.join(words)} %."
-    )
+    chart.words = f"{label}, against architectures evaluated; reached at the end: {', '.join(words)} %."
     return chart
