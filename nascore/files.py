@@ -5,7 +5,7 @@ An older format opens for ever; a newer one is refused in one line.
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from json import dumps, loads
@@ -124,9 +124,17 @@ def read_rows(path: PathName) -> list[dict]:
     """The rows of a history.jsonl or timing.jsonl, a line each. Raises `UserError`."""
     try:
         with open(path, encoding="utf-8") as file:
-            rows = [loads(line) for line in file]
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+            return rows_of(file, path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+
+
+def rows_of(lines: Iterable[str | bytes], path: PathName) -> list[dict]:
+    """The rows in some lines of the file at `path`. Raises `UserError`."""
+    try:
+        rows = list(map(loads, lines))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from None
     for row in rows:
         require(isinstance(row, dict), f"{path}", row, "an object a line")
         check_format(row, plain(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import sleep
 
 from nascore.errors import UserError, require
-from nascore.files import check_format, read_rows
+from nascore.files import check_format, read_rows, rows_of
 from nascore.genotypes import from_dict
 from nascore.loop import Progress, reporter
 from nascore.record import HISTORY, TIMING, directory_named, in_use
@@ -62,7 +62,8 @@ class Watch:
         if not lines:
             return
         total = self._total()
-        for row in map(loads, lines):
+        for row in rows_of(lines, path):
+            require("step" in row, f"{path}", row, "a step in each row")
             self.last = _progress(row, total)
             yield self.last
 

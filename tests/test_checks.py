@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from course import checks
+from course import checks, checks_0102, checks_0304
 
 NAMES = ("a", "b", "c")
 
@@ -73,3 +73,17 @@ def test_lists_that_differ_in_one_place_are_counted_where_they_do():
         "Not yet right, lists: a, 2: 0, wanted 1; b, 2: 2, wanted 1; no place, or several, 0: 3, wanted 0."
     )
     assert checks.one_place(None, [0, 0], "ab", "012", "lists").words == "not done yet: lists."
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (lambda: checks.grid("abc", np.eye(2), "ab", "cd"), "ValueError: could not convert string"),
+        (lambda: checks.one_place([None], [0, 0], "ab", "012"), "TypeError: "),
+        (lambda: checks_0102.lowest(abs, "much", (0, 1), "b", "trace"), "ValueError: "),
+        (lambda: checks_0304.curve(lambda x: 1 / 0, abs, "x"), "ZeroDivisionError: division by zero"),
+        (lambda: checks_0304.counted("5", 6, 3), "TypeError: "),
+    ],
+)
+def test_an_answer_of_another_kind_or_one_that_fails_is_not_right_and_says_why(answer, line):
+    assert answer().words.startswith(f"Not yet right: {line}")

@@ -1,5 +1,6 @@
 """`nascore watch DIR`: a run is followed by its files, and not touched."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,18 @@ def test_what_is_no_run_is_one_line(tmp_path, files, capsys):
     assert error.startswith("nascore: ") and error.count("\n") == 1
     with pytest.raises(UserError):
         Watch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("garbage", "history.jsonl: Expecting value"),
+        ('{"a": 1}', "history.jsonl: found {'a': 1}, allowed: a step in each row"),
+    ],
+)
+def test_a_damaged_history_is_one_line(tmp_path, line, said):
+    nascore.run("random", data="nasbench201", trials=5, directory=tmp_path / "run", progress=False)
+    with open(tmp_path / "run" / "history.jsonl", "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=re.escape(said)):
+        list(Watch(tmp_path / "run").steps())

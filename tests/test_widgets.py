@@ -378,3 +378,8 @@ def test_a_curve_is_drawn_from_its_first_value_to_its_last_with_its_numbers():
     assert {text.text for text in svg.findall("text")} >= {"2", "1", "1,000", "step"}
     assert min(float(svg.get("font-size")), 11) >= 10
     ElementTree.fromstring(plots.light("one value", [plots.Line("one", [1], [1.0], "#0072B2")]))
+
+
+def test_there_is_no_picture_before_there_is_a_step():
+    with pytest.raises(UserError, match="picture: found 'ready', allowed: a search that has begun: press Run"):
+        SearchPanel("random").picture()

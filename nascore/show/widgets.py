@@ -16,7 +16,7 @@ from typing import Any
 from ipywidgets import HTML, Box, Button, Dropdown, FloatProgress, HBox, IntText, Label, VBox
 
 from nascore.data import Images
-from nascore.errors import UserError, reason
+from nascore.errors import UserError, reason, require
 from nascore.expected import expected, in_words
 from nascore.files import PathName
 from nascore.search import Budget, Result, get, run
@@ -259,7 +259,9 @@ class SearchPanel(VBox):
         return self.wait()
 
     def picture(self) -> Chart:
-        """What the panel shows of its last search, as a figure that a notebook keeps."""
+        """What the panel shows of its last search, as a figure that a notebook keeps. Raises
+        `UserError` before there is a step."""
+        require(self.view.rows, "picture", self.status.value, "a search that has begun: press Run")
         return chart(self.view.plots(), f"{self.method}: {self.status.value}")
 
     # --- the background thread: only traits are set here ------------------------------------------

@@ -1,7 +1,8 @@
 """Checkers of exercises: an answer beside what is wanted, in one picture, with what differs marked. Each returns a
 Chart whose words begin with "Right", "Not yet right" or "not done yet"; an answer with a None in it is not done."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from textwrap import fill
 from typing import Any
 
@@ -20,6 +21,38 @@ WAITING = "not done yet"
 OFF = "#00000000"
 
 
+def verdict(chart: Chart, words: str) -> Chart:
+    """The chart with what it says above it, and in its words."""
+    chart.words = words
+    colour = GREY
+    if not words.startswith(WAITING):
+        colour = GOOD if words.startswith("Right") else BAD
+    chart.suptitle(fill(words, 100), fontsize=11, color=colour)
+    return chart
+
+
+@styled
+def waiting(about: str, said: str = WAITING) -> Chart:
+    """A small chart that waits for an answer, and gives nothing away."""
+    chart, (axes,) = panels(1, 0.7)
+    axes.set_axis_off()
+    return verdict(chart, f"{said}: {about}")
+
+
+def judged(check: Callable[..., Chart]) -> Callable[..., Chart]:
+    """A checker that says of an answer of another kind than it asks for, or of code that fails, what went wrong."""
+
+    @wraps(check)
+    def checked(*answers: Any, **how: Any) -> Chart:
+        try:
+            return check(*answers, **how)
+        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            return waiting(f"{type(error).__name__}: {error}", "Not yet right")
+
+    return checked
+
+
+@judged
 @styled
 def compare(values: Any, wanted: Any, names: Sequence[str], label: str = "value", tolerance: float = 1e-6) -> Chart:
     """Numbers beside those that are wanted, a row each. Two agree if they are at most `tolerance` apart, or a millionth
@@ -53,6 +86,7 @@ def compare(values: Any, wanted: Any, names: Sequence[str], label: str = "value"
     return _judged(chart, axes, label, differences)
 
 
+@judged
 @styled
 def grid(values: Any, wanted: Any, rows: Sequence[str], columns: Sequence[str], label: str = "count") -> Chart:
     """A matrix (rows, columns) of counts or bits beside the one that is wanted: filled where yours has something,
@@ -84,6 +118,7 @@ def grid(values: Any, wanted: Any, rows: Sequence[str], columns: Sequence[str], 
     return _judged(chart, axes, label, differences)
 
 
+@judged
 def one_place(
     lists: Sequence[Sequence[int]] | None,
     here: Sequence[int],
@@ -131,24 +166,6 @@ def _rows(names: Sequence[str], label: str, row: float = 0.32) -> tuple[Chart, A
 
 def _beside(axes: Axes, row: int, text: str) -> None:
     axes.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, fontweight="bold")
-
-
-def verdict(chart: Chart, words: str) -> Chart:
-    """The chart with what it says above it, and in its words."""
-    chart.words = words
-    colour = GREY
-    if not words.startswith(WAITING):
-        colour = GOOD if words.startswith("Right") else BAD
-    chart.suptitle(fill(words, 100), fontsize=11, color=colour)
-    return chart
-
-
-@styled
-def waiting(about: str) -> Chart:
-    """A small chart that waits for an answer, and gives nothing away."""
-    chart, (axes,) = panels(1, 0.7)
-    axes.set_axis_off()
-    return verdict(chart, f"{WAITING}: {about}")
 
 
 def _not_done(names: Sequence[str], label: str) -> Chart:

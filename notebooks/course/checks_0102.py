@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from course.checks import WAITING, verdict, waiting
+from course.checks import WAITING, judged, verdict, waiting
 from course.light import panels
 from nascore.errors import UserError
 from nascore.genotypes import Cell, CellGenotype
@@ -17,6 +17,7 @@ from nascore.show.drawing import draw, said, states
 Span = tuple[float, float]
 
 
+@judged
 @styled
 def lowest(curve: Callable[[float], float], yours: float | None, span: Span, name: str, label: str) -> Chart:
     """Is `yours` where the curve is lowest between the ends of `span`? Draws the curve and your point on it."""
@@ -39,6 +40,7 @@ def lowest(curve: Callable[[float], float], yours: float | None, span: Span, nam
     return verdict(chart, f"Not yet right: {at:.5g} lies {side} of the lowest place, its {label} is {more}")
 
 
+@judged
 @styled
 def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
     """Is `guess` the name with the largest share? Draws all shares once there is a guess."""
@@ -60,6 +62,7 @@ def most(shares: Mapping[str, float], guess: str | None, label: str) -> Chart:
     return verdict(chart, f"Not yet right: {guess} has {shares[guess]:.0%}, and another has more: {told}")
 
 
+@judged
 @styled
 def matches(values: Mapping[str, float], guess: float | None, right: str, label: str) -> Chart:
     """Is `guess` the value of the name `right`? Draws all values, and your guess as a line through them."""

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from course.beam import kept
-from course.checks import verdict, waiting
+from course.checks import judged, verdict, waiting
 from course.light import panels
 from nascore.show.chart import COLOURS, GREY, Chart, styled
 
@@ -19,6 +19,7 @@ Numbers = Sequence[float]
 # --- a function that was written ------------------------------------------------------------------
 
 
+@judged
 @styled
 def curve(
     mine: Callable[[float], Any], right: Callable[[float], float], label: str, low: float = -2, high: float = 2
@@ -45,6 +46,7 @@ def curve(
     return verdict(chart, f"Not yet right: furthest apart at {at}")
 
 
+@judged
 @styled
 def choice(mine: Any, right: Numbers, runs: Sequence[Numbers], names: Sequence[str]) -> Chart:
     """Scores of some candidates, yours beside the right ones, over the single answers (a row for each member) that
@@ -79,6 +81,7 @@ def choice(mine: Any, right: Numbers, runs: Sequence[Numbers], names: Sequence[s
 # --- a number that was derived --------------------------------------------------------------------
 
 
+@judged
 @styled
 def points(mine: Mapping[int, float | None], right: Callable[[int], float], xs: Numbers, xlabel: str) -> Chart:
     """Numbers that were guessed, as points on the curve that they should lie on."""
@@ -98,6 +101,7 @@ def points(mine: Mapping[int, float | None], right: Callable[[int], float], xs: 
     return verdict(chart, f"Not yet right: {', '.join(missed)}" if missed else "Right: all points lie on the curve")
 
 
+@judged
 @styled
 def counted(one: int | None, two: int | None, operations: int) -> Chart:
     """Numbers of cells of one and of two blocks, with so many operations. On the left a field for each pair of halves:
@@ -170,6 +174,7 @@ def _grid(axes: Axes, count: int, halves: int) -> None:
 # --- something that was built ---------------------------------------------------------------------
 
 
+@judged
 def misses(score: Callable[[Any], float | None], families: Mapping[Any, Sequence[Any]], k: int = 1) -> Chart:
     """Does a beam of `k`, ranked by the score itself, miss the best child? `families` has the children of every
     parent."""

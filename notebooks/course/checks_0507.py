@@ -10,7 +10,7 @@ from torch import Tensor
 
 import nascore
 from course import collapse, second_order
-from course.checks import WAITING, verdict
+from course.checks import WAITING, judged, verdict
 from nascore.methods import darts
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
 
@@ -48,6 +48,7 @@ def _points(wanted: Mapping[str, float], given: Mapping[str, float] | None, labe
 # --- 05 -------------------------------------------------------------------------------------------------------------
 
 
+@judged
 def ends_at(alpha: float | None, path: np.ndarray) -> Chart:
     """Where the alternating steps of the toy end: the path, and the guess as a cross on the line of trained weights."""
     chart = second_order.portrait({1.0: path} if alpha is not None else {})
@@ -67,6 +68,7 @@ UNROLLED = {  # weight, gradient, velocity, xi, momentum, weight decay
 }
 
 
+@judged
 def unrolled(answer: Callable[..., Tensor | None]) -> Chart:
     """The unrolled weight in five cases, against the library's."""
     wanted, given = {}, {}
@@ -80,6 +82,7 @@ def unrolled(answer: Callable[..., Tensor | None]) -> Chart:
     return _points(wanted, None if None in given.values() else given, "w' for w = 1")
 
 
+@judged
 @styled
 def entropies(alpha_learning_rate: float) -> Chart:
     """The entropy of alpha through two short searches, with the preset's learning rate and with this."""
@@ -97,6 +100,7 @@ def entropies(alpha_learning_rate: float) -> Chart:
     return chart
 
 
+@judged
 @styled
 def stops(answer: Callable[[list[int]], int | None], runs: Sequence[collapse.Run]) -> Chart:
     """Where DARTS+ stops the stored searches: the number of skips through each, a ring at the first look at which there
@@ -128,6 +132,7 @@ def stops(answer: Callable[[list[int]], int | None], runs: Sequence[collapse.Run
 # --- 07 -------------------------------------------------------------------------------------------------------------
 
 
+@judged
 @styled
 def images_needed(answer: Callable[[float, float], float | None]) -> Chart:
     """How many images show a difference of 2.8 standard errors, in three cases, on a logarithmic scale."""
@@ -143,6 +148,7 @@ def images_needed(answer: Callable[[float, float], float | None]) -> Chart:
     return chart
 
 
+@judged
 @styled
 def mirrored(accuracies: Sequence[float | None]) -> Chart:
     """A picture of either class and its mirror image, and the accuracies with and without mirroring."""
@@ -173,6 +179,7 @@ def mirrored(accuracies: Sequence[float | None]) -> Chart:
     return _said(chart, missing, done, seen)
 
 
+@judged
 @styled
 def minibatches(last: int | None, images: int = 484) -> Chart:
     """The minibatches of an epoch as bars, for two sizes; the last one of the second is asked for."""
