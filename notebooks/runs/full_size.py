@@ -20,7 +20,6 @@ import nascore
 from nascore import data, spaces
 from nascore.estimators import Table
 from nascore.genotypes import from_json
-from nascore.methods import baselines, nas_rl, nasnet, pnas  # noqa: F401  registers them
 
 RUNS = Path("notebooks/runs")
 SPACE = spaces.get("nasbench201")
