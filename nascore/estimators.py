@@ -219,6 +219,12 @@ class TrainChildren:
             return
         network.check(self.task.shape)
 
+    def pace(self, seconds: float, together: int) -> float:
+        """How long children take that would take so many seconds one after another, if so many are
+        proposed together."""
+        alone = min(seconds, max(0.0, START - self.here))
+        return alone + (seconds - alone) / min(self.workers, together)
+
     def __call__(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         forms = [canonical(genotype) for genotype in genotypes]
         new = [form for form in dict.fromkeys(forms) if form not in self.cache]

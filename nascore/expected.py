@@ -47,7 +47,7 @@ def expected(method: str, **options: Any) -> Expected:
         training = estimate.child.training(genotype, estimate.task)
         largest = search.cost(total) - search.cost(total - 1)  # the example is no smaller
         children = search.cost(total) / largest
-        seconds = _all_steps(training) * children / min(estimate.workers, total)
+        seconds = estimate.pace(_all_steps(training) * children, search.budget.children)
         return Expected(genotype, space.size(), parameters(training.network), seconds)
 
 

@@ -34,7 +34,8 @@ class StepFailed(UserError):
 @dataclass(frozen=True)
 class Progress:
     """What one step did: `step` of `total`, and where the loop evaluates architectures, which one
-    and its reward. `share` says how much of all the work is done."""
+    and its reward. `share` says how much of all the work is done, `left` how many seconds the rest
+    takes where the loop knows that better than its steps show."""
 
     step: int
     total: int
@@ -42,6 +43,7 @@ class Progress:
     reward: float | None = None
     metrics: dict = field(default_factory=dict)
     share: float = 0.0
+    left: float | None = None
 
     def row(self) -> dict:
         """The step as a line of `history.jsonl`."""
@@ -86,6 +88,11 @@ class Loop:
     def cost(self, steps: int) -> float:
         """What the first `steps` steps take, beside one another: times are reckoned with it."""
         return steps
+
+    @property
+    def left(self) -> float | None:
+        """How many seconds the steps to come take, where that is known."""
+        return None
 
     def recompute(self) -> None:
         """Take more time and less memory, the same bits: see `nets.recompute`, whose generators a
@@ -193,7 +200,7 @@ def _steps(
             lost = f"the GPU was lost ({shorten(reason(error).splitlines()[0], 200)})"
             raise UserError(f"{lost}: go on with --resume from the last checkpoint") from None
         waiting += monotonic() - began
-        report(replace(step, share=_share(loop, step)))
+        report(replace(step, share=_share(loop, step), left=getattr(loop, "left", None)))
         if record and (rows := loop.history[before:]):
             share = round(waiting / len(rows), 4)
             row = {"format": FORMAT, "seconds": share, "total": step.total}

@@ -140,6 +140,16 @@ class MultiTrial(Loop):
         return self.recorded + sum(t.is_answered for t in self.trials[self.recorded :])
 
     @property
+    def left(self) -> float | None:
+        """By the seconds that the children took which are trained."""
+        reached = self.reached
+        if not reached or not hasattr(self.estimate, "pace"):
+            return None
+        spent = sum(trial.seconds for trial in self.trials[:reached])
+        rest = self.cost(self.total) / self.cost(reached) - 1
+        return self.estimate.pace(spent * rest, self.budget.children)
+
+    @property
     def done(self) -> bool:
         given_up = self.in_a_row >= IN_A_ROW and 0 < self.recorded == len(self.trials)
         return given_up or self.recorded >= self.budget.trials

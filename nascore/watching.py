@@ -6,7 +6,7 @@ from json import loads
 from pathlib import Path
 from time import sleep
 
-from nascore.errors import UserError, require
+from nascore.errors import UserError, is_number, require
 from nascore.files import check_format, read_rows, rows_of
 from nascore.genotypes import from_dict
 from nascore.loop import Progress, reporter
@@ -63,14 +63,17 @@ class Watch:
             return
         total = self._total()
         for row in rows_of(lines, path):
-            require("step" in row, f"{path}", row, "a step in each row")
+            require(is_number(row.get("step"), int), str(path), row, "a step in each row")
             self.last = _progress(row, total)
             yield self.last
 
     def _total(self) -> int:
         """What the steps count to, as the last row of times says; 0 in a run that is older."""
-        rows = read_rows(self.directory / TIMING)
-        return rows[-1].get("total", 0) if rows else 0
+        path = self.directory / TIMING
+        rows = read_rows(path) if path.exists() else []
+        total = rows[-1].get("total", 0) if rows else 0
+        require(is_number(total, int), str(path), total, "a number of steps as total")
+        return total
 
 
 def _progress(row: dict, total: int) -> Progress:

@@ -103,7 +103,9 @@ class View:
             began, before = self.began, 0.0
         if not 0 < done < 1:
             return spent
-        left = (now - began) / (done - before) * (1 - done)
+        left = progress.left
+        if left is None:
+            left = (now - began) / (done - before) * (1 - done)
         return f"{spent}, about {in_words(left)} left"
 
     def _say(self, text: str) -> None:

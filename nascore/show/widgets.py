@@ -116,6 +116,7 @@ class SearchPanel(VBox):
         watched = Watch(directory)
         panel = cls(watched.config.get("method", ""), fields=())
         panel.children = panel.children[1:]  # its knobs are set
+        panel.shown = True  # and there is nothing to expect
         panel.run_button.layout.display = "none"
         panel.begin(panel._watch, watched)
         return panel
@@ -174,11 +175,12 @@ class SearchPanel(VBox):
     def _changed(self, change: object = None) -> None:
         """Say what is wrong with what is set, or how it differs from the notebook's own."""
         self.asked = False
+        self.seconds = 0.0
         self.run_button.description = "Run"
         try:
             now = asdict(self.budget())
         except UserError as error:
-            self.say(str(error))
+            self._fail(error)
             return
         name, own = self.own
         before = asdict(self.entry.budget.preset(name, **own))
@@ -210,8 +212,10 @@ class SearchPanel(VBox):
         """Run, once more where it takes hours."""
         costly = self.preset.value == "full" or self.seconds > LONG
         if costly and not self.asked:
-            if not self.shown:
+            if not self.seconds:
                 self._expect()
+            if not self.seconds:  # it says why
+                return
             self.asked = True
             self.run_button.description = "Run all the same"
             self.say(f"This takes about {in_words(self.seconds)} here. Press once more to begin.")
@@ -226,6 +230,8 @@ class SearchPanel(VBox):
     def begin(self, work: Any, *arguments: Any) -> None:
         """Let a thread do `work`, once the one before has stopped."""
         self.stop()
+        self.asked = False
+        self.run_button.description = "Run"
         before = self._ended
         self._stop = Event()
         self._ended = Event()
