@@ -6,7 +6,7 @@ from json import loads
 from pathlib import Path
 from time import sleep
 
-from nascore.errors import UserError, is_number, require
+from nascore.errors import UserError, require, whole
 from nascore.files import check_format, read_rows, rows_of
 from nascore.genotypes import from_dict
 from nascore.loop import Progress, reporter
@@ -63,7 +63,7 @@ class Watch:
             return
         total = self._total()
         for row in rows_of(lines, path):
-            require(is_number(row.get("step"), int), str(path), row, "a step in each row")
+            whole(f"{path}: step", row.get("step"), 0, 10_000_000_000)
             self.last = _progress(row, total)
             yield self.last
 
@@ -71,9 +71,7 @@ class Watch:
         """What the steps count to, as the last row of times says; 0 in a run that is older."""
         path = self.directory / TIMING
         rows = read_rows(path) if path.exists() else []
-        total = rows[-1].get("total", 0) if rows else 0
-        require(is_number(total, int), str(path), total, "a number of steps as total")
-        return total
+        return rows[-1].get("total", 0) if rows else 0
 
 
 def _progress(row: dict, total: int) -> Progress:
@@ -81,7 +79,8 @@ def _progress(row: dict, total: int) -> Progress:
     genotype = row.pop("genotype", None)
     value = genotype and from_dict(genotype)
     reward = row.pop("reward", None)
-    return Progress(step, max(step, total), value, reward, row, step / max(step, total))
+    total = max(step, total)
+    return Progress(step, total, value, reward, row, step / total)
 
 
 def watch(directory: str | Path) -> Watch:

@@ -12,7 +12,7 @@ from course.q_learning import QLearning, QLearningBudget
 from nascore import registry, spaces
 from nascore.errors import UserError
 from nascore.estimators import Table
-from nascore.methods.blackbox import completions, neighbours
+from nascore.methods.blackbox import neighbours
 
 SPACE, TABLE = spaces.get("nasbench201"), Table()
 SIGNAL, TEST = TABLE.columns["cifar10_valid"], TABLE.columns["cifar10_test_200ep"]
@@ -55,12 +55,6 @@ def test_brute_force_finds_the_best_cell_of_the_table_and_sees_every_cell_once(q
     search = finished(build("exhaustive", queried, 0, 0))
     assert len(set(search.decisions)) == search.total == 15_625
     assert round(100 * search.best.reward, 3) == 84.892
-
-
-def test_all_completions_of_a_prefix():
-    assert len(list(completions(SPACE, (3, 1, 4)))) == 125
-    small = spaces.get("darts", nodes=1, primitives=("skip_connect", "max_pool_3x3", "none"))
-    assert len(list(completions(small))) == small.size()
 
 
 def test_a_space_too_large_for_brute_force_is_one_line():

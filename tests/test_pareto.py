@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 import nascore
+from course.fronts import hypervolume
 from nascore.errors import UserError
 from nascore.show.chart import Chart
-from nascore.show.pareto import front, hypervolume, pareto, points
+from nascore.show.pareto import front, pareto, points
 
 RUN = json.loads((Path(__file__).parents[1] / "notebooks" / "runs" / "constrained.json").read_text())
 

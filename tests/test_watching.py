@@ -74,7 +74,8 @@ def test_what_is_no_run_is_one_line(tmp_path, files, capsys):
     ("line", "said"),
     [
         ("garbage", "history.jsonl: Expecting value"),
-        ('{"a": 1}', "history.jsonl: found {'a': 1}, allowed: a step in each row"),
+        ('{"a": 1}', "history.jsonl: step: found None, allowed: a whole number"),
+        ('{"step": "a"}', "history.jsonl: step: found 'a', allowed: a whole number"),
     ],
 )
 def test_a_damaged_history_is_one_line(tmp_path, line, said):
@@ -83,3 +84,9 @@ def test_a_damaged_history_is_one_line(tmp_path, line, said):
         file.write(line + "\n")
     with pytest.raises(UserError, match=re.escape(said)):
         list(Watch(tmp_path / "run").steps())
+
+
+def test_a_run_from_before_there_were_times_is_watched(tmp_path):
+    nascore.run("random", data="nasbench201", trials=5, directory=tmp_path / "run", progress=False)
+    (tmp_path / "run" / "timing.jsonl").unlink()
+    assert [step.step for step in Watch(tmp_path / "run").steps()] == [1, 2, 3, 4, 5]

@@ -6,7 +6,7 @@ optimisation, by Optuna."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from math import inf
 from random import Random
 from typing import Any
@@ -16,7 +16,7 @@ from nascore.errors import UserError, require
 from nascore.replayed import Replayed, Told, Walk
 from nascore.search import knob
 from nascore.seeding import seed_of
-from nascore.spaces.guards import drawn, name_of, options
+from nascore.spaces.guards import drawn, name_of
 from nascore.trials import Decisions, MultiTrial, TrialBudget, merit
 
 MOST = 1_000_000  # architectures that brute force may try
@@ -169,17 +169,9 @@ class Exhaustive(Walk):
         super().__init__(space, estimate, replace(budget, trials=min(size, trials)), seed)
 
     def walk(self) -> Iterator[list[Decisions]]:
-        every = completions(self.space)
+        every = product(*map(range, spaces.of(self.space).choices))
         while together := list(islice(every, self.budget.children)):
             yield together
-
-
-def completions(space, prefix: Decisions = ()) -> Iterator[Decisions]:
-    """All architectures that begin with `prefix`."""
-    if not (count := options(space, prefix)):
-        yield prefix
-    for option in range(count):
-        yield from completions(space, (*prefix, option))
 
 
 # --- local search ---------------------------------------------------------------------------------

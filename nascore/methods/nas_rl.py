@@ -129,10 +129,11 @@ class NASRL(PolicySearch):
         return depth(born, budget.first_layers, budget.added_layers, budget.stage)
 
     def cost(self, steps: int) -> float:
-        """A child of d layers reads d maps and half of the d (d - 1) / 2 that skips may bring."""
+        """A child of d layers reads d maps and half of the d (d - 1) / 2 that skips may bring: d (d
+        + 3) / 4 in all."""
         if not isinstance(self.space, spaces.Chains):
             return steps
-        return sum(d * (d + 3) / 4 for d in map(self.depth, range(steps)))
+        return sum(d * (d + 3) for d in map(self.depth, range(steps)))
 
     def propose(self, count: int) -> list[Decisions]:
         """Children of one depth: those of the next stage are deeper."""

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
+from scipy.spatial import KDTree
 
 MOST_BYTES = 40_000
 SIZES = ((2.0, 128), (2.0, 32), (1.5, 32), (1.0, 32))  # times the page's, and colours
@@ -40,11 +41,11 @@ def in_few_colours(png: bytes, most: int) -> bytes:
     pixels[pixels[..., 3] == 0] = 0  # what is transparent has one colour
     codes = pixels.view(np.uint32)[..., 0]  # of four bytes
     found, which, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    colours = found[:, None].view(np.uint8).astype(int)
+    colours = found[:, None].view(np.uint8)
     frequent = colours[np.argsort(-counts, kind="stable")[:most]]
-    nearest = np.square(colours[:, None] - frequent).sum(-1).argmin(1)
+    _, nearest = KDTree(frequent).query(colours)
     indexed = Image.fromarray(nearest[which].astype(np.uint8).reshape(codes.shape))
-    indexed.putpalette(frequent.astype(np.uint8).tobytes(), "RGBA")
+    indexed.putpalette(frequent.tobytes(), "RGBA")
     content = BytesIO()
     indexed.save(content, "PNG", optimize=True)
     return content.getvalue()
