@@ -10,7 +10,7 @@ from typing import Any
 
 from nascore.estimators import TrainChildren
 from nascore.genotypes import Genotype
-from nascore.loop import memory_errors
+from nascore.loop import memory_errors, share
 from nascore.nets.measure import parameters
 from nascore.search import prepare
 from nascore.spaces.examine import example
@@ -56,13 +56,13 @@ def _all_steps(loop: Any) -> float:
     all."""
     start = 0.0
     began = monotonic()
-    loop.step()
-    if not loop.done and loop.reached < loop.total:
-        start = loop.cost(loop.reached)
+    done = share(loop, loop.step())
+    if not loop.done and done < 1:
+        start = done
         began = monotonic()
-    while not loop.done and (loop.cost(loop.reached) == start or monotonic() - began < LONG_ENOUGH):
-        loop.step()
-    return (monotonic() - began) * loop.cost(loop.total) / (loop.cost(loop.reached) - start)
+    while not loop.done and (done == start or monotonic() - began < LONG_ENOUGH):
+        done = share(loop, loop.step())
+    return (monotonic() - began) / (done - start)
 
 
 def in_words(seconds: float) -> str:

@@ -200,10 +200,10 @@ def _steps(
             lost = f"the GPU was lost ({shorten(reason(error).splitlines()[0], 200)})"
             raise UserError(f"{lost}: go on with --resume from the last checkpoint") from None
         waiting += monotonic() - began
-        report(replace(step, share=_share(loop, step), left=getattr(loop, "left", None)))
+        report(replace(step, share=share(loop, step), left=getattr(loop, "left", None)))
         if record and (rows := loop.history[before:]):
-            share = round(waiting / len(rows), 4)
-            row = {"format": FORMAT, "seconds": share, "total": step.total}
+            each = round(waiting / len(rows), 4)
+            row = {"format": FORMAT, "seconds": each, "total": step.total}
             record.timing += [row | {"step": r["step"]} for r in rows]
             waiting = 0.0
         if record and (began := monotonic()) >= due:
@@ -213,7 +213,8 @@ def _steps(
             due = monotonic() + pause
 
 
-def _share(loop, step: Progress) -> float:
+def share(loop, step: Progress) -> float:
+    """How much of all the work of a loop is done."""
     if isinstance(loop, Loop):
         return loop.cost(loop.reached) / loop.cost(loop.total)
     return step.step / step.total

@@ -1,5 +1,6 @@
 """How much of a search is done, and how long it will take: what steps cost beside one another."""
 
+import numpy as np
 import pytest
 
 import nascore
@@ -30,9 +31,24 @@ def test_a_batch_that_was_trained_counts_before_its_rows_are_written():
     assert shares[0] > 1 / 12  # at least two children are asked for in one call
 
 
-def test_a_deeper_child_costs_as_much_more_as_it_has_layers():
+def test_a_deeper_child_costs_what_it_has_layers_and_half_the_skips_that_there_may_be():
     search, _ = prepare("nas-rl", trials=6, first_layers=2, added_layers=1, stage=2)
-    assert [search.cost(k) for k in range(7)] == [0, 2, 4, 7, 10, 14, 18]  # 2 2 3 3 4 4
+    layers = [2, 2, 3, 3, 4, 4]
+    maps = [sum(1 + k / 2 for k in range(d)) for d in layers]  # layer k may read k earlier ones besides
+    costs = np.array([search.cost(k) for k in range(7)])
+    assert costs / costs[-1] == pytest.approx(np.cumsum([0, *maps]) / sum(maps))
+
+
+def test_the_time_left_is_that_of_the_children_first_alone_then_several_at_once():
+    search, _ = prepare("random", budget="smoke", trials=12, children=4, child_epochs=1, workers=2)
+    search.step()
+    assert search.left is not None
+    estimate = search.estimate
+    assert estimate.pace(30.0, 8) == 15.0  # it has its workers from the start
+    waits, _ = prepare("random", budget="smoke")
+    waits.estimate.workers = 4
+    assert waits.estimate.pace(3.0, 8) == 3.0 and waits.estimate.pace(25.0, 8) == 5 + 20 / 4
+    assert waits.estimate.pace(25.0, 1) == 25.0  # proposed one by one
 
 
 def test_a_step_of_the_controller_costs_its_samples_forward_passes():
