@@ -241,7 +241,7 @@ ANSWERS = {  # what a checker says of nothing, of a right answer, of a wrong one
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_checker_knows_right_from_wrong_and_says_where(name):
     check, nothing, right, wrong, where = ANSWERS[name]
-    assert check(nothing).words.startswith("not done yet. ")
+    assert check(nothing).words.startswith("not done yet")
     assert check(right).words.startswith("Right. ")
     assert check(wrong).words.startswith(f"Not yet right: look at {where}. ")
 

@@ -45,11 +45,16 @@ def judged(check: Callable[..., Chart]) -> Callable[..., Chart]:
     @wraps(check)
     def checked(*answers: Any, **how: Any) -> Chart:
         try:
-            return check(*answers, **how)
-        except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+            return check(*(_plain(answer) for answer in answers), **how)
+        except Exception as error:
             return waiting(f"{type(error).__name__}: {error}", "Not yet right")
 
     return checked
+
+
+def _plain(answer: Any) -> Any:
+    """A tensor without its gradient."""
+    return answer.detach() if hasattr(answer, "detach") else answer
 
 
 @judged

@@ -84,6 +84,7 @@ def matches(values: Mapping[str, float], guess: float | None, right: str, label:
     return verdict(chart, f"Not yet right: {why}; you want that of {right}")
 
 
+@judged
 def wired(inputs: Sequence[int | None], wanted: Cell) -> Drawing | None:
     """Do these inputs, two a block, wire a cell as the one that is wanted? Says which differ, and draws the cell with
     yours."""
@@ -92,7 +93,7 @@ def wired(inputs: Sequence[int | None], wanted: Cell) -> Drawing | None:
         return None
     names = states(wanted)
     pairs = list(zip(inputs[::2], inputs[1::2]))
-    wrong = []
+    wrong = [] if len(inputs) == 2 * len(wanted.nodes) else [f"{2 * len(wanted.nodes)} inputs are wanted"]
     for block, (found, right) in enumerate(zip(pairs, (node.inputs for node in wanted.nodes))):
         for j, i in zip(found, right):
             if j != i:

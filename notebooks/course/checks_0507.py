@@ -10,7 +10,7 @@ from torch import Tensor
 
 import nascore
 from course import collapse, second_order
-from course.checks import WAITING, judged, verdict
+from course.checks import WAITING, judged, verdict, waiting
 from nascore.methods import darts
 from nascore.show.chart import COLOURS, GREY, Chart, panels, styled
 
@@ -29,20 +29,20 @@ def _said(chart: Chart, missing: Sequence[str], done: bool, rest: str) -> Chart:
 @styled
 def _points(wanted: Mapping[str, float], given: Mapping[str, float] | None, label: str) -> Chart:
     """A value for each case: a ring where the right one is, a cross at the one given."""
+    if given is None:
+        return waiting(label)
     chart, (axes,) = panels(1, 2.6, 8.0)
     places = range(len(wanted))
     rings = {"linestyle": "", "markerfacecolor": "none", "markeredgecolor": GREY} | WANTED
     axes.plot(places, list(wanted.values()), label="right", **rings)
-    missing = []
-    if given is not None:
-        axes.plot(places, list(given.values()), linestyle="", color=COLOURS[1], label="yours", **DONE)
-        missing = [case for case in wanted if not np.isclose(wanted[case], given[case], rtol=1e-3)]
+    axes.plot(places, list(given.values()), linestyle="", color=COLOURS[1], label="yours", **DONE)
+    missing = [case for case in wanted if not np.isclose(wanted[case], given[case], rtol=1e-3)]
     axes.set_xticks(places, list(wanted))
     axes.set(ylabel=label)
     axes.margins(x=0.1, y=0.25)
     axes.legend(fontsize=9)
     values = "; ".join(f"{case}: {value:.4g}" for case, value in wanted.items())
-    return _said(chart, missing, given is not None, f"{label}: {values}.")
+    return _said(chart, missing, True, f"{label}: {values}.")
 
 
 # --- 05 -------------------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def stops(answer: Callable[[list[int]], int | None], runs: Sequence[collapse.Run
         axes.step(run.steps, skips, where="post", linestyle="-")
         axes.axhline(2, color=GREY, linestyle=":", linewidth=1.2)
         ring = dict(linestyle="", markerfacecolor="none", markeredgecolor=GREY) | WANTED
-        if right < len(skips):
+        if done and right < len(skips):
             axes.plot(run.steps[right], skips[right], **ring)
             words.append(f"{run.title}: at step {run.steps[right]:,}, the cell being worth {run.worth[right]:.2f} %")
         if done and 0 <= (given := answer(skips)) < len(skips):
@@ -126,7 +126,8 @@ def stops(answer: Callable[[list[int]], int | None], runs: Sequence[collapse.Run
     every[0].set_ylabel("skips of six edges")
     if done and answer([0, 1, 1]) != 3:
         missing.append("a search that never has two skips")
-    return _said(chart, missing, done, f"DARTS+ stops {'; '.join(words)}.")
+    rest = f"DARTS+ stops {'; '.join(words)}" if done else "Skips of six edges, by the steps of each search"
+    return _said(chart, missing, done, f"{rest}.")
 
 
 # --- 07 -------------------------------------------------------------------------------------------------------------
@@ -140,7 +141,9 @@ def images_needed(answer: Callable[[float, float], float | None]) -> Chart:
     for delta, q in ((0.01, 0.05), (0.02, 0.1), (0.05, 0.2)):
         case = f"δ = {delta:g}, q = {q:g}"
         wanted[case], given[case] = 2.8**2 * (q - delta**2) / delta**2, answer(delta, q)
-    chart = _points(wanted, None if None in given.values() else given, "test images needed")
+    if None in given.values():
+        return waiting("test images needed")
+    chart = _points(wanted, given, "test images needed")
     axes = chart.axes[0]
     axes.set(yscale="log", ylim=(100, 20_000))
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -170,7 +173,7 @@ def mirrored(accuracies: Sequence[float | None]) -> Chart:
     if done:
         given = dict(zip(wanted, accuracies))
         axes.bar(range(2), list(given.values()), width=0.5, color=[COLOURS[0], COLOURS[4]])
-        missing = [case for case in wanted if abs(wanted[case] - given[case]) > 0.05]
+        missing = [case for case in wanted if not abs(wanted[case] - given[case]) <= 0.05]
         for k, case in enumerate(wanted):
             axes.plot([k - 0.35, k + 0.35], [wanted[case]] * 2, color=COLOURS[1], linestyle="-", linewidth=3)
     axes.set_xticks(range(2), list(wanted))
