@@ -120,3 +120,13 @@ def test_a_search_without_any_training(images):
 def test_an_unknown_score_is_one_line(images):
     with pytest.raises(UserError, match="score: found 'magic', allowed: grad_norm"):
         ZeroCost(images, "magic")
+
+
+def test_a_cell_that_lets_nothing_through_has_no_correlations_and_is_searched_past(images):
+    nothing = SPACE.decode([0] * 6)
+    (answer,) = ZeroCost(images, "jacob_cov", channels=4, cells=5, batch_size=8)([nothing])
+    assert math.isnan(answer.details["jacob_cov"]) and math.isnan(answer.reward)
+    estimate = ZeroCost(images, "jacob_cov", channels=4, cells=5, batch_size=8)
+    how = dict(space="nasbench201", data=images, estimate=estimate, progress=False)
+    assert "error" in nascore.run("exhaustive", trials=1, **how).history[0]
+    assert nascore.run("random", trials=5, **how).reward > 0

@@ -13,7 +13,7 @@ As Abdelfattah, Mehrotra, Dudziak and Lane (ICLR 2021) use them. They rank; thei
 """
 
 from collections.abc import Callable, Sequence
-from math import asinh, atan, pi
+from math import asinh, atan, nan, pi
 from typing import Any
 
 import torch
@@ -64,7 +64,10 @@ def of_gradients(network: Module, images: Tensor, labels: Tensor) -> Scores:
 
 def _correlation(slopes: Tensor) -> float:
     """-sum log(v + k) + 1 / (v + k) over the eigenvalues of the correlations between images."""
-    values = eigvalsh(torch.corrcoef(slopes.double())) + 1e-5
+    alike = torch.corrcoef(slopes.double())
+    if not alike.isfinite().all():  # an output that no image moves
+        return nan
+    values = eigvalsh(alike) + 1e-5
     return -(values.log() + 1 / values).sum().item()
 
 
